@@ -1,0 +1,40 @@
+# Flags that every Shoal target gets; third-party code sees none of them.
+add_library(shoal_flags INTERFACE)
+target_compile_options(shoal_flags INTERFACE
+  -Wall -Wextra -Wconversion -Wshadow -Wnon-virtual-dtor -Werror
+  # Asserts guard the ledger, the audit and the frames: they stay on in release.
+  -UNDEBUG
+  -fno-omit-frame-pointer -fstack-protector-strong
+  $<$<CONFIG:Release>:-D_FORTIFY_SOURCE=2>
+  $<$<CXX_COMPILER_ID:Clang>:-Wno-gnu-statement-expression>)
+target_compile_definitions(shoal_flags INTERFACE
+  BOOST_ASIO_DISABLE_BOOST_COROUTINE   # spawn() on Boost.Context, not on the deprecated Boost.Coroutine
+  BOOST_ASIO_SEPARATE_COMPILATION BOOST_BEAST_SEPARATE_COMPILATION)
+
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+add_link_options(-Wl,-z,relro,-z,now)
+
+find_program(CCACHE ccache)
+if(CCACHE)
+  set(CMAKE_C_COMPILER_LAUNCHER ${CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
+endif()
+find_program(MOLD mold)
+if(MOLD)
+  add_link_options(-fuse-ld=mold)
+endif()
+
+if(SHOAL_SANITIZE STREQUAL "address")
+  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined)
+  add_link_options(-fsanitize=address,undefined)
+  add_compile_definitions(BOOST_USE_UCONTEXT BOOST_USE_ASAN)
+elseif(SHOAL_SANITIZE STREQUAL "thread")
+  add_compile_options(-fsanitize=thread)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    add_compile_options(-Wno-tsan)  # fences inside Asio
+  endif()
+  add_link_options(-fsanitize=thread)
+  add_compile_definitions(BOOST_USE_UCONTEXT BOOST_USE_TSAN)
+elseif(NOT SHOAL_SANITIZE STREQUAL "")
+  message(FATAL_ERROR "SHOAL_SANITIZE: wanted address, thread or nothing; got '${SHOAL_SANITIZE}'")
+endif()

@@ -1,0 +1,49 @@
+# Everything from outside. Debian packages first; llama.cpp is built from source by tools/third_party.py.
+find_package(Boost 1.81 REQUIRED COMPONENTS context json)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(tomlplusplus REQUIRED)
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+pkg_check_modules(libsodium REQUIRED IMPORTED_TARGET libsodium)
+pkg_check_modules(libseccomp REQUIRED IMPORTED_TARGET libseccomp)
+if(SHOAL_TESTS)
+  find_package(GTest REQUIRED)
+  include(GoogleTest)
+endif()
+
+# Boost.Context: Debian's library has only the fcontext implementation, which sanitizers do not
+# understand. Sanitizer builds compile the ucontext one from the sources that tools/third_party.py fetches,
+# with the same definitions in every translation unit: a mismatch changes a struct.
+if(SHOAL_SANITIZE)
+  execute_process(
+    COMMAND ${CMAKE_SOURCE_DIR}/tools/third_party.py path boost_context
+    OUTPUT_VARIABLE SHOAL_BOOST_CONTEXT_DIR OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
+  add_library(shoal_boost_context STATIC
+    ${SHOAL_BOOST_CONTEXT_DIR}/libs/context/src/fiber.cpp
+    ${SHOAL_BOOST_CONTEXT_DIR}/libs/context/src/continuation.cpp
+    ${SHOAL_BOOST_CONTEXT_DIR}/libs/context/src/posix/stack_traits.cpp)
+  target_compile_definitions(shoal_boost_context PRIVATE BOOST_CONTEXT_SOURCE)
+  target_link_libraries(shoal_boost_context PUBLIC Boost::headers)
+  set(SHOAL_CONTEXT_LIB shoal_boost_context)
+else()
+  set(SHOAL_CONTEXT_LIB Boost::context)
+endif()
+
+# llama.cpp: headers, shared libraries and the chat-template sources, under a prefix that is keyed by
+# version, patches, compiler and flags, and shared by every clone on the machine.
+if(SHOAL_SANITIZE STREQUAL "thread")
+  set(SHOAL_LLAMA_VARIANT tsan)
+else()
+  set(SHOAL_LLAMA_VARIANT release)
+endif()
+if(NOT SHOAL_FUZZ)
+  execute_process(
+    COMMAND ${CMAKE_SOURCE_DIR}/tools/third_party.py path llama_cpp --variant ${SHOAL_LLAMA_VARIANT}
+    OUTPUT_VARIABLE SHOAL_LLAMA_DIR OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
+  add_library(llama_cpp INTERFACE)
+  target_include_directories(llama_cpp SYSTEM INTERFACE ${SHOAL_LLAMA_DIR}/include)
+  target_link_libraries(llama_cpp INTERFACE
+    ${SHOAL_LLAMA_DIR}/lib/libllama.so ${SHOAL_LLAMA_DIR}/lib/libggml.so ${SHOAL_LLAMA_DIR}/lib/libggml-base.so)
+endif()

@@ -1,0 +1,40 @@
+# shoal_module(NAME base SOURCES a.cpp b.cpp DEPS types LIBS fmt::fmt PRIVATE_LIBS Boost::json)
+#   A folder of src/shoal as a static library shoal_<name>; a/b becomes shoal_a_b. DEPS are other folders,
+#   as declared in tools/layers.toml.
+function(shoal_module)
+  cmake_parse_arguments(ARG "" "NAME" "SOURCES;DEPS;LIBS;PRIVATE_LIBS" ${ARGN})
+  string(REPLACE "/" "_" target shoal_${ARG_NAME})
+  if(ARG_SOURCES)
+    add_library(${target} STATIC ${ARG_SOURCES})
+    set(scope PUBLIC)
+    target_link_libraries(${target} PRIVATE shoal_flags ${ARG_PRIVATE_LIBS})
+  else()
+    add_library(${target} INTERFACE)
+    set(scope INTERFACE)
+  endif()
+  target_include_directories(${target} ${scope} ${CMAKE_SOURCE_DIR}/src)
+  foreach(dep ${ARG_DEPS})
+    string(REPLACE "/" "_" dep shoal_${dep})
+    target_link_libraries(${target} ${scope} ${dep})
+  endforeach()
+  target_link_libraries(${target} ${scope} ${ARG_LIBS})
+endfunction()
+
+# shoal_test(NAME gguf_test SOURCES gguf_test.cpp DEPS gguf [LIBS ...] [LABELS slow])
+#   A GoogleTest program; every TEST is a ctest case. Tests find data, weights and binaries through the
+#   environment variables set here.
+function(shoal_test)
+  cmake_parse_arguments(ARG "" "NAME" "SOURCES;DEPS;LIBS;LABELS" ${ARGN})
+  add_executable(${ARG_NAME} ${ARG_SOURCES})
+  set_target_properties(${ARG_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  target_include_directories(${ARG_NAME} PRIVATE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/tests)
+  foreach(dep ${ARG_DEPS})
+    string(REPLACE "/" "_" dep shoal_${dep})
+    target_link_libraries(${ARG_NAME} PRIVATE ${dep})
+  endforeach()
+  target_link_libraries(${ARG_NAME} PRIVATE shoal_flags ${ARG_LIBS} GTest::gtest_main GTest::gmock)
+  target_compile_definitions(${ARG_NAME} PRIVATE
+    SHOAL_SOURCE_DIR="${CMAKE_SOURCE_DIR}" SHOAL_BIN_DIR="${CMAKE_BINARY_DIR}/bin")
+  gtest_discover_tests(${ARG_NAME} DISCOVERY_MODE PRE_TEST
+    PROPERTIES TIMEOUT 120 LABELS "unit;${ARG_LABELS}")
+endfunction()

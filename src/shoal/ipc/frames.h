@@ -1,0 +1,154 @@
+// Frames between the gateway and a worker over an inherited SOCK_STREAM socketpair: a fixed header, then
+// a body of at most 1 MiB. Both sides use this file; the decoder trusts nothing (fuzz/ipc_frames.cpp).
+// Host byte order: both ends run on one machine. A version mismatch ends the worker at READY.
+//
+//   gateway -> worker                         worker -> gateway
+//   kGenerate   a prompt and how to sample    kReady     the model is loaded, the sandbox closed
+//   kEmbed      texts to embed                kAccepted  admitted; prompt tokens counted
+//   kCancel     stop computing this request   kToken     one decoded token with its signals
+//   kCredit     may send n more tokens        kFinished  the answer is complete
+//   kPing       decode one token and say so   kEmbedding one vector
+//   kDrain      finish what runs, then exit   kFailed    this request, with a code of error.def
+//                                             kPong, kStats
+//
+// Threads: encode and decode are pure; a FrameReader belongs to one reader.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "shoal/base/result.h"
+#include "shoal/types/chat.h"
+#include "shoal/types/completion.h"
+
+namespace shoal::ipc {
+
+inline constexpr std::uint16_t kProtocolVersion = 1;
+inline constexpr std::uint32_t kMaxBodyBytes = 1U << 20;
+
+enum class FrameType : std::uint16_t {
+  kGenerate = 1,
+  kEmbed = 2,
+  kCancel = 3,
+  kCredit = 4,
+  kPing = 5,
+  kDrain = 6,
+  kReady = 32,
+  kAccepted = 33,
+  kToken = 34,
+  kFinished = 35,
+  kEmbedding = 36,
+  kFailed = 37,
+  kPong = 38,
+  kStats = 39,
+};
+
+struct FrameHeader {
+  std::uint32_t body_bytes = 0;
+  FrameType type = FrameType::kPing;
+  std::uint16_t version = kProtocolVersion;
+  std::uint64_t request = 0;      // chosen by the gateway, never reused; 0: about the worker itself
+  std::int64_t deadline_ns = 0;   // CLOCK_MONOTONIC; INT64_MAX: never
+};
+static_assert(sizeof(FrameHeader) == 24);
+
+// --- gateway to worker
+
+struct Generate {
+  std::uint64_t principal = 0;
+  std::uint32_t credits = 0;  // tokens the worker may send before it needs kCredit; flow control per request
+  std::int32_t max_tokens = -1;  // -1: to the end of the context
+  std::int32_t top_logprobs = 0;
+  bool ignore_eos = false;
+  types::SamplingParams sampling;
+  std::vector<std::string> stop;
+  std::variant<std::vector<types::Message>, std::string, std::vector<std::int32_t>> prompt;
+};
+struct Embed {
+  std::uint64_t principal = 0;
+  std::vector<std::variant<std::string, std::vector<std::int32_t>>> inputs;
+};
+struct Cancel {};
+struct Credit {
+  std::uint32_t tokens = 0;
+};
+struct Ping {};
+struct Drain {};
+
+// --- worker to gateway
+
+struct Ready {
+  std::string cpu_backend;   // ggml's variant: "zen4"
+  std::string sandbox;       // what was closed, in words
+  std::uint32_t context_length = 0;  // tokens of KV cache, shared by the slots
+  std::uint32_t slots = 0;
+  std::uint32_t vocabulary = 0;
+  std::uint32_t embedding_length = 0;
+  std::uint64_t load_us = 0;  // exec to READY, as the worker saw it
+};
+struct Accepted {
+  std::int32_t prompt_tokens = 0;
+  std::int32_t cached_tokens = 0;
+};
+struct TokenFrame {
+  types::Token token;
+  std::string text;  // whole UTF-8 characters that this token releases; see engine::TokenEvent
+};
+struct Finished {
+  types::FinishReason reason = types::FinishReason::kStop;
+  std::string text;  // what was still held back
+  types::Usage usage;
+  types::Timings timings;
+};
+struct Embedding {
+  std::uint32_t index = 0;     // of the input
+  std::int32_t tokens = 0;     // of that input
+  bool last = false;           // the request is complete
+  std::vector<float> values;   // [embedding_length], L2-normalised
+};
+struct Failed {
+  base::ErrorCode code = base::ErrorCode::kInternal;
+  std::string message;
+  std::string param;
+};
+struct Pong {};
+// Sent when a step ends and at least 250 ms after the last one: progress for the watchdog.
+struct Stats {
+  std::uint64_t steps = 0;           // llama_decode calls so far
+  std::uint64_t tokens_decoded = 0;
+  std::uint32_t running = 0;
+  std::uint32_t queued = 0;
+  std::uint32_t kv_used = 0;         // cells
+};
+
+using Body = std::variant<Generate, Embed, Cancel, Credit, Ping, Drain, Ready, Accepted, TokenFrame, Finished, Embedding,
+                          Failed, Pong, Stats>;
+
+struct Frame {
+  FrameHeader header;
+  Body body;
+};
+
+// The frame as bytes, ready to write. Errors: kInvalidRequest when the body exceeds kMaxBodyBytes.
+[[nodiscard]] Result<std::string> encode(std::uint64_t request, std::int64_t deadline_ns, const Body& body);
+
+// Appends to `out`; for the hot path (tokens), where the buffer is reused. Errors: as encode().
+[[nodiscard]] Result<void> encode_to(std::string& out, std::uint64_t request, std::int64_t deadline_ns, const Body& body);
+
+// Cuts a byte stream into frames. Feed bytes as they come; take frames until there are none.
+class FrameReader {
+ public:
+  void feed(std::span<const char> bytes);
+  // A frame, nothing yet (ok, empty optional), or kInvalidRequest: the stream is broken for good.
+  [[nodiscard]] Result<std::optional<Frame>> next();
+
+ private:
+  std::string buffer_;
+  std::size_t consumed_ = 0;
+};
+
+}  // namespace shoal::ipc

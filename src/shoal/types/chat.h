@@ -1,0 +1,80 @@
+// The vocabulary of a request: what a client asks for, in no dialect. wire/ parses into these types and
+// prints from them; gateway/ and engine/ carry them; nothing here knows JSON or HTTP.
+// Owned by value. Threads: any, as plain data.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace shoal::types {
+
+enum class Role : std::uint8_t { kSystem, kUser, kAssistant, kTool };
+
+struct Message {
+  Role role = Role::kUser;
+  std::string content;  // UTF-8
+  std::string name;     // empty: none
+};
+
+// How the next token is chosen. Defaults are OpenAI's: temperature 1, everything else off.
+struct SamplingParams {
+  float temperature = 1.0F;  // [0, 2]; 0 is greedy
+  float top_p = 1.0F;        // (0, 1]
+  std::int32_t top_k = 0;    // 0: off
+  float min_p = 0.0F;        // [0, 1]
+  float presence_penalty = 0.0F;   // [-2, 2]
+  float frequency_penalty = 0.0F;  // [-2, 2]
+  float repetition_penalty = 1.0F; // (0, 2]; 1: off
+  std::optional<std::uint64_t> seed;  // none: fresh randomness per request
+  std::vector<std::pair<std::int32_t, float>> logit_bias;  // token id, bias in [-100, 100]
+};
+
+// What both generation endpoints share.
+struct GenerationParams {
+  SamplingParams sampling;
+  std::optional<std::int32_t> max_tokens;  // none: to the end of the context
+  std::vector<std::string> stop;           // at most 16, none empty
+  std::int32_t n = 1;                      // answers per prompt, [1, 16]
+  bool ignore_eos = false;                 // go on past the end-of-sequence token
+  bool logprobs = false;                   // report the log-probability of each chosen token
+  std::int32_t top_logprobs = 0;           // alternatives per token, [0, 20]
+  bool stream = false;
+  bool include_usage = false;              // stream_options.include_usage
+};
+
+struct ChatRequest {
+  std::string model;  // empty: the configured default
+  std::vector<Message> messages;
+  GenerationParams params;
+  std::string user;   // the client's own end-user id, for the ledger; empty: none
+};
+
+struct CompletionRequest {
+  std::string model;
+  // Each prompt is text or token ids.
+  struct Prompt {
+    std::string text;
+    std::vector<std::int32_t> tokens;  // used when not empty
+  };
+  std::vector<Prompt> prompts;
+  GenerationParams params;
+  bool echo = false;  // repeat the prompt before the answer
+  std::string user;
+};
+
+struct EmbeddingRequest {
+  std::string model;
+  struct Input {
+    std::string text;
+    std::vector<std::int32_t> tokens;  // used when not empty
+  };
+  std::vector<Input> inputs;
+  std::optional<std::int32_t> dimensions;
+  bool base64 = false;  // encoding_format
+  std::string user;
+};
+
+}  // namespace shoal::types

@@ -1,0 +1,48 @@
+// The vocabulary of an answer: tokens with the signals that routing stands on, why an answer ended, and
+// what it used. Produced by engine/, printed by wire/. Owned by value. Threads: any, as plain data.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace shoal::types {
+
+enum class FinishReason : std::uint8_t {
+  kStop,    // end-of-sequence token or a stop string
+  kLength,  // max_tokens or the context is used up
+};
+
+struct TopLogprob {
+  std::int32_t id = 0;
+  std::string bytes;  // the token's exact bytes, which need not be UTF-8 by themselves
+  float logprob = 0;  // natural logarithm
+};
+
+// One decoded token. The signals are over the raw logits [n_vocab], before temperature, penalties and
+// bias, so they say what the model believed and not how it was sampled.
+struct Token {
+  std::int32_t id = 0;
+  std::string bytes;            // exact bytes; empty for a token that ends the answer
+  float logprob = 0;            // of this token, natural logarithm
+  float entropy = 0;            // of the distribution, nats
+  float margin = 0;             // probability of the best token minus the second best
+  std::uint32_t decode_us = 0;  // time of the decode step that produced it
+  std::vector<TopLogprob> top;  // the best alternatives, in falling order, when asked for
+};
+
+struct Usage {
+  std::int32_t prompt_tokens = 0;
+  std::int32_t completion_tokens = 0;
+  std::int32_t cached_tokens = 0;  // of prompt_tokens: not computed again
+
+  [[nodiscard]] std::int32_t total_tokens() const { return prompt_tokens + completion_tokens; }
+};
+
+struct Timings {
+  std::uint64_t queue_us = 0;    // admission to first prefill step
+  std::uint64_t prefill_us = 0;  // first prefill step to first token
+  std::uint64_t decode_us = 0;   // first token to last
+};
+
+}  // namespace shoal::types

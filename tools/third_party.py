@@ -1,0 +1,231 @@
+#!/usr/bin/env python3
+"""Fetches, checks, patches and builds the sources of third_party/manifest.toml.
+
+    tools/third_party.py path llama_cpp [--variant release|tsan]   print the prefix, building it if needed
+    tools/third_party.py path llama_server                         llama.cpp's own server, for comparisons
+    tools/third_party.py path boost_context                        print the source folder
+
+Results live in a cache outside the repository ($SHOAL_CACHE, default ~/.cache/shoal), keyed by version,
+patches, compiler and flags, so that a second clone builds nothing twice.
+"""
+import argparse
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CACHE = Path(os.environ.get("SHOAL_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "shoal")
+
+LLAMA_FLAGS = {
+    "release": [
+        "-DCMAKE_BUILD_TYPE=Release", "-DBUILD_SHARED_LIBS=ON",
+        # One CPU backend for each x86-64 level, chosen when the worker starts.
+        "-DGGML_BACKEND_DL=ON", "-DGGML_CPU_ALL_VARIANTS=ON", "-DGGML_NATIVE=OFF",
+        "-DGGML_OPENMP=OFF",
+    ],
+    # One backend, with the sanitizer in it, for the data-race tests.
+    "tsan": [
+        "-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DBUILD_SHARED_LIBS=ON",
+        "-DGGML_BACKEND_DL=ON", "-DGGML_NATIVE=OFF", "-DGGML_OPENMP=OFF",
+        "-DGGML_SANITIZE_THREAD=ON", "-DLLAMA_SANITIZE_THREAD=ON",
+    ],
+}
+LLAMA_COMMON_FLAGS = [
+    "-DLLAMA_OPENSSL=OFF", "-DLLAMA_SUBPROCESS=OFF", "-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_EXAMPLES=OFF",
+    "-DLLAMA_BUILD_TOOLS=ON", "-DLLAMA_BUILD_SERVER=ON", "-DLLAMA_BUILD_APP=OFF", "-DLLAMA_USE_PREBUILT_UI=OFF",
+    "-DLLAMA_BUILD_COMMON=ON",
+]
+
+
+def say(*words):
+    print("third_party:", *words, file=sys.stderr, flush=True)
+
+
+def run(args, **kwargs):
+    """Runs a command; its output goes to stderr, so that stdout stays the answer."""
+    return subprocess.run([str(a) for a in args], check=True, stdout=kwargs.pop("stdout", sys.stderr), **kwargs)
+
+
+def sha256_file(path):
+    digest = hashlib.sha256()
+    with open(path, "rb") as f:
+        while block := f.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def tree_sha256(folder):
+    lines = []
+    for path in folder.rglob("*"):
+        relative = path.relative_to(folder).as_posix()
+        if relative == ".git" or relative.startswith(".git/") or not (path.is_file() or path.is_symlink()):
+            continue
+        content = hashlib.sha256(os.readlink(path).encode()).hexdigest() if path.is_symlink() else sha256_file(path)
+        lines.append(f"{content} {relative}\n")
+    return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
+
+
+def way_git(way, target, scratch):
+    run(["git", "clone", "-q", "--depth", "1", "--branch", way["tag"], way["url"], target], timeout=900)
+
+
+def way_npm_bundle(way, target, scratch):
+    run(["npm", "pack", "--silent", f"{way['package']}@{way['version']}"], cwd=scratch)
+    tarball = next(scratch.glob("*.tgz"))
+    run(["tar", "-xzf", tarball, way["inner"]], cwd=scratch)
+    run(["git", "-c", "advice.detachedHead=false", "clone", "-q", scratch / way["inner"], target])
+
+
+def way_tar(way, target, scratch):
+    archive = scratch / "archive"
+    run(["curl", "-fsSL", "--connect-timeout", "10", "-o", archive, way["url"]])
+    if (got := sha256_file(archive)) != way["sha256"]:
+        raise RuntimeError(f"sha256 of {way['url']}: wanted {way['sha256']}, got {got}")
+    run(["tar", "-xf", archive, "-C", scratch])
+    (scratch / way["strip"]).rename(target)
+
+
+def way_debian_source(way, target, scratch):
+    """The source package, through apt, from the mirrors that this machine uses for binaries."""
+    lists = scratch / "sources"
+    lists.mkdir()
+    out = (scratch / "deb-src.list").open("w")
+    for binary in sorted([Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob("*")]):
+        if not binary.is_file():
+            continue
+        text = binary.read_text()
+        if binary.suffix == ".sources":
+            (lists / binary.name).write_text(text.replace("Types: deb\n", "Types: deb-src\n"))
+        else:
+            for line in text.splitlines():
+                if line.startswith("deb "):
+                    out.write("deb-src " + line[4:] + "\n")
+    out.close()
+    options = ["-o", f"Dir::Etc::sourcelist={scratch / 'deb-src.list'}", "-o", f"Dir::Etc::sourceparts={lists}",
+               "-o", f"Dir::State::lists={scratch / 'lists'}", "-o", "APT::Sandbox::User=root"]
+    (scratch / "lists" / "partial").mkdir(parents=True)
+    run(["apt-get", *options, "-qq", "update"])
+    run(["apt-get", *options, "-qq", "source", "--download-only", way["package"]], cwd=scratch)
+    original = next(scratch.glob("*.orig.tar.*"))
+    unpacked = scratch / "unpacked"
+    unpacked.mkdir()
+    run(["tar", "-xf", original, "-C", unpacked, "--strip-components=1", "--wildcards", "*/libs/context/*"])
+    unpacked.rename(target)
+
+
+WAYS = {"git": way_git, "npm-bundle": way_npm_bundle, "tar": way_tar, "debian-source": way_debian_source}
+
+
+def fetch(name, source):
+    """The unpacked, checked, unpatched tree."""
+    target = CACHE / "sources" / f"{name}-{source['version']}-{source['tree_sha256'][:12]}"
+    if target.is_dir():
+        return target
+    failures = []
+    for way in source["ways"]:
+        with tempfile.TemporaryDirectory(dir=CACHE, prefix="fetch-") as scratch:
+            tree = Path(scratch) / "tree"
+            say(f"fetching {name} {source['version']} ({way['kind']}) ...")
+            try:
+                WAYS[way["kind"]](way, tree, Path(scratch))
+                shutil.rmtree(tree / ".git", ignore_errors=True)
+                if "subtree" in source:
+                    only = Path(scratch) / "only" / source["subtree"]
+                    only.parent.mkdir(parents=True)
+                    (tree / source["subtree"]).rename(only)
+                    tree = Path(scratch) / "only"
+                if (got := tree_sha256(tree)) != source["tree_sha256"]:
+                    raise RuntimeError(f"tree sha256: wanted {source['tree_sha256']}, got {got}")
+            except (OSError, RuntimeError, StopIteration, subprocess.SubprocessError) as error:
+                failures.append(f"  {way['kind']}: {error}")
+                say(f"{way['kind']} did not deliver; trying the next way")
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            tree.rename(target)
+            return target
+    sys.exit(f"third_party: no way delivered {name} {source['version']}:\n" + "\n".join(failures))
+
+
+def compiler_id():
+    cc, cxx = os.environ.get("SHOAL_LLAMA_CC", "gcc"), os.environ.get("SHOAL_LLAMA_CXX", "g++")
+    return cc, cxx, subprocess.run([cxx, "--version"], check=True, capture_output=True, text=True).stdout.splitlines()[0]
+
+
+def patched_llama(source, work):
+    tree = work / "src"
+    shutil.copytree(fetch("llama_cpp", source), tree, symlinks=True)
+    for patch in source["patches"]:
+        run(["patch", "-p1", "-s", "-i", ROOT / "third_party" / patch], cwd=tree)
+    return tree
+
+
+def llama(source, variant, server):
+    cc, cxx, identity = compiler_id()
+    flags = LLAMA_FLAGS[variant] + LLAMA_COMMON_FLAGS
+    patches = "".join(sha256_file(ROOT / "third_party" / p) for p in source["patches"])
+    key = hashlib.sha256("\n".join([source["tree_sha256"], patches, identity, *flags]).encode()).hexdigest()[:16]
+    prefix = CACHE / "llama.cpp" / f"{source['version']}-{variant}-{key}"
+    libraries_done, server_done = prefix / ".libraries", prefix / ".server"
+    if libraries_done.exists() and (server_done.exists() or not server):
+        return prefix
+    prefix.mkdir(parents=True, exist_ok=True)
+    if not (prefix / "src").is_dir():
+        with tempfile.TemporaryDirectory(dir=prefix, prefix="patch-") as scratch:
+            patched_llama(source, Path(scratch)).rename(prefix / "src")
+    build = prefix / "build"
+    launcher = ["-DCMAKE_C_COMPILER_LAUNCHER=ccache", "-DCMAKE_CXX_COMPILER_LAUNCHER=ccache"] if shutil.which("ccache") else []
+    run(["cmake", "-S", prefix / "src", "-B", build, "-G", "Ninja", f"-DCMAKE_C_COMPILER={cc}",
+         f"-DCMAKE_CXX_COMPILER={cxx}", "-Wno-dev", *launcher, *flags])
+    if not libraries_done.exists():
+        say(f"building llama.cpp {source['version']} ({variant}); about 4 minutes on two cores, once per machine ...")
+        listing = subprocess.run(["ninja", "-C", build, "-t", "targets", "all"], check=True, capture_output=True, text=True).stdout
+        backends = sorted({line.split(":")[0] for line in listing.splitlines()
+                           if line.startswith("ggml-cpu") and ": phony" in line})
+        run(["ninja", "-C", build, "llama", "ggml", *backends])
+        copy_libraries(prefix)
+        libraries_done.touch()
+    if server and not server_done.exists():
+        say("building llama-server, for comparisons; about 3 minutes on two cores, once per machine ...")
+        run(["ninja", "-C", build, "llama-server"])
+        server_done.touch()
+    return prefix
+
+
+def copy_libraries(prefix):
+    include, lib = prefix / "include", prefix / "lib"
+    for folder in (include, lib):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+    for origin in ("include", "ggml/include"):
+        for header in (prefix / "src" / origin).glob("*.h"):
+            shutil.copy2(header, include)
+    for library in (prefix / "build" / "bin").glob("*.so*"):
+        shutil.copy2(library, lib, follow_symlinks=False)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=["path"])
+    parser.add_argument("name", choices=["llama_cpp", "llama_server", "boost_context"])
+    parser.add_argument("--variant", choices=sorted(LLAMA_FLAGS), default="release")
+    options = parser.parse_args()
+    manifest = tomllib.loads((ROOT / "third_party" / "manifest.toml").read_text())
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with open(CACHE / "lock", "w") as lock:  # two clones that build at once take turns
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if options.name == "boost_context":
+            print(fetch("boost_context", manifest["source"]["boost_context"]))
+        elif options.name == "llama_server":
+            print(llama(manifest["source"]["llama_cpp"], "release", True) / "build" / "bin" / "llama-server")
+        else:
+            print(llama(manifest["source"]["llama_cpp"], options.variant, False))
+
+
+if __name__ == "__main__":
+    main()
