@@ -1,0 +1,47 @@
+# The front door. Everything is CMake and Ninja underneath; `make help` lists what is here.
+PRESET ?= release
+PREFIX ?= /usr/local
+JOBS ?= $(shell nproc)
+BUILD := build/$(PRESET)
+SHOAL := $(BUILD)/bin/shoal
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test bench fuzz lint format install clean deps deps-dev
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+deps: ## install the Debian packages that a build needs
+	@tools/install_deps
+
+deps-dev: ## install the Debian packages that tests, lint and fuzzing need
+	@tools/install_deps --dev
+
+build: deps ## compile build/release/bin/shoal and shoal-worker
+	@[ -f $(BUILD)/build.ninja ] || cmake --preset $(PRESET) $(if $(filter release,$(PRESET)),-DSHOAL_TESTS=OFF -DSHOAL_BENCH=OFF) >/dev/null
+	@ninja -C $(BUILD) -j$(JOBS) shoal shoal-worker
+
+run: build ## build, fetch the default models, serve on localhost:8080
+	@$(SHOAL) pull --if-missing --default
+	@exec $(SHOAL) serve
+
+test: deps-dev ## build everything and run every test
+	@tools/run_tests
+
+bench: deps-dev ## measure, on the release build
+	@bench/run
+
+fuzz: deps-dev ## run every fuzz target, and check that each finds a planted bug
+	@tools/fuzz_check
+
+lint: deps-dev ## format, layers, style, clang-tidy
+	@tools/lint
+
+format: deps-dev ## reformat the sources in place
+	@git ls-files 'src/**.h' 'src/**.cpp' 'tests/**.h' 'tests/**.cpp' 'fuzz/**.cpp' 'bench/**.cpp' | xargs clang-format-19 -i
+
+install: build ## install under PREFIX (default /usr/local)
+	@cmake --install $(BUILD) --prefix $(PREFIX)
+
+clean: ## remove the build trees; the llama.cpp cache stays
+	rm -rf build
