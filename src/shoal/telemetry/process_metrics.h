@@ -1,6 +1,6 @@
 // What the gateway process itself uses: memory, CPU time, open descriptors, start time; read from /proc/self
 // when /metrics is rendered. Use: `add_process_metrics(registry)` once, at start.
-// Threads: any; the registry must outlive nothing of this.
+// The registry owns everything. Threads: any.
 #pragma once
 
 #include "shoal/telemetry/metrics.h"
