@@ -1,0 +1,117 @@
+#include "shoal/gateway/draft.h"
+
+#include <cassert>
+#include <chrono>
+#include <deque>
+#include <utility>
+
+#include <boost/asio/steady_timer.hpp>
+
+namespace shoal::gateway {
+namespace {
+
+// Events that wait for the pipeline. A full queue stops the readers, and with them the credits of the worker.
+constexpr std::size_t kMaxWaiting = 16;
+
+}  // namespace
+
+struct Draft::State {
+  explicit State(const base::asio::any_io_executor& executor) : arrived(executor), space(executor) {}
+
+  std::deque<DraftEvent> waiting;
+  std::vector<engine::Generation*> running;  // by answer; null before its start and after its end
+  base::asio::steady_timer arrived;          // cancelled when an event comes
+  base::asio::steady_timer space;            // cancelled when an event is taken
+  bool closed = false;
+
+  void push(DraftEvent event, base::Yield yield) {
+    while (waiting.size() >= kMaxWaiting && !closed) {
+      space.expires_at(base::asio::steady_timer::time_point::max());
+      base::error_code woken;
+      space.async_wait(yield[woken]);
+    }
+    if (closed) return;
+    waiting.push_back(std::move(event));
+    arrived.cancel();
+  }
+
+  void close() {
+    closed = true;
+    for (engine::Generation* generation : running) {
+      if (generation != nullptr) generation->cancel();
+    }
+    arrived.cancel();
+    space.cancel();
+  }
+};
+
+namespace {
+
+bool ends(const DraftEvent& event) {
+  return std::holds_alternative<engine::FinishEvent>(event.what) || std::holds_alternative<Error>(event.what);
+}
+
+}  // namespace
+
+Draft::Draft(engine::Engine& engine, std::vector<engine::GenerateRequest> requests, base::Yield yield)
+    : state_(std::make_shared<State>(yield.get_executor())) {
+  assert(!requests.empty());
+  state_->running.resize(requests.size());
+  for (std::size_t answer = 0; answer < requests.size(); ++answer) {
+    base::spawn(yield.get_executor(), "draft",
+                [state = state_, &engine, answer, request = std::move(requests[answer])](base::Yield reader) mutable {
+                  auto started = engine.start(std::move(request), reader);
+                  if (!started.ok()) {
+                    state->push({answer, std::move(started).error()}, reader);
+                    return;
+                  }
+                  const std::unique_ptr<engine::Generation> generation = std::move(started).value();
+                  if (state->closed) return;
+                  state->running[answer] = generation.get();
+                  state->push({answer, Started{generation->prompt_tokens()}}, reader);
+                  for (bool ended = false; !ended && !state->closed;) {
+                    auto next = generation->next(reader, base::Deadline{});
+                    DraftEvent event{answer, Started{}};
+                    if (!next.ok()) {
+                      event.what = std::move(next).error();
+                    } else if (next->has_value()) {
+                      std::visit([&event](auto&& piece) { event.what = std::forward<decltype(piece)>(piece); },
+                                 std::move(**next));
+                    } else {
+                      continue;
+                    }
+                    ended = ends(event);
+                    state->push(std::move(event), reader);
+                  }
+                  state->running[answer] = nullptr;
+                });
+  }
+}
+
+Draft::~Draft() { state_->close(); }
+
+void Draft::cancel() {
+  if (state_->closed) return;
+  state_->close();
+  state_->waiting.clear();
+}
+
+std::optional<DraftEvent> Draft::next(const base::Clock& clock, base::Deadline wake, base::Yield yield) {
+  while (state_->waiting.empty()) {
+    if (state_->closed) return DraftEvent{0, Error(ErrorCode::kCancelled, "the client went away")};
+    if (wake.passed(clock)) return std::nullopt;
+    if (wake.never()) {
+      state_->arrived.expires_at(base::asio::steady_timer::time_point::max());
+    } else {
+      state_->arrived.expires_after(std::chrono::nanoseconds(wake.left_ns(clock)));
+    }
+    base::error_code woken;
+    state_->arrived.async_wait(yield[woken]);
+  }
+  DraftEvent event = std::move(state_->waiting.front());
+  state_->waiting.pop_front();
+  state_->space.cancel();
+  return event;
+}
+
+}  // namespace shoal::gateway

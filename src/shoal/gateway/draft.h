@@ -1,0 +1,49 @@
+// Draft: the answers of one request while local models write them, as one stream of events. Each answer is
+// started and read by a coroutine of its own, so that a model that is still loading, or n answers at once,
+// look the same to the pipeline: it waits for what comes next, or until a wake-up.
+// Owned by the pipeline for one request; destroying it cancels what still runs. Threads: the I/O thread.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <variant>
+#include <vector>
+
+#include "shoal/base/async.h"
+#include "shoal/base/clock.h"
+#include "shoal/engine/engine.h"
+
+namespace shoal::gateway {
+
+// The model accepted the prompt.
+struct Started {
+  std::int32_t prompt_tokens = 0;
+};
+
+struct DraftEvent {
+  std::size_t answer = 0;
+  std::variant<Started, engine::TokenEvent, engine::FinishEvent, Error> what;
+};
+
+class Draft {
+ public:
+  // Starts one answer per request, all at once.
+  Draft(engine::Engine& engine, std::vector<engine::GenerateRequest> requests, base::Yield yield);
+  ~Draft();
+  Draft(const Draft&) = delete;
+  Draft& operator=(const Draft&) = delete;
+
+  // The next event of any answer, or nothing when `wake` passes first. REQUIRES: not every answer has ended.
+  [[nodiscard]] std::optional<DraftEvent> next(const base::Clock& clock, base::Deadline wake, base::Yield yield);
+
+  // Ends every answer; a next() that waits returns kCancelled. Callable from any handler on the I/O thread.
+  void cancel();
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace shoal::gateway
