@@ -1,0 +1,38 @@
+// The encoding of every frame body, one write() and one read() each; see ipc/codec.h. Inside ipc/ only.
+#pragma once
+
+#include "shoal/ipc/codec.h"
+#include "shoal/ipc/frames.h"
+
+namespace shoal::ipc {
+
+void write(Writer& w, const Generate& b);
+void read(Reader& r, Generate& b);
+void write(Writer& w, const Embed& b);
+void read(Reader& r, Embed& b);
+void write(Writer& w, const Cancel& b);
+void read(Reader& r, Cancel& b);
+void write(Writer& w, const Credit& b);
+void read(Reader& r, Credit& b);
+void write(Writer& w, const Ping& b);
+void read(Reader& r, Ping& b);
+void write(Writer& w, const Drain& b);
+void read(Reader& r, Drain& b);
+void write(Writer& w, const Ready& b);
+void read(Reader& r, Ready& b);
+void write(Writer& w, const Accepted& b);
+void read(Reader& r, Accepted& b);
+void write(Writer& w, const TokenFrame& b);
+void read(Reader& r, TokenFrame& b);
+void write(Writer& w, const Finished& b);
+void read(Reader& r, Finished& b);
+void write(Writer& w, const Embedding& b);
+void read(Reader& r, Embedding& b);
+void write(Writer& w, const Failed& b);
+void read(Reader& r, Failed& b);
+void write(Writer& w, const Pong& b);
+void read(Reader& r, Pong& b);
+void write(Writer& w, const Stats& b);
+void read(Reader& r, Stats& b);
+
+}  // namespace shoal::ipc

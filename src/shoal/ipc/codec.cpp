@@ -1,0 +1,296 @@
+// Bodies: one write() and one read() overload per frame, in the order of ipc/frames.h. A field that is added
+// to one is added to the other, and kProtocolVersion is raised.
+#include "shoal/ipc/codec.h"
+
+#include "shoal/ipc/bodies.h"
+
+namespace shoal::ipc {
+namespace {
+
+using Input = std::variant<std::string, std::vector<std::int32_t>>;
+
+void write_ids(Writer& w, const std::vector<std::int32_t>& ids) {
+  w.count(ids.size());
+  for (const std::int32_t id : ids) w.number(id);
+}
+
+std::vector<std::int32_t> read_ids(Reader& r) {
+  std::vector<std::int32_t> ids(r.count(sizeof(std::int32_t)));
+  for (std::int32_t& id : ids) id = r.number<std::int32_t>();
+  return ids;
+}
+
+void write_sampling(Writer& w, const types::SamplingParams& p) {
+  w.number(p.temperature);
+  w.number(p.top_p);
+  w.number(p.top_k);
+  w.number(p.min_p);
+  w.number(p.presence_penalty);
+  w.number(p.frequency_penalty);
+  w.number(p.repetition_penalty);
+  w.number(static_cast<std::uint8_t>(p.seed.has_value()));
+  w.number(p.seed.value_or(0));
+  w.count(p.logit_bias.size());
+  for (const auto& [id, bias] : p.logit_bias) {
+    w.number(id);
+    w.number(bias);
+  }
+}
+
+types::SamplingParams read_sampling(Reader& r) {
+  types::SamplingParams p;
+  p.temperature = r.number<float>();
+  p.top_p = r.number<float>();
+  p.top_k = r.number<std::int32_t>();
+  p.min_p = r.number<float>();
+  p.presence_penalty = r.number<float>();
+  p.frequency_penalty = r.number<float>();
+  p.repetition_penalty = r.number<float>();
+  const bool seeded = r.boolean();
+  const auto seed = r.number<std::uint64_t>();
+  if (seeded) p.seed = seed;
+  const std::size_t biases = r.count(sizeof(std::int32_t) + sizeof(float));
+  p.logit_bias.reserve(biases);
+  for (std::size_t i = 0; i < biases; ++i) {
+    const auto id = r.number<std::int32_t>();
+    p.logit_bias.emplace_back(id, r.number<float>());
+  }
+  return p;
+}
+
+void write_token(Writer& w, const types::Token& t) {
+  w.number(t.id);
+  w.text(t.bytes);
+  w.number(t.logprob);
+  w.number(t.entropy);
+  w.number(t.margin);
+  w.number(t.decode_us);
+  w.count(t.top.size());
+  for (const types::TopLogprob& top : t.top) {
+    w.number(top.id);
+    w.text(top.bytes);
+    w.number(top.logprob);
+  }
+}
+
+types::Token read_token(Reader& r) {
+  types::Token t;
+  t.id = r.number<std::int32_t>();
+  t.bytes = r.text();
+  t.logprob = r.number<float>();
+  t.entropy = r.number<float>();
+  t.margin = r.number<float>();
+  t.decode_us = r.number<std::uint32_t>();
+  t.top.resize(r.count(sizeof(std::int32_t) + sizeof(std::uint32_t) + sizeof(float)));
+  for (types::TopLogprob& top : t.top) {
+    top.id = r.number<std::int32_t>();
+    top.bytes = r.text();
+    top.logprob = r.number<float>();
+  }
+  return t;
+}
+
+}  // namespace
+
+void write(Writer& w, const Generate& b) {
+  w.number(b.principal);
+  w.number(b.credits);
+  w.number(b.max_tokens);
+  w.number(b.top_logprobs);
+  w.number(static_cast<std::uint8_t>(b.ignore_eos));
+  write_sampling(w, b.sampling);
+  w.count(b.stop.size());
+  for (const std::string& stop : b.stop) w.text(stop);
+  w.number(static_cast<std::uint8_t>(b.prompt.index()));
+  if (const auto* messages = std::get_if<std::vector<types::Message>>(&b.prompt)) {
+    w.count(messages->size());
+    for (const types::Message& message : *messages) {
+      w.number(message.role);
+      w.text(message.content);
+      w.text(message.name);
+    }
+  } else if (const auto* text = std::get_if<std::string>(&b.prompt)) {
+    w.text(*text);
+  } else {
+    write_ids(w, std::get<std::vector<std::int32_t>>(b.prompt));
+  }
+}
+
+void read(Reader& r, Generate& b) {
+  b.principal = r.number<std::uint64_t>();
+  b.credits = r.number<std::uint32_t>();
+  b.max_tokens = r.number<std::int32_t>();
+  b.top_logprobs = r.number<std::int32_t>();
+  b.ignore_eos = r.boolean();
+  b.sampling = read_sampling(r);
+  b.stop.resize(r.count(sizeof(std::uint32_t)));
+  for (std::string& stop : b.stop) stop = r.text();
+  switch (r.number<std::uint8_t>()) {
+    case 0: {
+      std::vector<types::Message> messages(r.count(1 + 2 * sizeof(std::uint32_t)));
+      for (types::Message& message : messages) {
+        message.role = r.enumerator(types::Role::kTool);
+        message.content = r.text();
+        message.name = r.text();
+      }
+      b.prompt = std::move(messages);
+      return;
+    }
+    case 1:
+      b.prompt = r.text();
+      return;
+    case 2:
+      b.prompt = read_ids(r);
+      return;
+    default:
+      r.fail();
+  }
+}
+
+void write(Writer& w, const Embed& b) {
+  w.number(b.principal);
+  w.count(b.inputs.size());
+  for (const Input& input : b.inputs) {
+    w.number(static_cast<std::uint8_t>(input.index()));
+    if (const auto* text = std::get_if<std::string>(&input)) {
+      w.text(*text);
+    } else {
+      write_ids(w, std::get<std::vector<std::int32_t>>(input));
+    }
+  }
+}
+
+void read(Reader& r, Embed& b) {
+  b.principal = r.number<std::uint64_t>();
+  b.inputs.resize(r.count(1 + sizeof(std::uint32_t)));
+  for (Input& input : b.inputs) {
+    if (r.boolean()) {
+      input = read_ids(r);
+    } else {
+      input = r.text();
+    }
+  }
+}
+
+void write(Writer&, const Cancel&) {}
+void read(Reader&, Cancel&) {}
+
+void write(Writer& w, const Credit& b) { w.number(b.tokens); }
+void read(Reader& r, Credit& b) { b.tokens = r.number<std::uint32_t>(); }
+
+void write(Writer&, const Ping&) {}
+void read(Reader&, Ping&) {}
+
+void write(Writer&, const Drain&) {}
+void read(Reader&, Drain&) {}
+
+void write(Writer& w, const Ready& b) {
+  w.text(b.cpu_backend);
+  w.text(b.sandbox);
+  w.number(b.context_length);
+  w.number(b.slots);
+  w.number(b.vocabulary);
+  w.number(b.embedding_length);
+  w.number(b.load_us);
+}
+
+void read(Reader& r, Ready& b) {
+  b.cpu_backend = r.text();
+  b.sandbox = r.text();
+  b.context_length = r.number<std::uint32_t>();
+  b.slots = r.number<std::uint32_t>();
+  b.vocabulary = r.number<std::uint32_t>();
+  b.embedding_length = r.number<std::uint32_t>();
+  b.load_us = r.number<std::uint64_t>();
+}
+
+void write(Writer& w, const Accepted& b) {
+  w.number(b.prompt_tokens);
+  w.number(b.cached_tokens);
+}
+
+void read(Reader& r, Accepted& b) {
+  b.prompt_tokens = r.number<std::int32_t>();
+  b.cached_tokens = r.number<std::int32_t>();
+}
+
+void write(Writer& w, const TokenFrame& b) {
+  write_token(w, b.token);
+  w.text(b.text);
+}
+
+void read(Reader& r, TokenFrame& b) {
+  b.token = read_token(r);
+  b.text = r.text();
+}
+
+void write(Writer& w, const Finished& b) {
+  w.number(b.reason);
+  w.text(b.text);
+  w.number(b.usage.prompt_tokens);
+  w.number(b.usage.completion_tokens);
+  w.number(b.usage.cached_tokens);
+  w.number(b.timings.queue_us);
+  w.number(b.timings.prefill_us);
+  w.number(b.timings.decode_us);
+}
+
+void read(Reader& r, Finished& b) {
+  b.reason = r.enumerator(types::FinishReason::kLength);
+  b.text = r.text();
+  b.usage.prompt_tokens = r.number<std::int32_t>();
+  b.usage.completion_tokens = r.number<std::int32_t>();
+  b.usage.cached_tokens = r.number<std::int32_t>();
+  b.timings.queue_us = r.number<std::uint64_t>();
+  b.timings.prefill_us = r.number<std::uint64_t>();
+  b.timings.decode_us = r.number<std::uint64_t>();
+}
+
+void write(Writer& w, const Embedding& b) {
+  w.number(b.index);
+  w.number(b.tokens);
+  w.number(static_cast<std::uint8_t>(b.last));
+  w.count(b.values.size());
+  for (const float value : b.values) w.number(value);
+}
+
+void read(Reader& r, Embedding& b) {
+  b.index = r.number<std::uint32_t>();
+  b.tokens = r.number<std::int32_t>();
+  b.last = r.boolean();
+  b.values.resize(r.count(sizeof(float)));
+  for (float& value : b.values) value = r.number<float>();
+}
+
+void write(Writer& w, const Failed& b) {
+  w.number(b.code);
+  w.text(b.message);
+  w.text(b.param);
+}
+
+void read(Reader& r, Failed& b) {
+  b.code = r.enumerator(static_cast<base::ErrorCode>(base::error_table().size() - 1));
+  b.message = r.text();
+  b.param = r.text();
+}
+
+void write(Writer&, const Pong&) {}
+void read(Reader&, Pong&) {}
+
+void write(Writer& w, const Stats& b) {
+  w.number(b.steps);
+  w.number(b.tokens_decoded);
+  w.number(b.running);
+  w.number(b.queued);
+  w.number(b.kv_used);
+}
+
+void read(Reader& r, Stats& b) {
+  b.steps = r.number<std::uint64_t>();
+  b.tokens_decoded = r.number<std::uint64_t>();
+  b.running = r.number<std::uint32_t>();
+  b.queued = r.number<std::uint32_t>();
+  b.kv_used = r.number<std::uint32_t>();
+}
+
+}  // namespace shoal::ipc

@@ -1,0 +1,32 @@
+// How the gateway starts a worker: the arguments of shoal-worker and the descriptors it inherits. Both sides
+// use this file, so that a flag cannot be spelled in two ways. Threads: any, as plain data.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "shoal/base/result.h"
+
+namespace shoal::ipc {
+
+inline constexpr int kWorkerSocketFd = 3;  // SOCK_STREAM socketpair, frames
+inline constexpr int kWorkerModelFd = 4;   // the GGUF, O_RDONLY
+
+struct WorkerArgs {
+  std::int32_t parent_pid = 0;          // the worker dies with it; 0: not watched
+  std::uint32_t context_length = 4096;  // tokens of KV cache, shared by the slots
+  std::uint32_t slots = 4;              // sequences decoded in one batch, [1, 64]
+  std::uint32_t threads = 2;            // [1, 256]
+  std::uint32_t ubatch = 128;           // tokens per compute step: bounds how long a cancel waits
+  bool sandbox_required = true;
+  bool use_mmap = false;                // share pages between workers, without repacked weights
+  std::uint64_t memory_limit_mib = 0;   // RLIMIT_DATA; 0: none
+};
+
+// The arguments after argv[0].
+[[nodiscard]] std::vector<std::string> to_argv(const WorkerArgs& args);
+// Errors: kUsage, naming the flag, what was wanted and what came.
+[[nodiscard]] Result<WorkerArgs> parse_worker_args(const std::vector<std::string>& argv);
+
+}  // namespace shoal::ipc
