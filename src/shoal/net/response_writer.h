@@ -1,0 +1,49 @@
+// The ResponseWriter of a connection. Private to net/. Owned by the connection for one request.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "shoal/net/connection.h"
+#include "shoal/net/http.h"
+#include "shoal/net/response.h"
+
+namespace shoal::net {
+
+class ConnectionWriter final : public ResponseWriter {
+ public:
+  ConnectionWriter(Connection& connection, const RequestHead& head, std::string request_id);
+
+  [[nodiscard]] State state() const override { return state_; }
+  void set_header(std::string name, std::string value) override;
+  Result<void> send(int status, std::string_view content_type, std::string_view body, base::Yield yield) override;
+  void begin_event_stream() override;
+  Result<void> write_event(std::string_view data, base::Yield yield) override;
+  Result<void> write_comment(std::string_view text, base::Yield yield) override;
+  Result<void> commit(base::Yield yield) override;
+  Result<void> end_stream(base::Yield yield) override;
+  void discard() override;
+  void close_after() override { close_after_ = true; }
+  void on_client_gone(std::function<void()> callback) override { connection_.on_gone(std::move(callback)); }
+  [[nodiscard]] bool client_gone() const override { return connection_.gone(); }
+
+  // The connection may carry another request.
+  [[nodiscard]] bool reusable() const { return state_ == State::kFinished && !close_after_; }
+
+ private:
+  // The fields of every response, then those of the handler.
+  [[nodiscard]] Fields common_fields() const;
+  [[nodiscard]] std::string frame(std::string_view bytes) const;
+
+  Connection& connection_;
+  std::string request_id_;
+  Fields fields_;
+  std::string held_;  // events before commit()
+  State state_ = State::kHeld;
+  bool head_only_;
+  bool chunked_;
+  bool close_after_;
+  bool event_stream_ = false;
+};
+
+}  // namespace shoal::net
