@@ -175,6 +175,10 @@ Result<bool> HeadReader::advance(std::string_view buffer) {
     if (c == '\n') return invalid("a line ends with a bare LF; wanted CRLF");
     if (c != '\r') {
       ++scanned_;
+      if (!have_request_line_ && scanned_ - line_start_ == kMaxMethodBytes + 1 &&
+          !buffer.substr(line_start_, kMaxMethodBytes + 1).contains(' ')) {
+        return invalid("no method in the first bytes; this is not an HTTP request");
+      }
       if (!have_request_line_ && scanned_ - line_start_ > limits_.target_bytes + kMaxMethodBytes + 16) {
         return Error(ErrorCode::kUriTooLong,
                      fmt::format("the request line is longer than a target of {} bytes needs", limits_.target_bytes));
