@@ -1,0 +1,51 @@
+#include "shoal/engine/engine_metrics.h"
+
+namespace shoal::engine {
+
+EngineMetrics::EngineMetrics(telemetry::Registry& registry, const std::string& model)
+    : prompt_tokens(
+          registry.counters("shoal_engine_tokens_total", "Tokens, of prompts and of answers.", {"model", "kind"})
+              .with({model, "prompt"})),
+      completion_tokens(
+          registry.counters("shoal_engine_tokens_total", "Tokens, of prompts and of answers.", {"model", "kind"})
+              .with({model, "completion"})),
+      restarts(registry.counters("shoal_engine_worker_restarts_total", "Workers started again after a loss.", {"model"})
+                   .with({model})),
+      failures(
+          registry
+              .counters("shoal_engine_worker_failures_total", "Workers that crashed, hung or did not load.", {"model"})
+              .with({model})),
+      resubmitted(registry
+                      .counters("shoal_engine_resubmitted_total",
+                                "Requests without a token yet that were given to the restarted worker.", {"model"})
+                      .with({model})),
+      evictions(registry.counters("shoal_engine_evictions_total", "Idle models unloaded to make room.", {"model"})
+                    .with({model})),
+      running(registry.gauges("shoal_engine_running_requests", "Requests in the slots of the worker.", {"model"})
+                  .with({model})),
+      queued(
+          registry.gauges("shoal_engine_queued_requests", "Requests that wait for a slot.", {"model"}).with({model})),
+      predicted_bytes(
+          registry.gauges("shoal_engine_predicted_bytes", "Memory reserved for the worker, predicted.", {"model"})
+              .with({model})),
+      load_seconds(registry
+                       .histograms("shoal_engine_load_seconds", "Spawn of a worker to READY.",
+                                   telemetry::kDurationBounds, {"model"})
+                       .with({model})),
+      first_token_seconds(registry
+                              .histograms("shoal_engine_time_to_first_token_seconds", "Admission to first token.",
+                                          telemetry::kFirstTokenBounds, {"model"})
+                              .with({model})),
+      request_seconds(registry
+                          .histograms("shoal_engine_request_seconds", "Admission to the end of the request.",
+                                      telemetry::kDurationBounds, {"model"})
+                          .with({model})),
+      requests_(
+          registry.counters("shoal_engine_requests_total", "Requests that ended, by outcome.", {"model", "outcome"})),
+      model_(model) {}
+
+void EngineMetrics::request_ended(const Error* error) {
+  requests_.with({model_, error != nullptr ? std::string(error->info().slug) : "ok"}).add();
+}
+
+}  // namespace shoal::engine

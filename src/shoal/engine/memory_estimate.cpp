@@ -1,0 +1,37 @@
+#include "shoal/engine/memory_estimate.h"
+
+#include <algorithm>
+
+namespace shoal::engine {
+namespace {
+
+constexpr std::uint64_t kKvBytesPerValue = 2;  // f16
+constexpr std::uint64_t kFloatBytes = 4;
+// Code, ggml's context and thread stacks of a worker without a model.
+constexpr std::uint64_t kBareProcessBytes = std::uint64_t{20} << 20;
+// llama_vocab: text, score, type and two hash entries per token.
+constexpr std::uint64_t kBytesPerVocabularyEntry = 160;
+
+}  // namespace
+
+MemoryEstimate estimate_memory(const LocalModel& model, std::uint64_t file_bytes, std::uint32_t context_tokens, std::uint32_t slots, std::uint32_t ubatch_tokens) {
+  const ModelShape& shape = model.shape;
+  MemoryEstimate out;
+  out.weights_bytes = file_bytes;
+  // Keys and values of every layer and token: layers * kv_heads * (key_length + value_length) * 2 bytes.
+  out.kv_bytes = std::uint64_t{context_tokens} * shape.layers * shape.kv_heads *
+                 (std::uint64_t{shape.key_length} + shape.value_length) * kKvBytesPerValue;
+  // A quarter of the weights stands for the cache of a model whose shape is not known.
+  if (shape.layers == 0 || shape.kv_heads == 0) out.kv_bytes = file_bytes / 4;
+  // The widest live tensors of a graph: six of the hidden width (residual, norm, q, k, v, attention out), three
+  // of the feed-forward width (gate, up, product), and one row of logits per slot.
+  const std::uint64_t feed_forward =
+      shape.feed_forward > 0 ? shape.feed_forward : std::uint64_t{4} * model.info.embedding_length;
+  out.compute_bytes =
+      std::uint64_t{ubatch_tokens} * kFloatBytes * (std::uint64_t{6} * model.info.embedding_length + 3 * feed_forward) +
+      std::max<std::uint64_t>(slots, 1) * shape.vocabulary * kFloatBytes;
+  out.process_bytes = kBareProcessBytes + shape.vocabulary * kBytesPerVocabularyEntry;
+  return out;
+}
+
+}  // namespace shoal::engine

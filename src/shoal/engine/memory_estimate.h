@@ -1,0 +1,25 @@
+// How much memory a worker will need, predicted from the model file before anything is loaded, so that a model
+// that does not fit is refused with numbers instead of being killed by the kernel. Pure. Threads: any.
+#pragma once
+
+#include <cstdint>
+
+#include "shoal/engine/model_source.h"
+
+namespace shoal::engine {
+
+struct MemoryEstimate {
+  std::uint64_t weights_bytes = 0;
+  std::uint64_t kv_bytes = 0;
+  std::uint64_t compute_bytes = 0;
+  std::uint64_t process_bytes = 0;
+
+  [[nodiscard]] std::uint64_t total() const { return weights_bytes + kv_bytes + compute_bytes + process_bytes; }
+};
+
+// `file_bytes` as fstat says, not as the catalogue says. The rest as the worker will be told.
+[[nodiscard]] MemoryEstimate estimate_memory(const LocalModel& model, std::uint64_t file_bytes,
+                                             std::uint32_t context_tokens, std::uint32_t slots,
+                                             std::uint32_t ubatch_tokens);
+
+}  // namespace shoal::engine

@@ -1,0 +1,198 @@
+// What a worker says, believed only as far as it can be checked: the worker parses a model file that anyone may
+// have made, so a frame from it is input. An error returned here ends the worker.
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "shoal/engine/model_host.h"
+
+namespace shoal::engine {
+namespace {
+
+constexpr double kNsPerSecond = 1e9;
+// Far above any real vocabulary entry; a token that is longer is made up.
+constexpr std::size_t kMaxTokenBytes = 4096;
+// One token releases what a stop string held back, so this bounds the longest sensible stop string too.
+constexpr std::size_t kMaxTextBytes = std::size_t{64} * 1024;
+constexpr std::size_t kMaxTopLogprobs = 20;
+constexpr std::size_t kMaxMessageBytes = 600;
+constexpr std::uint32_t kMaxSlots = 256;  // llama.cpp's limit of sequences
+
+Error violation(std::string what) {
+  return Error(ErrorCode::kInternal, std::move(what));
+}
+
+// A worker's words go into logs and error bodies: printable ASCII only, and not too many.
+std::string plain(std::string_view text) {
+  std::string out(text.substr(0, kMaxMessageBytes));
+  std::ranges::replace_if(out, [](char c) { return c < 0x20 || c > 0x7e; }, '?');
+  return out;
+}
+
+bool plausible(const types::Token& token) {
+  return token.bytes.size() <= kMaxTokenBytes && token.top.size() <= kMaxTopLogprobs &&
+         std::ranges::all_of(token.top,
+                             [](const types::TopLogprob& top) { return top.bytes.size() <= kMaxTokenBytes; });
+}
+
+}  // namespace
+
+Result<void> ModelHost::on_frame(ipc::Frame frame) {
+  if (const auto* failed = std::get_if<ipc::Failed>(&frame.body); failed != nullptr && frame.header.request == 0) {
+    load_error_ = Error(failed->code, plain(failed->message));
+    process_->kill(fmt::format("gave up: {}", plain(failed->message)));
+    return {};
+  }
+  if (phase_ == HostPhase::kLoading) {
+    const auto* ready = std::get_if<ipc::Ready>(&frame.body);
+    if (ready == nullptr) return violation(fmt::format("a frame of type {} before READY", int(frame.header.type)));
+    return on_ready(*ready);
+  }
+  if (std::holds_alternative<ipc::Pong>(frame.body)) {
+    pong_due_ = false;
+    ++pongs_;
+    last_alive_ns_ = services_.clock.monotonic_ns();
+    return {};
+  }
+  if (const auto* stats = std::get_if<ipc::Stats>(&frame.body)) {
+    on_stats(*stats);
+    return {};
+  }
+  if (std::holds_alternative<ipc::Ready>(frame.body)) return violation("a second READY");
+  // A request that ended here while its frame was under way; ids are never used again.
+  const auto found = requests_.find(frame.header.request);
+  if (found == requests_.end() || found->second->state == RequestState::kWaiting) return {};
+  return on_request_frame(std::shared_ptr(found->second), std::move(frame));
+}
+
+Result<void> ModelHost::on_ready(const ipc::Ready& ready) {
+  if (ready.slots == 0 || ready.slots > kMaxSlots || ready.context_length == 0) {
+    return violation(fmt::format("READY with {} slots and a context of {}", ready.slots, ready.context_length));
+  }
+  ready_ = ready;
+  ready_.sandbox = plain(ready.sandbox);
+  ready_.cpu_backend = plain(ready.cpu_backend);
+  const std::int64_t now = services_.clock.monotonic_ns();
+  const double seconds = static_cast<double>(now - started_ns_) / kNsPerSecond;
+  metrics_.load_seconds.observe(seconds);
+  last_ping_ns_ = last_alive_ns_ = last_progress_ns_ = idle_since_ns_ = now;
+  set_phase(HostPhase::kReady);
+  services_.log.info("worker ready", {{"model", name_},
+                                      {"pid", process_->pid()},
+                                      {"load_ms", static_cast<std::int64_t>(seconds * 1'000)},
+                                      {"slots", ready_.slots},
+                                      {"context", ready_.context_length},
+                                      {"backend", ready_.cpu_backend},
+                                      {"sandbox", ready_.sandbox}});
+  // By id, because a warm-up leaves the map when it is served.
+  for (auto next = requests_.begin(); next != requests_.end();) {
+    const auto request = next->second;
+    ++next;
+    send(request);
+  }
+  return {};
+}
+
+Result<void> ModelHost::on_request_frame(const std::shared_ptr<Request>& request, ipc::Frame frame) {
+  last_alive_ns_ = last_progress_ns_ = services_.clock.monotonic_ns();
+  if (auto* token = std::get_if<ipc::TokenFrame>(&frame.body)) return on_token(*request, std::move(*token));
+  if (auto* finished = std::get_if<ipc::Finished>(&frame.body)) return on_finished(request, std::move(*finished));
+  if (const auto* accepted = std::get_if<ipc::Accepted>(&frame.body)) return on_accepted(*request, *accepted);
+  if (auto* embedding = std::get_if<ipc::Embedding>(&frame.body)) return on_embedding(request, std::move(*embedding));
+  if (const auto* failed = std::get_if<ipc::Failed>(&frame.body)) {
+    Error error(failed->code, plain(failed->message));
+    if (!failed->param.empty()) error = Error(std::move(error).with_param(plain(failed->param)));
+    if (failed->code == ErrorCode::kOverloaded) {
+      error = Error(std::move(error).with_retry_after_ms(services_.options.retry_after_ms));
+    }
+    finish(request, std::move(error));
+    return {};
+  }
+  return violation(fmt::format("a frame of type {}, which only the gateway sends", int(frame.header.type)));
+}
+
+Result<void> ModelHost::on_accepted(Request& request, const ipc::Accepted& accepted) {
+  if (request.state != RequestState::kSent) return violation("a request accepted twice");
+  if (accepted.prompt_tokens < 0 ||
+      (request.inputs == 0 && std::cmp_greater(accepted.prompt_tokens, ready_.context_length))) {
+    return violation(fmt::format("a prompt of {} tokens accepted into a context of {}", accepted.prompt_tokens,
+                                 ready_.context_length));
+  }
+  request.state = RequestState::kAccepted;
+  request.prompt_tokens = accepted.prompt_tokens;
+  request.notify();
+  publish();
+  return {};
+}
+
+Result<void> ModelHost::on_token(Request& request, ipc::TokenFrame frame) {
+  if (request.state != RequestState::kAccepted || request.inputs != 0)
+    return violation("a token that nobody waits for");
+  if (request.credits == 0) return violation("a token without credit");
+  if (!plausible(frame.token) || frame.text.size() > kMaxTextBytes) return violation("a token of implausible size");
+  const std::int64_t now = services_.clock.monotonic_ns();
+  if (request.tokens == 0) {
+    metrics_.first_token_seconds.observe(static_cast<double>(now - request.submitted_ns) / kNsPerSecond);
+    // From here on the request cannot be sent again, so its prompt is not needed.
+    std::string().swap(request.frame);
+  }
+  --request.credits;
+  ++request.tokens;
+  ++tokens_;
+  rate_.add(now, 1);
+  metrics_.completion_tokens.add();
+  request.events.emplace_back(TokenEvent{std::move(frame.token), std::move(frame.text)});
+  request.notify();
+  return {};
+}
+
+Result<void> ModelHost::on_finished(const std::shared_ptr<Request>& request, ipc::Finished finished) {
+  if (request->state != RequestState::kAccepted || request->inputs != 0) {
+    return violation("an answer finished that was not begun");
+  }
+  const types::Usage& usage = finished.usage;
+  if (finished.text.size() > kMaxTextBytes || usage.prompt_tokens < 0 || usage.completion_tokens < 0 ||
+      usage.cached_tokens < 0 || usage.cached_tokens > usage.prompt_tokens) {
+    return violation("an answer finished with implausible numbers");
+  }
+  metrics_.prompt_tokens.add(usage.prompt_tokens);
+  request->events.emplace_back(
+      FinishEvent{finished.reason, std::move(finished.text), finished.usage, finished.timings});
+  finish(request, std::nullopt);
+  return {};
+}
+
+Result<void> ModelHost::on_embedding(const std::shared_ptr<Request>& request, ipc::Embedding embedding) {
+  const bool expected = request->state == RequestState::kAccepted || request->state == RequestState::kSent;
+  if (!expected || embedding.index >= request->inputs) return violation("an embedding that nobody waits for");
+  auto& rows = request->embedding.embeddings;
+  rows.resize(request->inputs);
+  auto& row = rows[embedding.index];
+  if (!row.empty() || embedding.values.empty() || embedding.tokens < 0 ||
+      embedding.values.size() != ready_.embedding_length) {
+    return violation(fmt::format("an embedding of {} numbers for input {}; wanted one of {}", embedding.values.size(),
+                                 embedding.index, ready_.embedding_length));
+  }
+  row = std::move(embedding.values);
+  request->embedding.usage.prompt_tokens += embedding.tokens;
+  ++request->received;
+  if (embedding.last != (request->received == request->inputs)) return violation("a wrong number of embeddings");
+  if (!embedding.last) return {};
+  metrics_.prompt_tokens.add(request->embedding.usage.prompt_tokens);
+  finish(request, std::nullopt);
+  return {};
+}
+
+void ModelHost::on_stats(const ipc::Stats& stats) {
+  const std::int64_t now = services_.clock.monotonic_ns();
+  if (stats.steps > steps_) last_alive_ns_ = now;
+  // A worker that only answers heartbeats does steps too; the one under way may be counted already.
+  if (stats.steps > steps_ + pongs_ + (pong_due_ ? 1 : 0)) last_progress_ns_ = now;
+  steps_ = stats.steps;
+  pongs_ = 0;
+}
+
+}  // namespace shoal::engine

@@ -1,0 +1,415 @@
+#include "shoal/engine/supervisor.h"
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include "shoal/engine/memory_estimate.h"
+#include "shoal/engine/model_host.h"
+#include "shoal/engine/request.h"
+#include "shoal/ipc/frames.h"
+
+namespace shoal::engine {
+namespace {
+
+namespace asio = base::asio;
+
+// Inputs of one embedding call are sent in parts of at most this size: a frame holds 1 MiB, and between the parts
+// other requests get their turn.
+constexpr std::size_t kEmbedPartBytes = std::size_t{256} * 1024;
+constexpr std::size_t kEmbedPartInputs = 64;
+constexpr double kBytesPerMib = 1024.0 * 1024.0;
+
+std::size_t wire_bytes(const std::variant<std::string, std::vector<std::int32_t>>& input) {
+  if (const auto* text = std::get_if<std::string>(&input)) return text->size();
+  return std::get<std::vector<std::int32_t>>(input).size() * sizeof(std::int32_t);
+}
+
+}  // namespace
+
+class Supervisor::Impl final : public MemoryRoom, public std::enable_shared_from_this<Impl> {
+ public:
+  Impl(asio::any_io_executor executor, const base::Clock& clock, base::Log& log, const ModelSource& source,
+       telemetry::Registry& registry, SupervisorOptions options)
+      : executor_(std::move(executor)),
+        clock_(clock),
+        log_(log),
+        source_(source),
+        registry_(registry),
+        options_(std::move(options)),
+        ticker_(executor_),
+        changed_(executor_) {}
+
+  [[nodiscard]] const ModelSource& source() const { return source_; }
+  [[nodiscard]] const base::Clock& clock() const { return clock_; }
+  [[nodiscard]] std::uint32_t credit_tokens() const { return options_.credit_tokens; }
+  [[nodiscard]] std::vector<WorkerStatus> status() const;
+  std::shared_ptr<ModelHost> host_for(const LocalModel& model);
+  [[nodiscard]] std::shared_ptr<ModelHost> find(const std::string& name) const;
+  Result<LocalModel> admit(const std::string& name) const;
+  [[nodiscard]] std::shared_ptr<Request> new_request(base::Deadline deadline);
+  Result<void> submit(ModelHost& host, const std::shared_ptr<Request>& request);
+  Result<void> await(const std::shared_ptr<ModelHost>& host, const std::shared_ptr<Request>& request,
+                     RequestState until, base::Yield yield);
+  Result<void> embed_part(const std::shared_ptr<ModelHost>& host, const EmbedRequest& request, std::size_t first,
+                          std::size_t count, EmbedResult& out, base::Yield yield);
+  void drain(base::Deadline deadline, base::Yield yield);
+  void shut();
+
+  Result<bool> ask(ModelHost& host, const MemoryEstimate& need, std::uint32_t context_tokens) override;
+  void changed() override;
+  [[nodiscard]] bool draining() const override { return draining_; }
+
+  // A call under way: drain() waits for it, also between the parts that it sends.
+  class Call {
+   public:
+    explicit Call(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) { ++impl_->calls_; }
+    Call(const Call&) = delete;
+    Call& operator=(const Call&) = delete;
+    ~Call() {
+      --impl_->calls_;
+      impl_->changed_.cancel();
+    }
+    Impl* operator->() const { return impl_.get(); }
+
+   private:
+    std::shared_ptr<Impl> impl_;
+  };
+
+ private:
+  void arm_ticker();
+  void tick();
+  template <class Done>
+  void wait_until(Done done, base::Deadline deadline, base::Yield yield);
+  [[nodiscard]] Error does_not_fit(const ModelHost& host, const MemoryEstimate& need, std::uint32_t context) const;
+
+  asio::any_io_executor executor_;
+  const base::Clock& clock_;
+  base::Log& log_;
+  const ModelSource& source_;
+  telemetry::Registry& registry_;
+  SupervisorOptions options_;
+  asio::steady_timer ticker_;
+  asio::steady_timer changed_;  // cancelled when a request or a process ended: drain() looks again
+  bool ticking_ = false;
+  bool draining_ = false;
+  bool shut_ = false;  // nothing is started any more
+  std::size_t calls_ = 0;
+  std::uint64_t last_id_ = 0;
+  std::map<std::string, std::shared_ptr<ModelHost>> hosts_;
+};
+
+// --- requests
+
+Result<LocalModel> Supervisor::Impl::admit(const std::string& name) const {
+  if (draining_) {
+    return Error(ErrorCode::kShuttingDown, "the server is draining and takes no new requests")
+        .with_retry_after_ms(options_.retry_after_ms);
+  }
+  return source_.resolve(name);
+}
+
+std::shared_ptr<ModelHost> Supervisor::Impl::host_for(const LocalModel& model) {
+  auto& slot = hosts_[model.info.name];
+  if (!slot) {
+    slot =
+        std::make_shared<ModelHost>(HostServices{executor_, clock_, log_, source_, options_, *this, registry_}, model);
+  }
+  return slot;
+}
+
+std::shared_ptr<ModelHost> Supervisor::Impl::find(const std::string& name) const {
+  const auto found = hosts_.find(name);
+  return found == hosts_.end() ? nullptr : found->second;
+}
+
+std::shared_ptr<Request> Supervisor::Impl::new_request(base::Deadline deadline) {
+  auto request = std::make_shared<Request>(executor_);
+  request->id = ++last_id_;
+  request->deadline = deadline;
+  return request;
+}
+
+Result<void> Supervisor::Impl::submit(ModelHost& host, const std::shared_ptr<Request>& request) {
+  if (shut_) return Error(ErrorCode::kShuttingDown, "the server shuts down");
+  SHOAL_TRY(host.submit(request));
+  arm_ticker();
+  return {};
+}
+
+// Until the request is at least in state `until`, or over. Errors: why it failed.
+Result<void> Supervisor::Impl::await(const std::shared_ptr<ModelHost>& host, const std::shared_ptr<Request>& request,
+                                     RequestState until, base::Yield yield) {
+  while (!request->failure && request->state < until) {
+    if (request->deadline.passed(clock_)) {
+      host->end(request, deadline_error());
+      break;
+    }
+    request->wait(clock_, base::Deadline{}, yield);
+  }
+  if (request->failure) return *request->failure;
+  return {};
+}
+
+Result<void> Supervisor::Impl::embed_part(const std::shared_ptr<ModelHost>& host, const EmbedRequest& request,
+                                          std::size_t first, std::size_t count, EmbedResult& out, base::Yield yield) {
+  ipc::Embed body;
+  body.principal = request.principal;
+  const auto begin = request.inputs.begin() + static_cast<std::ptrdiff_t>(first);
+  body.inputs.assign(begin, begin + static_cast<std::ptrdiff_t>(count));
+  const auto part = new_request(request.deadline);
+  part->inputs = count;
+  part->frame = SHOAL_TRY(ipc::encode(part->id, request.deadline.at_ns, body));
+  SHOAL_TRY(submit(*host, part));
+  // Told to the worker also when this coroutine ends early, by an unwinding stack.
+  const WorkerGeneration guard(part, host, clock_);
+  SHOAL_TRY(await(host, part, RequestState::kDone, yield));
+  for (auto& row : part->embedding.embeddings) out.embeddings.push_back(std::move(row));
+  out.usage.prompt_tokens += part->embedding.usage.prompt_tokens;
+  return {};
+}
+
+// --- memory
+
+Result<bool> Supervisor::Impl::ask(ModelHost& host, const MemoryEstimate& need, std::uint32_t context) {
+  if (options_.memory_budget_bytes == 0) return true;
+  std::uint64_t used = 0;   // now
+  std::uint64_t later = 0;  // once those that stop are gone
+  std::vector<std::shared_ptr<ModelHost>> idle;
+  for (const auto& [name, other] : hosts_) {
+    if (other.get() == &host) continue;
+    used += other->reserved_bytes();
+    if (other->phase() == HostPhase::kStopping) continue;
+    later += other->reserved_bytes();
+    if (other->idle() && other->reserved_bytes() > 0) idle.push_back(other);
+  }
+  if (used + need.total() <= options_.memory_budget_bytes) return true;
+
+  std::ranges::sort(idle, {}, [](const auto& other) { return other->idle_since_ns(); });
+  std::vector<std::shared_ptr<ModelHost>> victims;
+  for (const auto& other : idle) {
+    if (later + need.total() <= options_.memory_budget_bytes) break;
+    later -= other->reserved_bytes();
+    victims.push_back(other);
+  }
+  // Nobody is unloaded for a model that would not fit even then.
+  if (later + need.total() > options_.memory_budget_bytes) return does_not_fit(host, need, context);
+  for (const auto& victim : victims) {
+    victim->count_eviction();
+    victim->stop("evicted to make room for " + host.name());
+  }
+  std::uint64_t still = 0;
+  for (const auto& [name, other] : hosts_) still += other.get() == &host ? 0 : other->reserved_bytes();
+  return still + need.total() <= options_.memory_budget_bytes;
+}
+
+Error Supervisor::Impl::does_not_fit(const ModelHost& host, const MemoryEstimate& need, std::uint32_t context) const {
+  const auto mib = [](std::uint64_t bytes) { return static_cast<double>(bytes) / kBytesPerMib; };
+  std::string users;
+  for (const auto& [name, other] : hosts_) {
+    if (other.get() == &host || other->reserved_bytes() == 0) continue;
+    users += fmt::format("{}{} {:.0f} MiB{}", users.empty() ? "" : ", ", name, mib(other->reserved_bytes()),
+                         other->idle() ? " (idle)" : "");
+  }
+  return Error(ErrorCode::kInsufficientMemory,
+               fmt::format("{} needs about {:.0f} MiB (weights {:.0f}, cache for {} tokens {:.0f}, the rest {:.0f}); "
+                           "the budget is {:.0f} MiB, used by: {}",
+                           host.name(), mib(need.total()), mib(need.weights_bytes), context, mib(need.kv_bytes),
+                           mib(need.compute_bytes + need.process_bytes), mib(options_.memory_budget_bytes),
+                           users.empty() ? "nobody" : users));
+}
+
+void Supervisor::Impl::changed() {
+  changed_.cancel();
+  if (shut_) return;
+  // Posted: the caller is in the middle of a change, and a host that starts now would act on half of it.
+  asio::post(executor_, [weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (!self || self->shut_) return;
+    for (const auto& [name, host] : self->hosts_) host->room_freed();
+  });
+}
+
+// --- time
+
+void Supervisor::Impl::arm_ticker() {
+  if (ticking_ || hosts_.empty()) return;
+  ticking_ = true;
+  ticker_.expires_after(std::chrono::milliseconds(options_.tick_ms));
+  ticker_.async_wait([weak = weak_from_this()](base::error_code ec) {
+    if (const auto self = weak.lock(); self && !ec) self->tick();
+  });
+}
+
+void Supervisor::Impl::tick() {
+  ticking_ = false;
+  bool again = false;
+  for (const auto& [name, host] : hosts_) {
+    host->tick();
+    again = again || host->needs_tick();
+  }
+  // A gateway without a worker does not wake up.
+  if (again) arm_ticker();
+}
+
+template <class Done>
+void Supervisor::Impl::wait_until(Done done, base::Deadline deadline, base::Yield yield) {
+  while (!done() && !deadline.passed(clock_)) {
+    // Looked at again after every tick too: an injected clock moves without a timer.
+    const auto step = std::min(std::chrono::nanoseconds(deadline.left_ns(clock_)),
+                               std::chrono::nanoseconds(std::chrono::milliseconds(options_.tick_ms)));
+    changed_.expires_after(step);
+    base::error_code ignored;
+    changed_.async_wait(yield[ignored]);
+  }
+}
+
+void Supervisor::Impl::drain(base::Deadline deadline, base::Yield yield) {
+  draining_ = true;
+  const auto idle = [this] {
+    return calls_ == 0 && std::ranges::all_of(hosts_, [](const auto& entry) { return entry.second->idle(); });
+  };
+  wait_until(idle, deadline, yield);
+  shut_ = true;
+  const Error late(ErrorCode::kShuttingDown, "the server shut down before the answer was complete");
+  for (const auto& [name, host] : hosts_) host->end_all(late);
+  for (const auto& [name, host] : hosts_) host->stop("the server shuts down");
+  arm_ticker();
+  const auto gone = [this] {
+    return std::ranges::none_of(hosts_, [](const auto& entry) { return entry.second->has_process(); });
+  };
+  // Each host kills its worker after stop_timeout_ms; the kernel needs a moment to reap it.
+  wait_until(gone, base::Deadline::after_ms(clock_, options_.stop_timeout_ms * 2), yield);
+}
+
+void Supervisor::Impl::shut() {
+  shut_ = true;
+  ticker_.cancel();
+  changed_.cancel();
+  for (const auto& [name, host] : hosts_) {
+    host->end_all(Error(ErrorCode::kShuttingDown, "the server shut down before the answer was complete"));
+  }
+  hosts_.clear();
+}
+
+std::vector<WorkerStatus> Supervisor::Impl::status() const {
+  std::vector<WorkerStatus> out;
+  for (const auto& model : source_.list()) {
+    if (hosts_.contains(model.name)) continue;
+    WorkerStatus row;
+    row.model = model.name;
+    out.push_back(std::move(row));
+  }
+  for (const auto& [name, host] : hosts_) out.push_back(host->status());
+  std::ranges::sort(out, {}, &WorkerStatus::model);
+  return out;
+}
+
+// --- Supervisor
+
+Supervisor::Supervisor(asio::any_io_executor executor, const base::Clock& clock, base::Log& log,
+                       const ModelSource& source, telemetry::Registry& registry, SupervisorOptions options)
+    : impl_(std::make_shared<Impl>(std::move(executor), clock, log, source, registry, std::move(options))) {}
+
+Supervisor::~Supervisor() {
+  impl_->shut();
+}
+
+std::vector<types::ModelInfo> Supervisor::models() const {
+  return impl_->source().list();
+}
+
+std::vector<WorkerStatus> Supervisor::status() const {
+  return impl_->status();
+}
+
+Result<std::unique_ptr<Generation>> Supervisor::start(GenerateRequest asked, base::Yield yield) {
+  const Impl::Call impl(impl_);  // held over the waits
+  const LocalModel model = SHOAL_TRY(impl->admit(asked.model));
+  if (!model.info.generates) {
+    return Error(ErrorCode::kUnsupportedParameter, fmt::format("{} does not generate text; it embeds", model.info.name))
+        .with_param("model");
+  }
+  const auto request = impl->new_request(asked.deadline);
+  ipc::Generate body{.principal = asked.principal,
+                     .credits = impl->credit_tokens(),
+                     .max_tokens = asked.max_tokens.value_or(-1),
+                     .top_logprobs = asked.top_logprobs,
+                     .ignore_eos = asked.ignore_eos,
+                     .sampling = std::move(asked.sampling),
+                     .stop = std::move(asked.stop),
+                     .prompt = std::move(asked.prompt.input)};
+  auto frame = ipc::encode(request->id, asked.deadline.at_ns, body);
+  if (!frame.ok()) {
+    // Any context is shorter than what a frame holds.
+    return Error(
+        ErrorCode::kContextLengthExceeded,
+        fmt::format("the prompt is larger than {} bytes, which is more than the context of {} ({} tokens) holds",
+                    ipc::kMaxBodyBytes, model.info.name, model.info.context_length));
+  }
+  request->frame = std::move(frame).value();
+  const auto host = impl->host_for(model);
+  SHOAL_TRY(impl->submit(*host, request));
+  auto generation = std::make_unique<WorkerGeneration>(request, host, impl->clock());
+  SHOAL_TRY(impl->await(host, request, RequestState::kAccepted, yield));
+  return std::unique_ptr<Generation>(std::move(generation));
+}
+
+Result<EmbedResult> Supervisor::embed(EmbedRequest asked, base::Yield yield) {
+  const Impl::Call impl(impl_);
+  const LocalModel model = SHOAL_TRY(impl->admit(asked.model));
+  if (!model.info.embeds) {
+    return Error(ErrorCode::kUnsupportedParameter, fmt::format("{} does not embed; it generates text", model.info.name))
+        .with_param("model");
+  }
+  const auto host = impl->host_for(model);
+  EmbedResult out;
+  for (std::size_t first = 0; first < asked.inputs.size();) {
+    std::size_t count = 0;
+    std::size_t bytes = 0;
+    while (first + count < asked.inputs.size() && count < kEmbedPartInputs &&
+           (count == 0 || bytes + wire_bytes(asked.inputs[first + count]) <= kEmbedPartBytes)) {
+      bytes += wire_bytes(asked.inputs[first + count]);
+      ++count;
+    }
+    SHOAL_TRY(impl->embed_part(host, asked, first, count, out, yield));
+    first += count;
+  }
+  return out;
+}
+
+Result<void> Supervisor::load(const std::string& model, base::Yield yield) {
+  const Impl::Call impl(impl_);
+  const LocalModel local = SHOAL_TRY(impl->admit(model));
+  const auto host = impl->host_for(local);
+  host->forgive();
+  const auto warm_up = impl->new_request(base::Deadline{});
+  SHOAL_TRY(impl->submit(*host, warm_up));
+  return impl->await(host, warm_up, RequestState::kDone, yield);
+}
+
+Result<void> Supervisor::unload(const std::string& model) {
+  const LocalModel local = SHOAL_TRY(impl_->source().resolve(model));
+  const auto host = impl_->find(local.info.name);
+  if (!host) return {};
+  if (!host->idle()) {
+    return Error(ErrorCode::kOverloaded,
+                 fmt::format("{} has running requests; it is unloaded when none is left", local.info.name));
+  }
+  host->stop("asked to");
+  return {};
+}
+
+void Supervisor::drain(base::Deadline deadline, base::Yield yield) {
+  const auto impl = impl_;
+  impl->drain(deadline, yield);
+}
+
+}  // namespace shoal::engine

@@ -1,0 +1,42 @@
+#include "shoal/engine/worker_command.h"
+
+#include <algorithm>
+#include <thread>
+
+#include <unistd.h>
+
+#include "shoal/ipc/worker_args.h"
+
+namespace shoal::engine {
+namespace {
+
+// Enough for four conversations of ordinary length; on a 135M model it costs 190 MB of cache.
+constexpr std::uint64_t kDefaultContextTokens = 8192;
+constexpr std::uint32_t kShortestContextTokens = 16;
+constexpr std::uint32_t kMostThreads = 256;
+
+}  // namespace
+
+std::uint32_t context_tokens(const SupervisorOptions& options, const LocalModel& model) {
+  if (options.context_tokens > 0) return options.context_tokens;
+  // No slot can use more than the model was trained for.
+  const std::uint64_t useful = std::uint64_t{model.info.context_length} * std::max<std::uint32_t>(options.slots, 1);
+  const std::uint64_t tokens = useful > 0 ? std::min(useful, kDefaultContextTokens) : kDefaultContextTokens;
+  return std::max(static_cast<std::uint32_t>(tokens), kShortestContextTokens);
+}
+
+std::vector<std::string> worker_arguments(const SupervisorOptions& options, const LocalModel& model) {
+  ipc::WorkerArgs args;
+  args.parent_pid = ::getpid();
+  args.context_length = context_tokens(options, model);
+  args.slots = std::clamp<std::uint32_t>(options.slots, 1, 64);
+  const std::uint32_t cores = std::max(std::thread::hardware_concurrency(), 1U);
+  args.threads = std::min(options.threads > 0 ? options.threads : cores, kMostThreads);
+  args.ubatch = options.ubatch_tokens;
+  args.sandbox_required = options.sandbox == SandboxMode::kRequired;
+  args.use_mmap = options.use_mmap;
+  args.memory_limit_mib = options.worker_memory_limit_mib;
+  return ipc::to_argv(args);
+}
+
+}  // namespace shoal::engine

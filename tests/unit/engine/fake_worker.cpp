@@ -1,0 +1,269 @@
+// A worker that runs no model: speaks the frames of ipc/ and misbehaves as it is told, by the "model file" on
+// descriptor 4 for its whole life, and by the prompt of each request. Both are words `key=value`.
+//   file:    ready=no  die=STATUS  die_times=N  fail=SLUG  garbage=1  pong=no  drain=no  slots=N  context=N  log=PATH
+//   prompt:  tokens=N  endless=1  crash_at=N  crash_once=PATH  mute=1  hang=1  fail=SLUG  bad=KIND
+#include <cerrno>
+#include <charconv>
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <map>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <poll.h>
+#include <unistd.h>
+
+#include "shoal/base/error.h"
+#include "shoal/ipc/frames.h"
+
+namespace {
+
+namespace ipc = shoal::ipc;
+
+using Words = std::map<std::string, std::string>;
+
+Words words_of(const std::string& text) {
+  Words out;
+  std::istringstream in(text);
+  for (std::string word; in >> word;) {
+    const auto equals = word.find('=');
+    if (equals != std::string::npos) out[word.substr(0, equals)] = word.substr(equals + 1);
+  }
+  return out;
+}
+
+int number(const Words& words, const std::string& key, int fallback) {
+  const auto found = words.find(key);
+  int value = fallback;
+  if (found != words.end()) {
+    const std::string& text = found->second;
+    std::from_chars(text.data(), text.data() + text.size(), value);
+  }
+  return value;
+}
+
+bool is(const Words& words, const std::string& key, const std::string& value) {
+  const auto found = words.find(key);
+  return found != words.end() && found->second == value;
+}
+
+struct Job {
+  Words words;
+  int sent = 0;
+  int tokens = 0;
+  std::uint32_t credits = 0;
+};
+
+class FakeWorker {
+ public:
+  explicit FakeWorker(Words file) : file_(std::move(file)) {}
+
+  int run() {
+    note("start");
+    if (file_.contains("fail")) {
+      send(0, ipc::Failed{code(file_), "the file is not a model\nat all", ""});
+      return 1;
+    }
+    if (file_.contains("garbage")) write_all("GET / HTTP/1.1\r\n\r\n" + std::string(64, 'x'));
+    if (file_.contains("die") && starts() <= number(file_, "die_times", 1'000)) {
+      std::fputs("no such tensor: fake\n", stderr);
+      return number(file_, "die", 1);
+    }
+    if (!is(file_, "ready", "no")) {
+      send(0, ready());
+    }
+    while (step()) {
+    }
+    return 0;
+  }
+
+ private:
+  [[nodiscard]] ipc::Ready ready() const {
+    ipc::Ready out;
+    out.cpu_backend = "fake";
+    out.sandbox = "none";
+    out.context_length = static_cast<std::uint32_t>(number(file_, "context", 512));
+    out.slots = static_cast<std::uint32_t>(number(file_, "slots", 4));
+    out.vocabulary = 100;
+    out.embedding_length = 4;
+    return out;
+  }
+
+  static ipc::Finished finished(int prompt_tokens, int completion_tokens) {
+    ipc::Finished out;
+    out.text = "!";
+    out.usage.prompt_tokens = prompt_tokens;
+    out.usage.completion_tokens = completion_tokens;
+    return out;
+  }
+
+  bool step() {
+    bool busy = false;
+    for (auto it = jobs_.begin(); it != jobs_.end();) {
+      auto& [id, job] = *it;
+      const bool over = advance(id, job);
+      busy = busy || (!over && job.credits > 0 && !job.words.contains("hang"));
+      it = over ? jobs_.erase(it) : std::next(it);
+    }
+    if (draining_ && jobs_.empty()) return false;
+    pollfd socket{3, POLLIN, 0};
+    if (::poll(&socket, 1, busy ? 0 : -1) <= 0) return true;
+    char buffer[65536];
+    const ssize_t got = ::read(3, buffer, sizeof buffer);
+    if (got <= 0) return false;
+    reader_.feed({buffer, static_cast<std::size_t>(got)});
+    while (true) {
+      auto frame = reader_.next();
+      if (!frame.ok()) return false;
+      if (!frame->has_value()) return true;
+      take(**frame);
+    }
+  }
+
+  // One token, or what the prompt wants in its place. True: the job is over.
+  bool advance(std::uint64_t id, Job& job) {
+    if (job.words.contains("hang") || job.words.contains("mute")) return false;
+    if (number(job.words, "crash_at", -1) == job.sent && may_crash(job.words)) ::kill(::getpid(), SIGKILL);
+    if (job.words.contains("bad") && misbehave(id, job)) return false;
+    if (job.sent >= job.tokens && !job.words.contains("endless")) {
+      send(id, finished(3, job.sent));
+      return true;
+    }
+    if (job.credits == 0) return false;
+    --job.credits;
+    send(id, token(job.sent++, " t"));
+    return false;
+  }
+
+  bool misbehave(std::uint64_t id, Job& job) {
+    const std::string kind = std::exchange(job.words["bad"], "done");
+    if (kind == "unknown") {  // frames about requests that never were: to be ignored
+      send(id + 1'000'000, token(0, "lost"));
+      send(id + 1'000'000, ipc::Failed{});
+      return false;
+    }
+    if (kind == "text") send(id, token(0, std::string(100'000, 'x')));
+    if (kind == "twice") send(id, ipc::Accepted{});
+    if (kind == "ready") send(0, ready());
+    if (kind == "role") send(id, ipc::Cancel{});
+    if (kind == "finish") send(id, finished(-1, 0));
+    if (kind == "garbage") write_all(std::string(200, '\xff'));
+    if (kind == "credit") {  // in one write, so that no top-up can come between
+      std::string bytes;
+      for (std::uint32_t i = 0; i <= job.credits; ++i) bytes += encoded(id, token(static_cast<int>(i), " t"));
+      write_all(bytes);
+    }
+    return kind != "done";
+  }
+
+  static bool may_crash(const Words& words) {
+    const auto once = words.find("crash_once");
+    if (once == words.end()) return true;
+    if (std::filesystem::exists(once->second)) return false;
+    std::ofstream(once->second) << "crashed";
+    return true;
+  }
+
+  void take(const ipc::Frame& frame) {
+    const std::uint64_t id = frame.header.request;
+    if (const auto* generate = std::get_if<ipc::Generate>(&frame.body)) {
+      take_generate(id, *generate);
+    } else if (const auto* embed = std::get_if<ipc::Embed>(&frame.body)) {
+      take_embed(id, *embed);
+    } else if (std::holds_alternative<ipc::Cancel>(frame.body)) {
+      note("cancel");
+      jobs_.erase(id);
+    } else if (const auto* credit = std::get_if<ipc::Credit>(&frame.body)) {
+      if (jobs_.contains(id)) jobs_[id].credits += credit->tokens;
+    } else if (std::holds_alternative<ipc::Ping>(frame.body)) {
+      note("ping");
+      if (!is(file_, "pong", "no")) send(0, ipc::Pong{});
+      send(0, ipc::Stats{.steps = ++steps_});
+    } else if (std::holds_alternative<ipc::Drain>(frame.body)) {
+      note("drain");
+      draining_ = !is(file_, "drain", "no");
+    }
+  }
+
+  void take_generate(std::uint64_t id, const ipc::Generate& generate) {
+    Job job{.words = words_of(std::get<std::string>(generate.prompt))};
+    job.tokens = number(job.words, "tokens", 2);
+    job.credits = generate.credits;
+    if (job.words.contains("fail")) {
+      send(id, ipc::Failed{code(job.words), "told to fail", "prompt"});
+      return;
+    }
+    if (!job.words.contains("mute")) send(id, ipc::Accepted{.prompt_tokens = 3});
+    jobs_[id] = std::move(job);
+  }
+
+  void take_embed(std::uint64_t id, const ipc::Embed& embed) {
+    note("embed");
+    for (std::uint32_t i = 0; i < embed.inputs.size(); ++i) {
+      const auto& text = std::get<std::string>(embed.inputs[i]);
+      const std::vector<float> values(text == "short" ? 3 : 4, static_cast<float>(text.size()));
+      send(id, ipc::Embedding{.index = i, .tokens = 2, .last = i + 1 == embed.inputs.size(), .values = values});
+    }
+  }
+
+  static ipc::TokenFrame token(int index, const std::string& text) {
+    ipc::TokenFrame frame;
+    frame.token.id = index;
+    frame.token.bytes = text.substr(0, 2);
+    frame.text = text;
+    return frame;
+  }
+
+  static shoal::ErrorCode code(const Words& words) {
+    return shoal::base::error_code_from_slug(words.at("fail")).value_or(shoal::ErrorCode::kInternal);
+  }
+
+  void note(const std::string& event) const {
+    const auto log = file_.find("log");
+    if (log != file_.end()) std::ofstream(log->second, std::ios::app) << event << '\n';
+  }
+
+  [[nodiscard]] int starts() const {
+    std::ifstream in(file_.at("log"));
+    int count = 0;
+    for (std::string line; std::getline(in, line);) count += line == "start" ? 1 : 0;
+    return count;
+  }
+
+  static std::string encoded(std::uint64_t id, const ipc::Body& body) {
+    return ipc::encode(id, std::numeric_limits<std::int64_t>::max(), body).value();
+  }
+  static void send(std::uint64_t id, const ipc::Body& body) { write_all(encoded(id, body)); }
+
+  static void write_all(const std::string& bytes) {
+    for (std::size_t done = 0; done < bytes.size();) {
+      const ssize_t wrote = ::write(3, bytes.data() + done, bytes.size() - done);
+      if (wrote < 0 && errno != EINTR) std::_Exit(0);
+      if (wrote > 0) done += static_cast<std::size_t>(wrote);
+    }
+  }
+
+  Words file_;
+  std::map<std::uint64_t, Job> jobs_;
+  ipc::FrameReader reader_;
+  bool draining_ = false;
+  std::uint64_t steps_ = 0;
+};
+
+}  // namespace
+
+int main() {
+  std::string text;
+  char buffer[4096];
+  for (ssize_t got = 0; (got = ::read(4, buffer, sizeof buffer)) > 0;)
+    text.append(buffer, static_cast<std::size_t>(got));
+  return FakeWorker(words_of(text)).run();
+}

@@ -1,0 +1,335 @@
+// The life of requests and workers as the gateway sees it, with a worker that does as it is told.
+#include "shoal/engine/supervisor.h"
+
+#include <csignal>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "shoal/ipc/frames.h"
+
+#include "unit/engine/harness.h"
+
+namespace shoal::engine {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+TEST_F(SupervisorTest, TheFirstRequestStartsTheWorkerAndStreamsToTheEnd) {
+  run([&](base::Yield yield) {
+    EXPECT_EQ(status("a").state, types::ModelState::kStopped);
+    auto started = supervisor().start(ask("a", "tokens=3"), yield);
+    ASSERT_TRUE(started.ok()) << started.error().message();
+    EXPECT_EQ((*started)->prompt_tokens(), 3);
+    Answer out;
+    read(**started, out, yield);
+    EXPECT_EQ(out.text, " t t t!");
+    EXPECT_EQ(out.tokens, 3);
+    const WorkerStatus row = status("a");
+    EXPECT_EQ(row.state, types::ModelState::kReady);
+    EXPECT_GT(row.pid, 0);
+    EXPECT_GT(row.resident_bytes, 0U);
+    EXPECT_EQ(row.slots, 4U);
+    EXPECT_EQ(row.context_length, 512U);
+    EXPECT_EQ(row.tokens_decoded, 3U);
+    EXPECT_EQ(row.cpu_backend, "fake");
+    EXPECT_EQ(row.running + row.queued, 0U);
+    // After the end there is nothing more.
+    EXPECT_FALSE((*started)->next(yield, base::Deadline{}).ok());
+  });
+  EXPECT_THAT(registry_.render(), AllOf(HasSubstr("shoal_engine_requests_total{model=\"a\",outcome=\"ok\"} 1\n"),
+                                        HasSubstr("shoal_engine_tokens_total{model=\"a\",kind=\"completion\"} 3\n"),
+                                        HasSubstr("shoal_engine_time_to_first_token_seconds_count{model=\"a\"} 1\n")));
+}
+
+TEST_F(SupervisorTest, RequestsThatArriveWhileItLoadsShareOneWorker) {
+  int finished = 0;
+  for (int i = 0; i < 8; ++i) {
+    side([&](base::Yield yield) { finished += answer("a", "tokens=2", yield).finished ? 1 : 0; });
+  }
+  run([](base::Yield) {});
+  EXPECT_EQ(finished, 8);
+  EXPECT_EQ(models_.count("a", "start"), 1);
+}
+
+TEST_F(SupervisorTest, AnUnknownModelIsRefusedWithTheNearestName) {
+  run([&](base::Yield yield) {
+    const Answer out = answer("aa", "", yield);
+    EXPECT_EQ(out.code(), "model_not_found");
+    EXPECT_EQ(out.error->suggestion(), "a");
+  });
+}
+
+TEST_F(SupervisorTest, AModelThatDoesNotGenerateSaysSo) {
+  models_.at("a").info.generates = false;
+  models_.at("b").info.embeds = false;
+  run([&](base::Yield yield) {
+    EXPECT_EQ(answer("a", "", yield).code(), "unsupported_parameter");
+    const auto embedded = supervisor().embed({.model = "b", .principal = 0, .deadline = {}, .inputs = {"x"}}, yield);
+    ASSERT_FALSE(embedded.ok());
+    EXPECT_EQ(embedded.error().code(), ErrorCode::kUnsupportedParameter);
+  });
+}
+
+TEST_F(SupervisorTest, ARequestFailsTypedWhenItsWorkerIsKilledAndTheNextOneIsAnswered) {
+  run([&](base::Yield yield) {
+    Answer out = answer("a", "tokens=9 crash_at=3", yield);
+    EXPECT_EQ(out.tokens, 3);
+    EXPECT_EQ(out.code(), "worker_crashed");
+    EXPECT_THAT(out.error->message(), HasSubstr("killed by signal 9"));
+    EXPECT_TRUE(answer("a", "tokens=2", yield).finished);
+    EXPECT_EQ(status("a").restarts, 1U);
+  });
+}
+
+TEST_F(SupervisorTest, AWorkerThatCrashedComesBackWithoutARequest) {
+  run([&](base::Yield yield) {
+    ASSERT_TRUE(supervisor().load("a", yield).ok());
+    const auto pid = status("a").pid;
+    ASSERT_EQ(::kill(pid, SIGKILL), 0);
+    EXPECT_TRUE(
+        eventually(yield, [&] { return status("a").restarts == 1 && status("a").state == types::ModelState::kReady; }));
+    EXPECT_NE(status("a").pid, pid);
+  });
+}
+
+TEST_F(SupervisorTest, OtherModelsFeelNothingOfACrash) {
+  Answer other;
+  side([&](base::Yield yield) { other = answer("b", "tokens=500", yield); });
+  run([&](base::Yield yield) {
+    const auto pid = [&] { return status("b").pid; };
+    ASSERT_TRUE(eventually(yield, [&] { return pid() > 0; }));
+    EXPECT_EQ(answer("a", "tokens=9 crash_at=1", yield).code(), "worker_crashed");
+  });
+  EXPECT_TRUE(other.finished);
+  EXPECT_EQ(other.tokens, 500);
+  EXPECT_EQ(models_.count("b", "start"), 1);
+}
+
+TEST_F(SupervisorTest, ARequestWithoutATokenMovesToTheRestartedWorkerUnseen) {
+  run([&](base::Yield yield) {
+    const Answer out = answer("a", "tokens=2 crash_at=0 crash_once=" + models_.file("crashed"), yield);
+    EXPECT_TRUE(out.finished) << out.code();
+    EXPECT_EQ(models_.count("a", "start"), 2);
+  });
+  EXPECT_THAT(registry_.render(), HasSubstr("shoal_engine_resubmitted_total{model=\"a\"} 1\n"));
+}
+
+TEST_F(SupervisorTest, APromptThatKillsItsWorkerIsTriedTwiceOnly) {
+  run([&](base::Yield yield) {
+    EXPECT_EQ(answer("a", "crash_at=0", yield).code(), "worker_crashed");
+    EXPECT_EQ(status("a").restarts >= 1, true);
+    EXPECT_TRUE(answer("a", "tokens=1", yield).finished);
+    EXPECT_EQ(models_.count("a", "start"), 3);
+  });
+}
+
+TEST_F(SupervisorTest, AModelThatNeverLoadsIsGivenUpWithTheReasonUntilLoadIsCalled) {
+  models_.add("a", "die=3 die_times=5");
+  run([&](base::Yield yield) {
+    const Answer out = answer("a", "tokens=1", yield);
+    EXPECT_EQ(out.code(), "model_failed");
+    EXPECT_THAT(out.error->message(), HasSubstr("exited with status 3"));
+    EXPECT_EQ(models_.count("a", "start"), 5);
+    EXPECT_EQ(status("a").state, types::ModelState::kFailed);
+    EXPECT_EQ(answer("a", "tokens=1", yield).code(), "model_failed");
+    EXPECT_EQ(models_.count("a", "start"), 5);  // not tried again by a request
+    EXPECT_TRUE(supervisor().load("a", yield).ok());
+    EXPECT_TRUE(answer("a", "tokens=1", yield).finished);
+  });
+}
+
+TEST_F(SupervisorTest, AFailureOutsideTheWindowIsForgotten) {
+  frozen_ = true;
+  options_.max_failures = 2;
+  run([&](base::Yield yield) {
+    EXPECT_EQ(answer("a", "tokens=9 crash_at=1", yield).code(), "worker_crashed");
+    ASSERT_TRUE(supervisor().load("a", yield).ok());  // forgives the first
+    EXPECT_EQ(answer("a", "tokens=9 crash_at=1", yield).code(), "worker_crashed");
+    EXPECT_TRUE(answer("a", "tokens=1", yield).finished);
+    fake_clock_.advance_ms(options_.failure_window_ms + 1);
+    EXPECT_EQ(answer("a", "tokens=9 crash_at=1", yield).code(), "worker_crashed");
+    EXPECT_TRUE(answer("a", "tokens=1", yield).finished);
+    EXPECT_EQ(answer("a", "tokens=9 crash_at=1", yield).code(), "worker_crashed");
+    EXPECT_TRUE(eventually(yield, [&] { return status("a").state == types::ModelState::kFailed; }));
+  });
+}
+
+TEST_F(SupervisorTest, ADamagedModelIsGivenUpAtOnceInTheWorkersWords) {
+  models_.add("a", "fail=model_invalid");
+  run([&](base::Yield yield) {
+    const Answer out = answer("a", "", yield);
+    EXPECT_EQ(out.code(), "model_invalid");
+    EXPECT_THAT(out.error->message(), HasSubstr("not a model?at all"));  // no line breaks from a worker
+    EXPECT_EQ(models_.count("a", "start"), 1);
+  });
+}
+
+TEST_F(SupervisorTest, WhatIsNotAModelFileStartsNoWorker) {
+  models_.at("a").info.path = "/dev/null";
+  models_.at("b").info.path = models_.file("gone");
+  run([&](base::Yield yield) {
+    EXPECT_EQ(answer("a", "", yield).code(), "model_invalid");
+    EXPECT_EQ(answer("b", "", yield).code(), "io");
+  });
+}
+
+TEST_F(SupervisorTest, AWorkerThatCannotBeStartedIsAnErrorWithItsPath) {
+  options_.worker_path = "/nonexistent/shoal-worker";
+  run([&](base::Yield yield) {
+    const Answer out = answer("a", "", yield);
+    EXPECT_EQ(out.code(), "io");
+    EXPECT_THAT(out.error->message(), HasSubstr("/nonexistent/shoal-worker"));
+  });
+}
+
+TEST_F(SupervisorTest, AnErrorOfOneRequestIsItsOwn) {
+  run([&](base::Yield yield) {
+    const Answer out = answer("a", "fail=context_length_exceeded", yield);
+    EXPECT_EQ(out.code(), "context_length_exceeded");
+    EXPECT_EQ(out.error->param(), "prompt");
+    EXPECT_TRUE(answer("a", "tokens=1", yield).finished);
+    EXPECT_EQ(models_.count("a", "start"), 1);
+  });
+}
+
+TEST_F(SupervisorTest, APromptLargerThanAFrameIsRefusedBeforeAWorkerStarts) {
+  run([&](base::Yield yield) {
+    EXPECT_EQ(answer("a", std::string(ipc::kMaxBodyBytes + 1, 'x'), yield).code(), "context_length_exceeded");
+    EXPECT_EQ(models_.count("a", "start"), 0);
+  });
+}
+
+TEST_F(SupervisorTest, AFullQueueIsRefusedWithAWait) {
+  options_.max_queue = 1;
+  options_.slots = 4;
+  for (int i = 0; i < 5; ++i) {
+    side([&](base::Yield yield) {
+      auto request = ask("a", "hang=1");
+      request.deadline = base::Deadline::after_ms(clock(), 300);
+      EXPECT_EQ(answer(std::move(request), yield).code(), "deadline_exceeded");
+    });
+  }
+  run([&](base::Yield yield) {
+    ASSERT_TRUE(eventually(yield, [&] { return status("a").running == 4; }));
+    EXPECT_EQ(status("a").queued, 1U);
+    const Answer out = answer("a", "", yield);
+    EXPECT_EQ(out.code(), "overloaded");
+    EXPECT_EQ(out.error->retry_after_ms(), options_.retry_after_ms);
+  });
+}
+
+TEST_F(SupervisorTest, DestroyingAnAnswerStopsItsComputation) {
+  run([&](base::Yield yield) {
+    auto started = supervisor().start(ask("a", "endless=1"), yield);
+    ASSERT_TRUE(started.ok());
+    *started = nullptr;
+    EXPECT_TRUE(eventually(yield, [&] { return models_.count("a", "cancel") == 1; }));
+    EXPECT_EQ(status("a").running, 0U);
+    EXPECT_TRUE(answer("a", "tokens=1", yield).finished);
+  });
+}
+
+TEST_F(SupervisorTest, CancelWakesAReaderThatWaits) {
+  run([&](base::Yield yield) {
+    auto started = supervisor().start(ask("a", "hang=1"), yield);
+    ASSERT_TRUE(started.ok());
+    side([&](base::Yield) { (*started)->cancel(); });
+    const auto event = (*started)->next(yield, base::Deadline{});
+    ASSERT_FALSE(event.ok());
+    EXPECT_EQ(event.error().code(), ErrorCode::kCancelled);
+  });
+}
+
+TEST_F(SupervisorTest, NextReturnsNothingWhenItIsTimeForAPing) {
+  run([&](base::Yield yield) {
+    auto started = supervisor().start(ask("a", "hang=1"), yield);
+    ASSERT_TRUE(started.ok());
+    const auto event = (*started)->next(yield, base::Deadline::after_ms(clock(), 5));
+    ASSERT_TRUE(event.ok());
+    EXPECT_FALSE(event->has_value());
+  });
+}
+
+TEST_F(SupervisorTest, ADeadlineIsKeptAlsoWhenTheWorkerIsSilent) {
+  run([&](base::Yield yield) {
+    for (const char* prompt : {"mute=1", "hang=1"}) {
+      auto request = ask("a", prompt);
+      request.deadline = base::Deadline::after_ms(clock(), 20);
+      EXPECT_EQ(answer(std::move(request), yield).code(), "deadline_exceeded") << prompt;
+    }
+    EXPECT_TRUE(eventually(yield, [&] { return models_.count("a", "cancel") == 2; }));
+  });
+}
+
+TEST_F(SupervisorTest, AClientThatDoesNotReadPausesItsOwnRequestOnly) {
+  run([&](base::Yield yield) {
+    auto slow = supervisor().start(ask("a", "endless=1"), yield);
+    ASSERT_TRUE(slow.ok());
+    EXPECT_TRUE(eventually(yield, [&] { return status("a").tokens_decoded == 64; }));
+    EXPECT_EQ(answer("a", "tokens=300", yield).tokens, 300);
+    EXPECT_EQ(status("a").tokens_decoded, 364U);
+    for (int i = 0; i < 200; ++i) ASSERT_TRUE((*slow)->next(yield, base::Deadline{}).ok());
+  });
+}
+
+TEST_F(SupervisorTest, EmbedsManyInputsInParts) {
+  run([&](base::Yield yield) {
+    EmbedRequest request{.model = "a", .principal = 0, .deadline = {}, .inputs = {}};
+    for (std::size_t i = 1; i <= 130; ++i) request.inputs.emplace_back(std::string(i, 'x'));
+    const auto result = supervisor().embed(std::move(request), yield);
+    ASSERT_TRUE(result.ok()) << result.error().message();
+    ASSERT_EQ(result->embeddings.size(), 130U);
+    for (std::size_t i = 0; i < 130; ++i) EXPECT_EQ(result->embeddings[i], std::vector<float>(4, float(i + 1)));
+    EXPECT_EQ(result->usage.prompt_tokens, 260);
+    EXPECT_EQ(models_.count("a", "embed"), 3);
+  });
+}
+
+TEST_F(SupervisorTest, AnEmbeddingOfAWrongSizeNeverReachesAClient) {
+  run([&](base::Yield yield) {
+    const auto result =
+        supervisor().embed({.model = "a", .principal = 0, .deadline = {}, .inputs = {"fine", "short"}}, yield);
+    ASSERT_FALSE(result.ok());
+    EXPECT_EQ(result.error().code(), ErrorCode::kWorkerCrashed);
+    EXPECT_THAT(result.error().message(), HasSubstr("an embedding of 3 numbers for input 1; wanted one of 4"));
+  });
+}
+
+class Violation : public SupervisorTest, public ::testing::WithParamInterface<const char*> {};
+
+TEST_P(Violation, EndsTheWorkerWithATypedError) {
+  run([&](base::Yield yield) {
+    const Answer out = answer("a", std::string("tokens=2 bad=") + GetParam(), yield);
+    EXPECT_EQ(out.code(), "worker_crashed");
+    EXPECT_THAT(out.error->message(), HasSubstr("broke the frame protocol"));
+    EXPECT_TRUE(answer("a", "tokens=1", yield).finished);
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Frames, Violation,
+                         ::testing::Values("text", "twice", "ready", "role", "finish", "garbage", "credit"),
+                         [](const auto& kind) { return std::string(kind.param); });
+
+TEST_F(SupervisorTest, FramesAboutUnknownRequestsAreIgnored) {
+  run([&](base::Yield yield) {
+    EXPECT_EQ(answer("a", "tokens=2 bad=unknown", yield).text, " t t!");
+    EXPECT_EQ(models_.count("a", "start"), 1);
+  });
+}
+
+TEST_F(SupervisorTest, GarbageInPlaceOfReadyIsAFailedLoad) {
+  models_.add("a", "garbage=1");
+  options_.max_failures = 1;
+  run([&](base::Yield yield) {
+    const Answer out = answer("a", "", yield);
+    EXPECT_EQ(out.code(), "model_failed");
+    EXPECT_THAT(out.error->message(), HasSubstr("broke the frame protocol"));
+  });
+}
+
+}  // namespace
+}  // namespace shoal::engine

@@ -1,0 +1,211 @@
+// Everything that happens because time passes or memory runs out: heartbeats, progress, idle unloading, eviction,
+// drain.
+#include <limits>
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "shoal/engine/memory_estimate.h"
+#include "shoal/engine/rate_meter.h"
+
+#include "unit/engine/harness.h"
+
+namespace shoal::engine {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+constexpr std::uint64_t kMib = 1024 * 1024;
+
+class WatchdogTest : public SupervisorTest {
+ protected:
+  WatchdogTest() { frozen_ = true; }
+};
+
+TEST_F(WatchdogTest, AWorkerThatIsNeverReadyIsKilledAndItsRequestsHearWhy) {
+  models_.add("a", "ready=no");
+  options_.max_failures = 1;
+  side([&](base::Yield yield) {
+    const Answer out = answer("a", "", yield);
+    EXPECT_EQ(out.code(), "model_failed");
+    EXPECT_THAT(out.error->message(), HasSubstr("not ready after 120000 ms"));
+  });
+  run([&](base::Yield yield) {
+    ASSERT_TRUE(eventually(yield, [&] { return models_.count("a", "start") == 1; }));
+    fake_clock_.advance_ms(120'001);
+  });
+}
+
+TEST_F(WatchdogTest, AWorkerThatMissesItsHeartbeatIsRestarted) {
+  models_.add("a", "pong=no");
+  run([&](base::Yield yield) {
+    ASSERT_TRUE(supervisor().load("a", yield).ok());
+    const auto pid = status("a").pid;
+    fake_clock_.advance_ms(options_.idle_heartbeat_ms + 1);
+    ASSERT_TRUE(eventually(yield, [&] { return models_.count("a", "ping") == 1; }));
+    EXPECT_EQ(status("a").pid, pid);
+    // The fake says in kStats that it did a step; let it arrive before time goes on.
+    ASSERT_TRUE(eventually(yield, [&, rounds = 0]() mutable { return ++rounds > 5; }));
+    fake_clock_.advance_ms(options_.heartbeat_timeout_ms + 1);
+    ASSERT_TRUE(eventually(yield, [&] { return status("a").restarts == 1 && status("a").pid > 0; }));
+    EXPECT_NE(status("a").pid, pid);
+  });
+}
+
+TEST_F(WatchdogTest, AWorkerThatAnswersItsHeartbeatsLives) {
+  run([&](base::Yield yield) {
+    ASSERT_TRUE(supervisor().load("a", yield).ok());
+    for (int i = 1; i <= 5; ++i) {
+      fake_clock_.advance_ms(options_.idle_heartbeat_ms + 1);
+      ASSERT_TRUE(eventually(yield, [&] { return models_.count("a", "ping") == i; }));
+      ASSERT_TRUE(eventually(yield, [&, rounds = 0]() mutable { return ++rounds > 5; }));
+    }
+    EXPECT_EQ(models_.count("a", "start"), 1);
+  });
+}
+
+TEST_F(WatchdogTest, HeartbeatsAreNoProgressOfARequestThatHangs) {
+  options_.heartbeat_timeout_ms = 1'000'000'000;
+  Answer out;
+  side([&](base::Yield yield) { out = answer("a", "hang=1", yield); });
+  run([&](base::Yield yield) {
+    ASSERT_TRUE(eventually(yield, [&] { return status("a").running == 1; }));
+    // Given to a second worker once, because it had no token; then it hears why.
+    ASSERT_TRUE(eventually(yield, [&] {
+      fake_clock_.advance_ms(1'000);
+      return out.error.has_value();
+    }));
+  });
+  EXPECT_EQ(out.code(), "worker_crashed");
+  EXPECT_THAT(out.error->message(), HasSubstr("no step done for 30000 ms"));
+  EXPECT_GE(models_.count("a", "ping"), 10);
+}
+
+TEST_F(WatchdogTest, AnIdleModelIsUnloadedAndComesBackWhenAsked) {
+  options_.idle_unload_ms = 60'000;
+  run([&](base::Yield yield) {
+    EXPECT_TRUE(answer("a", "tokens=1", yield).finished);
+    fake_clock_.advance_ms(60'001);
+    ASSERT_TRUE(
+        eventually(yield, [&] { return status("a").state == types::ModelState::kStopped && status("a").pid == 0; }));
+    EXPECT_EQ(models_.count("a", "drain"), 1);
+    EXPECT_TRUE(answer("a", "tokens=1", yield).finished);
+    EXPECT_EQ(status("a").restarts, 0U);
+  });
+}
+
+TEST_F(WatchdogTest, AWorkerThatIgnoresDrainIsKilled) {
+  models_.add("a", "drain=no");
+  run([&](base::Yield yield) {
+    ASSERT_TRUE(supervisor().load("a", yield).ok());
+    ASSERT_TRUE(supervisor().unload("a").ok());
+    ASSERT_TRUE(eventually(yield, [&] { return models_.count("a", "drain") == 1; }));
+    fake_clock_.advance_ms(options_.stop_timeout_ms + 1);
+    ASSERT_TRUE(eventually(yield, [&] { return status("a").pid == 0; }));
+    EXPECT_EQ(status("a").state, types::ModelState::kStopped);
+  });
+}
+
+TEST_F(WatchdogTest, TheLeastRecentlyUsedIdleModelMakesRoom) {
+  models_.add("c");
+  options_.memory_budget_bytes = 50 * kMib;  // a fake model is predicted at 20 MiB: two fit
+  run([&](base::Yield yield) {
+    EXPECT_TRUE(answer("a", "tokens=1", yield).finished);
+    fake_clock_.advance_ms(10);
+    EXPECT_TRUE(answer("b", "tokens=1", yield).finished);
+    fake_clock_.advance_ms(10);
+    EXPECT_TRUE(answer("a", "tokens=1", yield).finished);
+    EXPECT_TRUE(answer("c", "tokens=1", yield).finished);
+    EXPECT_EQ(status("a").state, types::ModelState::kReady);
+    EXPECT_EQ(status("b").state, types::ModelState::kStopped);
+  });
+  EXPECT_THAT(registry_.render(), HasSubstr("shoal_engine_evictions_total{model=\"b\"} 1\n"));
+}
+
+TEST_F(WatchdogTest, AModelThatDoesNotFitBesideBusyOnesIsRefusedWithNumbers) {
+  options_.memory_budget_bytes = 30 * kMib;
+  run([&](base::Yield yield) {
+    auto busy = supervisor().start(ask("a", "hang=1"), yield);
+    ASSERT_TRUE(busy.ok());
+    const Answer out = answer("b", "tokens=1", yield);
+    EXPECT_EQ(out.code(), "insufficient_memory");
+    EXPECT_THAT(out.error->message(),
+                AllOf(HasSubstr("b needs about 20 MiB"), HasSubstr("the budget is 30 MiB, used by: a 20 MiB")));
+    *busy = nullptr;
+    EXPECT_TRUE(answer("b", "tokens=1", yield).finished);  // a is idle now
+  });
+}
+
+TEST_F(WatchdogTest, AModelLargerThanTheBudgetUnloadsNobody) {
+  options_.memory_budget_bytes = 30 * kMib;
+  models_.at("b").shape = {
+      .layers = 30, .kv_heads = 3, .key_length = 64, .value_length = 64, .vocabulary = 0, .feed_forward = 0};
+  run([&](base::Yield yield) {
+    EXPECT_TRUE(answer("a", "tokens=1", yield).finished);
+    EXPECT_EQ(answer("b", "tokens=1", yield).code(), "insufficient_memory");
+    EXPECT_EQ(status("a").state, types::ModelState::kReady);
+  });
+}
+
+TEST_F(WatchdogTest, DrainLetsRunningRequestsFinishAndRefusesNewOnes) {
+  Answer running;
+  side([&](base::Yield yield) {
+    auto started = supervisor().start(ask("a", "tokens=200"), yield);
+    ASSERT_TRUE(started.ok());
+    side([&](base::Yield inner) { supervisor().drain(base::Deadline{}, inner); });
+    read(**started, running, yield);
+  });
+  run([&](base::Yield yield) {
+    ASSERT_TRUE(eventually(yield, [&] { return answer("b", "", yield).code() == "shutting_down"; }));
+  });
+  EXPECT_TRUE(running.finished);
+  EXPECT_EQ(running.tokens, 200);
+  EXPECT_EQ(status("a").pid, 0);
+  EXPECT_EQ(models_.count("a", "drain"), 1);
+}
+
+TEST_F(WatchdogTest, WhatStillRunsAtTheDeadlineOfADrainEndsTyped) {
+  frozen_ = false;
+  options_.stop_timeout_ms = 20;
+  models_.add("a", "drain=no");
+  Answer running;
+  side([&](base::Yield yield) { running = answer("a", "hang=1", yield); });
+  run([&](base::Yield yield) {
+    ASSERT_TRUE(eventually(yield, [&] { return status("a").running == 1; }));
+    supervisor().drain(base::Deadline::after_ms(clock(), 10), yield);
+    EXPECT_EQ(status("a").pid, 0);
+  });
+  EXPECT_EQ(running.code(), "shutting_down");
+}
+
+// Layers, KV heads and head sizes as their GGUFs say; the products are known from measurements.
+TEST(MemoryEstimateTest, CacheBytesPerTokenAreThoseOfTheModel) {
+  LocalModel smol;
+  smol.shape = {
+      .layers = 30, .kv_heads = 3, .key_length = 64, .value_length = 64, .vocabulary = 49152, .feed_forward = 1536};
+  smol.info.embedding_length = 576;
+  const MemoryEstimate estimate = estimate_memory(smol, 100 * kMib, 4096, 4, 128);
+  EXPECT_EQ(estimate.kv_bytes, 23'040U * 4096);
+  EXPECT_EQ(estimate.weights_bytes, 100 * kMib);
+  EXPECT_GT(estimate.compute_bytes, 4U * 49152 * 4);
+  EXPECT_EQ(estimate.total(),
+            estimate.weights_bytes + estimate.kv_bytes + estimate.compute_bytes + estimate.process_bytes);
+}
+
+TEST(RateMeterTest, LeavesOutTheSecondThatIsNotOver) {
+  constexpr std::int64_t kSecond = 1'000'000'000;
+  RateMeter rate;
+  EXPECT_EQ(rate.per_second(0), 0);
+  rate.add(1 * kSecond, 100);
+  rate.add(2 * kSecond, 200);
+  rate.add(500 * kSecond, 7);
+  EXPECT_EQ(rate.per_second(500 * kSecond + 1), 150);
+  EXPECT_NEAR(rate.per_second(501 * kSecond), 307.0 / 3, 1e-9);
+  for (int i = 0; i < 12; ++i) rate.add((600 + i) * kSecond, 10);
+  EXPECT_EQ(rate.per_second(611 * kSecond), 10);
+}
+
+}  // namespace
+}  // namespace shoal::engine
