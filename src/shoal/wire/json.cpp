@@ -1,0 +1,195 @@
+#include "shoal/wire/json.h"
+
+#include <cmath>
+#include <cstdint>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include <boost/json/basic_parser_impl.hpp>
+#include <boost/json/value.hpp>
+#include <boost/json/value_stack.hpp>
+
+#include "shoal/wire/json_text.h"
+
+namespace shoal::wire {
+namespace json = boost::json;
+namespace {
+
+enum class Refusal : std::uint8_t { kNone, kNodes, kNumber };
+
+// Builds the document from the parser's events, counts nodes, refuses numbers that no double holds, and
+// notes the first key that an object names twice.
+struct Builder {
+  static constexpr std::size_t max_object_size = json::object::max_size();
+  static constexpr std::size_t max_array_size = json::array::max_size();
+  static constexpr std::size_t max_key_size = json::string::max_size();
+  static constexpr std::size_t max_string_size = json::string::max_size();
+
+  explicit Builder(std::size_t max_nodes) : nodes_left(max_nodes) { stack.reset(); }
+
+  bool node(json::error_code& ec) {
+    if (nodes_left == 0) return refuse(Refusal::kNodes, ec);
+    --nodes_left;
+    return true;
+  }
+  bool refuse(Refusal why, json::error_code& ec) {
+    refusal = why;
+    ec = json::error::syntax;
+    return false;
+  }
+
+  bool on_document_begin(json::error_code&) { return true; }
+  bool on_document_end(json::error_code&) { return true; }
+  bool on_array_begin(json::error_code& ec) { return node(ec); }
+  bool on_array_end(std::size_t n, json::error_code&) {
+    stack.push_array(n);
+    return true;
+  }
+  bool on_object_begin(json::error_code& ec) {
+    keys.emplace_back();
+    return node(ec);
+  }
+  bool on_object_end(std::size_t n, json::error_code&) {
+    keys.pop_back();
+    stack.push_object(n);
+    return true;
+  }
+  bool on_key_part(json::string_view s, std::size_t, json::error_code&) {
+    key.append(s.data(), s.size());
+    stack.push_chars(s);
+    return true;
+  }
+  bool on_key(json::string_view s, std::size_t, json::error_code&) {
+    key.append(s.data(), s.size());
+    stack.push_key(s);
+    if (!keys.back().insert(key).second && !has_duplicate) {
+      has_duplicate = true;
+      duplicate = key;
+    }
+    key.clear();
+    return true;
+  }
+  bool on_string_part(json::string_view s, std::size_t, json::error_code&) {
+    stack.push_chars(s);
+    return true;
+  }
+  bool on_string(json::string_view s, std::size_t, json::error_code& ec) {
+    stack.push_string(s);
+    return node(ec);
+  }
+  bool on_number_part(json::string_view, json::error_code&) { return true; }
+  bool on_int64(std::int64_t i, json::string_view, json::error_code& ec) {
+    stack.push_int64(i);
+    return node(ec);
+  }
+  bool on_uint64(std::uint64_t u, json::string_view, json::error_code& ec) {
+    stack.push_uint64(u);
+    return node(ec);
+  }
+  bool on_double(double d, json::string_view, json::error_code& ec) {
+    if (!std::isfinite(d)) return refuse(Refusal::kNumber, ec);
+    stack.push_double(d);
+    return node(ec);
+  }
+  bool on_bool(bool b, json::error_code& ec) {
+    stack.push_bool(b);
+    return node(ec);
+  }
+  bool on_null(json::error_code& ec) {
+    stack.push_null();
+    return node(ec);
+  }
+  bool on_comment_part(json::string_view, json::error_code&) { return true; }
+  bool on_comment(json::string_view, json::error_code&) { return true; }
+
+  json::value_stack stack;
+  std::size_t nodes_left;
+  Refusal refusal = Refusal::kNone;
+  std::vector<std::unordered_set<std::string>> keys;  // of the objects that are open
+  std::string key;
+  bool has_duplicate = false;
+  std::string duplicate;
+};
+
+std::string describe_byte(std::string_view text, std::size_t at) {
+  if (at >= text.size()) return "the text ends there";
+  const auto byte = static_cast<unsigned char>(text[at]);
+  if (byte >= 0x20 && byte < 0x7F) return fmt::format("found '{}'", text[at]);
+  return fmt::format("found byte 0x{:02x}", byte);
+}
+
+Error syntax_error(std::string_view text, std::size_t at, const json::error_code& ec) {
+  std::string what = ec.message();
+  if (ec == json::error::syntax) what = "not JSON";
+  if (ec == json::error::incomplete) what = "the JSON is not complete";
+  if (ec == json::error::extra_data) what = "something follows the JSON value";
+  return {ErrorCode::kInvalidJson,
+          fmt::format("the body is not valid JSON at byte {}: {}; {}", at, what, describe_byte(text, at))};
+}
+
+}  // namespace
+
+struct JsonDocument::Parsed {
+  json::value root;
+  bool has_duplicate = false;
+  std::string duplicate;
+};
+
+JsonDocument::JsonDocument(std::unique_ptr<Parsed> parsed) : parsed_(std::move(parsed)) {}
+JsonDocument::JsonDocument(JsonDocument&&) noexcept = default;
+JsonDocument& JsonDocument::operator=(JsonDocument&&) noexcept = default;
+JsonDocument::~JsonDocument() = default;
+
+Result<JsonDocument> JsonDocument::parse(std::string_view text, const JsonLimits& limits) {
+  if (text.size() > limits.bytes) {
+    return Error(ErrorCode::kPayloadTooLarge,
+                 fmt::format("the JSON has {} bytes; at most {} are read", text.size(), limits.bytes));
+  }
+  json::parse_options options;
+  options.max_depth = limits.depth;
+  json::basic_parser<Builder> parser(options, limits.nodes);
+  json::error_code ec;
+  const std::size_t read = parser.write_some(false, text.data(), text.size(), ec);
+  Builder& builder = parser.handler();
+  if (builder.refusal == Refusal::kNodes) {
+    return Error(ErrorCode::kInvalidJson,
+                 fmt::format("the JSON at byte {} goes past {} values, the most that are read", read, limits.nodes));
+  }
+  if (builder.refusal == Refusal::kNumber) {
+    return Error(ErrorCode::kInvalidJson,
+                 fmt::format("the number before byte {} is larger than a double can hold", read));
+  }
+  if (ec == json::error::too_deep) {
+    return Error(ErrorCode::kInvalidJson,
+                 fmt::format("the JSON at byte {} is nested deeper than {} levels", read, limits.depth));
+  }
+  if (!ec && read < text.size()) ec = json::error::extra_data;
+  if (ec) return syntax_error(text, read, ec);
+  auto parsed = std::make_unique<Parsed>();
+  parsed->root = builder.stack.release();
+  parsed->has_duplicate = builder.has_duplicate;
+  parsed->duplicate = std::move(builder.duplicate);
+  return JsonDocument(std::move(parsed));
+}
+
+const json::value& JsonDocument::root() const {
+  return parsed_->root;
+}
+
+Result<const json::object*> JsonDocument::request_object() const {
+  if (!parsed_->root.is_object()) {
+    return Error(ErrorCode::kInvalidRequest, "the body must be a JSON object, as in {\"model\": \"...\"}");
+  }
+  if (parsed_->has_duplicate) {
+    const std::string key = shortened(parsed_->duplicate);
+    return Error(ErrorCode::kInvalidRequest,
+                 fmt::format("the key \"{}\" is given twice in one object; give it once", key))
+        .with_param(key);
+  }
+  return &parsed_->root.get_object();
+}
+
+}  // namespace shoal::wire

@@ -1,0 +1,202 @@
+#include "shoal/wire/openai/fields.h"
+
+#include <array>
+#include <cstdint>
+
+namespace shoal::wire::openai {
+namespace {
+
+using enum FieldType;
+using enum FieldRule;
+constexpr double kInt32Max = std::numeric_limits<std::int32_t>::max();
+constexpr double kAnyLow = std::numeric_limits<double>::lowest();
+constexpr double kAnyHigh = std::numeric_limits<double>::max();
+
+template <std::size_t A, std::size_t B>
+constexpr std::array<FieldSpec, A + B> join(const std::array<FieldSpec, A>& a, const std::array<FieldSpec, B>& b) {
+  std::array<FieldSpec, A + B> all{};
+  for (std::size_t i = 0; i < A; ++i) all[i] = a[i];
+  for (std::size_t i = 0; i < B; ++i) all[A + i] = b[i];
+  return all;
+}
+
+constexpr FieldSpec field(std::string_view name, FieldType type, std::string_view what, double min = kAnyLow,
+                          double max = kAnyHigh, std::string_view schema = {}) {
+  FieldSpec spec;
+  spec.name = name;
+  spec.type = type;
+  spec.what = what;
+  spec.min = min;
+  spec.max = max;
+  spec.schema = schema;
+  return spec;
+}
+constexpr FieldSpec above(FieldSpec spec) {
+  spec.above_min = true;
+  return spec;
+}
+constexpr FieldSpec required(FieldSpec spec) {
+  spec.required = true;
+  return spec;
+}
+constexpr FieldSpec accepted(std::string_view name, FieldType type, std::string_view what) {
+  FieldSpec spec = field(name, type, what);
+  spec.rule = kAccepted;
+  return spec;
+}
+constexpr FieldSpec refused(std::string_view name, std::string_view harmless = {}) {
+  FieldSpec spec;
+  spec.name = name;
+  spec.rule = kRefused;
+  spec.harmless = harmless;
+  return spec;
+}
+
+// The name that another server gives to a parameter of ours.
+constexpr FieldSpec foreign(std::string_view name, std::string_view instead) {
+  FieldSpec spec = refused(name);
+  spec.instead = instead;
+  return spec;
+}
+
+// What chat and text completions share.
+constexpr std::array kGeneration = {
+    field("model", kString, "Name of a model from /v1/models; the server's default model when it is absent."),
+    field("max_tokens", kInteger, "The most tokens to generate; to the end of the context when absent.", 1, kInt32Max),
+    field("temperature", kNumber, "Sampling temperature; 0 always takes the most probable token.", 0, 2),
+    above(field("top_p", kNumber, "Nucleus sampling: the most probable tokens that together hold this mass.", 0, 1)),
+    field("top_k", kInteger, "Sample from this many most probable tokens; 0 is off.", 0, kInt32Max),
+    field("min_p", kNumber, "Drop tokens less probable than this share of the best one; 0 is off.", 0, 1),
+    field("presence_penalty", kNumber, "Subtracted once from each token that has occurred.", -2, 2),
+    field("frequency_penalty", kNumber, "Subtracted for each time that a token has occurred.", -2, 2),
+    above(field("repetition_penalty", kNumber, "Divides the logits of tokens that have occurred; 1 is off.", 0, 2)),
+    field("seed", kInteger, "With the same seed and parameters the same answer; answer i of n uses seed + i."),
+    field("logit_bias", kObject, "Token id to a bias in [-100, 100], added to its logit.", kAnyLow, kAnyHigh,
+          R"("type":"object","additionalProperties":{"type":"number","minimum":-100,"maximum":100})"),
+    field(
+        "stop", kAny, "Up to 16 texts at which the answer ends; they are not part of it.", kAnyLow, kAnyHigh,
+        R"("oneOf":[{"type":"string","minLength":1},{"type":"array","maxItems":16,"items":{"type":"string","minLength":1}}])"),
+    field("n", kInteger, "Answers for each prompt.", 1, 16),
+    field("stream", kBoolean, "Send the answer as server-sent events while it is written."),
+    field("stream_options", kObject, "Only with stream.", kAnyLow, kAnyHigh,
+          R"("type":"object","properties":{"include_usage":{"type":"boolean"}},"additionalProperties":false)"),
+    field("ignore_eos", kBoolean, "Go on past the end-of-sequence token."),
+    field("user", kString, "The client's own id of its user."),
+    field("x_shoal", kObject, "Shoal's own switches; none in this version.", kAnyLow, kAnyHigh,
+          R"("type":"object","additionalProperties":false)"),
+    accepted("metadata", kObject, "Accepted and not kept."),
+    accepted("safety_identifier", kString, "Accepted and not kept."),
+    accepted("prompt_cache_key", kString, "Accepted; has no effect."),
+    refused("service_tier", R"("auto"|"default")"),
+    foreign("repeat_penalty", "repetition_penalty"),
+    foreign("n_predict", "max_tokens"),
+    foreign("num_predict", "max_tokens"),
+    foreign("max_new_tokens", "max_tokens"),
+    foreign("stop_sequences", "stop"),
+};
+
+constexpr std::array kChatOnly = {
+    required(field("messages", kArray, "The conversation so far.", kAnyLow, kAnyHigh,
+                   R"("type":"array","minItems":1,"items":{"$ref":"#/components/schemas/Message"})")),
+    field("max_completion_tokens", kInteger, "The newer name of max_tokens.", 1, kInt32Max),
+    field("logprobs", kBoolean, "Report the log-probability of each token of the answer."),
+    field("top_logprobs", kInteger, "Alternatives for each token; needs logprobs.", 0, 20),
+    refused("tools", "[]"),
+    refused("tool_choice", R"("none"|"auto")"),
+    refused("parallel_tool_calls", "true|false"),
+    refused("functions", "[]"),
+    refused("function_call", R"("none"|"auto")"),
+    refused("response_format", R"({"type":"text"})"),
+    refused("modalities", R"(["text"])"),
+    refused("store", "false"),
+    refused("audio"),
+    refused("prediction"),
+    refused("web_search_options"),
+    refused("reasoning_effort"),
+    refused("verbosity"),
+    refused("prompt_cache_retention"),
+};
+
+constexpr std::array kCompletionOnly = {
+    required(field(
+        "prompt", kAny, "A text, an array of texts, token ids, or an array of arrays of token ids.", kAnyLow, kAnyHigh,
+        R"("oneOf":[{"type":"string"},{"type":"array","minItems":1,"items":{"type":"string"}},)"
+        R"({"type":"array","minItems":1,"items":{"type":"integer"}},)"
+        R"({"type":"array","minItems":1,"items":{"type":"array","minItems":1,"items":{"type":"integer"}}}])")),
+    field("logprobs", kInteger, "Report the log-probabilities, with this many alternatives for each token.", 0, 20),
+    field("echo", kBoolean, "Put the prompt before the answer; only for texts, and without logprobs."),
+    refused("best_of", "1"),
+    refused("suffix", R"("")"),
+};
+
+constexpr auto kChat = join(kChatOnly, kGeneration);
+constexpr auto kCompletion = join(kCompletionOnly, kGeneration);
+
+constexpr std::array kMessage = {
+    required(field("role", kString, "Who speaks.", kAnyLow, kAnyHigh,
+                   R"("type":"string","enum":["system","developer","user","assistant"])")),
+    field(
+        "content", kAny, "Text, or an array of text parts, which are joined.", kAnyLow, kAnyHigh,
+        R"("oneOf":[{"type":"string"},{"type":"array","minItems":1,"items":{"$ref":"#/components/schemas/ContentPart"}}])"),
+    accepted("name", kString, "Accepted; chat templates have no place for it."),
+    accepted("annotations", kArray, "Of an earlier answer; accepted and not used."),
+    refused("refusal"),
+    refused("tool_calls", "[]"),
+    refused("tool_call_id"),
+    refused("function_call"),
+    refused("audio"),
+    refused("reasoning_content", R"("")"),
+};
+
+constexpr std::array kContentPart = {
+    required(field("type", kString, "Only text.", kAnyLow, kAnyHigh, R"("type":"string","enum":["text"])")),
+    required(field("text", kString, "The text.")),
+};
+
+constexpr std::array kStreamOptions = {
+    field("include_usage", kBoolean, "End the stream with a chunk that has the usage."),
+    refused("include_obfuscation", "false"),
+};
+
+constexpr std::array kEmbedding = {
+    field("model", kString,
+          "Name of an embedding model from /v1/models; the server's default embedder when it is absent."),
+    required(field(
+        "input", kAny, "A text, an array of texts, token ids, or an array of arrays of token ids; at most 2048.",
+        kAnyLow, kAnyHigh,
+        R"("oneOf":[{"type":"string"},{"type":"array","minItems":1,"maxItems":2048,"items":{"type":"string"}},)"
+        R"({"type":"array","minItems":1,"items":{"type":"integer"}},)"
+        R"({"type":"array","minItems":1,"maxItems":2048,"items":{"type":"array","minItems":1,"items":{"type":"integer"}}}])")),
+    field("encoding_format", kString, "float, or base64 of little-endian 32-bit floats.", kAnyLow, kAnyHigh,
+          R"("type":"string","enum":["float","base64"])"),
+    field("dimensions", kInteger, "Shorter vectors; only sizes that the model was trained for.", 1, kInt32Max),
+    field("user", kString, "The client's own id of its user."),
+    field("x_shoal", kObject, "Shoal's own switches; none in this version.", kAnyLow, kAnyHigh,
+          R"("type":"object","additionalProperties":false)"),
+};
+
+}  // namespace
+
+std::span<const FieldSpec> chat_fields() {
+  return kChat;
+}
+std::span<const FieldSpec> message_fields() {
+  return kMessage;
+}
+std::span<const FieldSpec> content_part_fields() {
+  return kContentPart;
+}
+std::span<const FieldSpec> completion_fields() {
+  return kCompletion;
+}
+std::span<const FieldSpec> stream_options_fields() {
+  return kStreamOptions;
+}
+std::span<const FieldSpec> embedding_fields() {
+  return kEmbedding;
+}
+std::span<const FieldSpec> request_x_shoal_fields() {
+  return {};
+}
+
+}  // namespace shoal::wire::openai

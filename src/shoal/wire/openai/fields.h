@@ -1,0 +1,21 @@
+// The tables of every parameter of the OpenAI dialect: what the parser reads and /openapi.json shows.
+// Source: OpenAI's API reference (2026); vLLM's and llama.cpp's names for top_k, min_p, repetition_penalty,
+// ignore_eos. Constant data. Threads: any.
+#pragma once
+
+#include <span>
+
+#include "shoal/wire/fields.h"
+
+namespace shoal::wire::openai {
+
+[[nodiscard]] std::span<const FieldSpec> chat_fields();
+[[nodiscard]] std::span<const FieldSpec> message_fields();
+[[nodiscard]] std::span<const FieldSpec> content_part_fields();
+[[nodiscard]] std::span<const FieldSpec> completion_fields();
+[[nodiscard]] std::span<const FieldSpec> stream_options_fields();
+[[nodiscard]] std::span<const FieldSpec> embedding_fields();
+// `x_shoal` of a request: Shoal's own switches. None yet, so that each is refused by name.
+[[nodiscard]] std::span<const FieldSpec> request_x_shoal_fields();
+
+}  // namespace shoal::wire::openai

@@ -1,0 +1,332 @@
+#include "shoal/wire/openai/parse.h"
+
+#include <charconv>
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/value.hpp>
+
+#include "shoal/wire/fields.h"
+#include "shoal/wire/json.h"
+#include "shoal/wire/json_text.h"
+#include "shoal/wire/openai/fields.h"
+
+namespace shoal::wire::openai {
+namespace json = boost::json;
+namespace {
+
+constexpr std::size_t kMaxStops = 16;
+constexpr std::size_t kMaxPrompts = 128;  // times n answers, which share one request's memory
+constexpr std::size_t kMaxAnswers = 128;
+constexpr std::size_t kMaxInputs = 2048;  // OpenAI's own limit
+
+std::string_view view(const json::string& s) {
+  return {s.data(), s.size()};
+}
+std::string_view view(json::string_view s) {
+  return {s.data(), s.size()};
+}
+
+Error bad(std::string path, std::string message) {
+  return Error(ErrorCode::kInvalidRequest, fmt::format("{} {}", path, message)).with_param(std::move(path));
+}
+
+void read_logit_bias(Fields& in, types::SamplingParams& sampling) {
+  const json::object* biases = in.object("logit_bias");
+  if (biases == nullptr) return;
+  for (const auto& [key, value] : *biases) {
+    const std::string_view text = view(key);
+    const std::string path = in.path_of("logit_bias") + "." + shortened(text);
+    std::int32_t id = 0;
+    const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), id);
+    if (fault != std::errc() || end != text.data() + text.size() || id < 0) {
+      return in.fail(bad(path, "must be named by a token id, a whole number from 0"));
+    }
+    if (!value.is_number()) return in.fail(wrong_type(path, "a number from -100 to 100", value));
+    const auto bias = value.to_number<double>();
+    if (bias < -100 || bias > 100) return in.fail(bad(path, "must be from -100 to 100, not " + describe(value)));
+    sampling.logit_bias.emplace_back(id, static_cast<float>(bias));
+  }
+}
+
+void read_stop(Fields& in, std::vector<std::string>& stop) {
+  const json::value* value = in.any("stop");
+  if (value == nullptr) return;
+  const auto add = [&](const json::value& one, const std::string& path) {
+    if (!one.is_string()) return in.fail(wrong_type(path, "a string", one));
+    if (one.get_string().empty()) return in.fail(bad(path, "must not be empty: it would end every answer at once"));
+    stop.emplace_back(view(one.get_string()));
+  };
+  if (value->is_string()) return add(*value, "stop");
+  if (!value->is_array()) return in.fail(wrong_type("stop", "a string or an array of strings", *value));
+  const json::array& all = value->get_array();
+  if (all.size() > kMaxStops) {
+    return in.fail(bad("stop", fmt::format("must have at most {} texts, not {}", kMaxStops, all.size())));
+  }
+  for (std::size_t i = 0; i < all.size(); ++i) add(all[i], fmt::format("stop[{}]", i));
+}
+
+void read_stream(Fields& in, types::GenerationParams& params) {
+  params.stream = in.boolean("stream").value_or(false);
+  const json::object* options = in.object("stream_options");
+  if (options == nullptr) return;
+  if (!params.stream)
+    return in.fail(bad("stream_options", "is only for streams; set \"stream\": true or leave it out"));
+  Fields inner(*options, "stream_options", stream_options_fields());
+  params.include_usage = inner.boolean("include_usage").value_or(false);
+  if (auto read = inner.finish(); !read.ok()) in.fail(std::move(read).error());
+}
+
+void read_x_shoal(Fields& in) {
+  const json::object* own = in.object("x_shoal");
+  if (own == nullptr) return;
+  Fields inner(*own, "x_shoal", request_x_shoal_fields());
+  if (auto read = inner.finish(); !read.ok()) in.fail(std::move(read).error());
+}
+
+void read_generation(Fields& in, types::GenerationParams& params) {
+  types::SamplingParams& s = params.sampling;
+  const auto number = [&in](std::string_view key, float& out) {
+    if (auto value = in.number(key)) out = static_cast<float>(*value);
+  };
+  number("temperature", s.temperature);
+  number("top_p", s.top_p);
+  number("min_p", s.min_p);
+  number("presence_penalty", s.presence_penalty);
+  number("frequency_penalty", s.frequency_penalty);
+  number("repetition_penalty", s.repetition_penalty);
+  if (auto value = in.integer("top_k")) s.top_k = static_cast<std::int32_t>(*value);
+  if (auto value = in.integer("seed")) s.seed = static_cast<std::uint64_t>(*value);
+  if (auto value = in.integer("max_tokens")) params.max_tokens = static_cast<std::int32_t>(*value);
+  params.n = static_cast<std::int32_t>(in.integer("n").value_or(1));
+  params.ignore_eos = in.boolean("ignore_eos").value_or(false);
+  read_logit_bias(in, s);
+  read_stop(in, params.stop);
+  read_stream(in, params);
+  read_x_shoal(in);
+}
+
+void read_max_completion_tokens(Fields& in, types::GenerationParams& params) {
+  const auto value = in.integer("max_completion_tokens");
+  if (!value) return;
+  if (params.max_tokens && *params.max_tokens != *value) {
+    return in.fail(
+        bad("max_completion_tokens",
+            fmt::format("is {}, but max_tokens, its older name, is {}; give one of them", *value, *params.max_tokens)));
+  }
+  params.max_tokens = static_cast<std::int32_t>(*value);
+}
+
+Result<types::Role> read_role(Fields& in) {
+  const std::string role = in.text("role").value_or("");
+  if (!in.ok()) return in.finish().error();
+  if (role == "system" || role == "developer") return types::Role::kSystem;
+  if (role == "user") return types::Role::kUser;
+  if (role == "assistant") return types::Role::kAssistant;
+  const std::string path = in.path_of("role");
+  if (role == "tool" || role == "function") {
+    return Error(ErrorCode::kUnsupportedParameter,
+                 fmt::format("{} \"{}\" is not supported by this version of Shoal, which calls no tools", path, role))
+        .with_param(path);
+  }
+  if (role.empty()) return bad(path, "is missing; it must be system, developer, user or assistant");
+  return bad(path, fmt::format("must be system, developer, user or assistant, not \"{}\"", shortened(role)));
+}
+
+Result<std::string> join_parts(const json::array& parts, const std::string& path) {
+  if (parts.empty()) return bad(path, "must not be empty");
+  std::string text;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const std::string at = fmt::format("{}[{}]", path, i);
+    if (!parts[i].is_object())
+      return wrong_type(at, "an object, as in {\"type\": \"text\", \"text\": \"...\"}", parts[i]);
+    const json::object& part = parts[i].get_object();
+    const json::value* type = part.if_contains("type");
+    if (type != nullptr && type->is_string() && view(type->get_string()) != "text") {
+      return Error(ErrorCode::kUnsupportedParameter,
+                   fmt::format("{} is {}; only parts of type \"text\" are supported", at, describe(*type)))
+          .with_param(at);
+    }
+    Fields in(part, at, content_part_fields());
+    static_cast<void>(in.text("type"));
+    text += in.text("text").value_or("");
+    SHOAL_TRY(in.finish());
+  }
+  return text;
+}
+
+Result<types::Message> read_message(const json::value& value, const std::string& path) {
+  if (!value.is_object()) return wrong_type(path, "an object, as in {\"role\": \"user\", \"content\": \"...\"}", value);
+  Fields in(value.get_object(), path, message_fields());
+  types::Message message;
+  message.role = SHOAL_TRY(read_role(in));
+  message.name = in.text("name").value_or("");
+  const json::value* content = in.any("content");
+  const std::string at = in.path_of("content");
+  if (content != nullptr && content->is_string()) {
+    message.content = view(content->get_string());
+  } else if (content != nullptr && content->is_array()) {
+    auto joined = join_parts(content->get_array(), at);
+    if (!joined.ok()) return std::move(joined).error();
+    message.content = *std::move(joined);
+  } else if (content != nullptr) {
+    in.fail(wrong_type(at, "a string or an array of text parts", *content));
+  }
+  SHOAL_TRY(in.finish());
+  if (content == nullptr) return bad(at, "is missing; it must be a string or an array of text parts");
+  return message;
+}
+
+// One of the four shapes of `prompt` and `input`: "a", ["a", "b"], [1, 2], [[1, 2], [3]].
+template <class Item>
+Result<std::vector<Item>> read_texts(const json::value& value, const std::string& path, std::size_t max_items) {
+  const auto tokens = [](const json::array& ids, const std::string& at) -> Result<Item> {
+    Item item;
+    item.tokens.reserve(ids.size());
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      const bool fits = ids[i].is_int64() && ids[i].get_int64() >= 0 &&
+                        ids[i].get_int64() <= std::numeric_limits<std::int32_t>::max();
+      if (!fits) return wrong_type(fmt::format("{}[{}]", at, i), "a token id, a whole number from 0", ids[i]);
+      item.tokens.push_back(static_cast<std::int32_t>(ids[i].get_int64()));
+    }
+    return item;
+  };
+  const auto text = [](const json::string& s) {
+    Item item;
+    item.text = view(s);
+    return item;
+  };
+  std::vector<Item> items;
+  if (value.is_string()) {
+    items.push_back(text(value.get_string()));
+    return items;
+  }
+  constexpr std::string_view kWanted = "a string, an array of strings, token ids or an array of arrays of token ids";
+  if (!value.is_array()) return wrong_type(path, kWanted, value);
+  const json::array& all = value.get_array();
+  if (all.empty()) return bad(path, "must not be empty");
+  if (all[0].is_number()) {
+    items.push_back(SHOAL_TRY(tokens(all, path)));
+    return items;
+  }
+  if (all.size() > max_items)
+    return bad(path, fmt::format("must have at most {} items, not {}", max_items, all.size()));
+  const bool of_strings = all[0].is_string();
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const std::string at = fmt::format("{}[{}]", path, i);
+    if (of_strings && all[i].is_string()) {
+      items.push_back(text(all[i].get_string()));
+    } else if (!of_strings && all[i].is_array()) {
+      if (all[i].get_array().empty()) return bad(at, "must not be empty");
+      items.push_back(SHOAL_TRY(tokens(all[i].get_array(), at)));
+    } else {
+      return wrong_type(at, of_strings ? "a string like the first item" : "an array of token ids", all[i]);
+    }
+  }
+  return items;
+}
+
+}  // namespace
+
+Result<types::ChatRequest> parse_chat_request(std::string_view body) {
+  const JsonDocument document = SHOAL_TRY(JsonDocument::parse(body));
+  Fields in(*SHOAL_TRY(document.request_object()), "", chat_fields());
+  types::ChatRequest request;
+  request.model = in.text("model").value_or("");
+  request.user = in.text("user").value_or("");
+  read_generation(in, request.params);
+  read_max_completion_tokens(in, request.params);
+  request.params.logprobs = in.boolean("logprobs").value_or(false);
+  request.params.top_logprobs = static_cast<std::int32_t>(in.integer("top_logprobs").value_or(0));
+  if (request.params.top_logprobs > 0 && !request.params.logprobs) {
+    in.fail(bad("top_logprobs", "needs \"logprobs\": true"));
+  }
+  if (const json::array* messages = in.array("messages")) {
+    if (messages->empty()) in.fail(bad("messages", "must have at least one message"));
+    for (std::size_t i = 0; i < messages->size() && in.ok(); ++i) {
+      auto message = read_message((*messages)[i], fmt::format("messages[{}]", i));
+      if (message.ok()) {
+        request.messages.push_back(*std::move(message));
+      } else {
+        in.fail(std::move(message).error());
+      }
+    }
+  }
+  SHOAL_TRY(in.finish());
+  return request;
+}
+
+Result<types::CompletionRequest> parse_completion_request(std::string_view body) {
+  const JsonDocument document = SHOAL_TRY(JsonDocument::parse(body));
+  Fields in(*SHOAL_TRY(document.request_object()), "", completion_fields());
+  types::CompletionRequest request;
+  request.model = in.text("model").value_or("");
+  request.user = in.text("user").value_or("");
+  read_generation(in, request.params);
+  if (auto alternatives = in.integer("logprobs")) {
+    request.params.logprobs = true;
+    request.params.top_logprobs = static_cast<std::int32_t>(*alternatives);
+  }
+  request.echo = in.boolean("echo").value_or(false);
+  if (const json::value* prompt = in.any("prompt")) {
+    auto prompts = read_texts<types::CompletionRequest::Prompt>(*prompt, "prompt", kMaxPrompts);
+    if (prompts.ok()) {
+      request.prompts = *std::move(prompts);
+    } else {
+      in.fail(std::move(prompts).error());
+    }
+  }
+  SHOAL_TRY(in.finish());
+  const std::size_t answers = request.prompts.size() * static_cast<std::size_t>(request.params.n);
+  if (answers > kMaxAnswers) {
+    return bad("n", fmt::format("times the number of prompts is {}; at most {} answers come from one request", answers,
+                                kMaxAnswers));
+  }
+  const bool has_tokens = !request.prompts.empty() && !request.prompts.front().tokens.empty();
+  if (request.echo && (has_tokens || request.params.logprobs)) {
+    return Error(ErrorCode::kUnsupportedParameter,
+                 has_tokens ? "echo is not supported with a prompt of token ids; send the prompt as text"
+                            : "echo is not supported together with logprobs; leave one of them out")
+        .with_param("echo");
+  }
+  return request;
+}
+
+Result<types::EmbeddingRequest> parse_embedding_request(std::string_view body) {
+  const JsonDocument document = SHOAL_TRY(JsonDocument::parse(body));
+  Fields in(*SHOAL_TRY(document.request_object()), "", embedding_fields());
+  types::EmbeddingRequest request;
+  request.model = in.text("model").value_or("");
+  request.user = in.text("user").value_or("");
+  if (auto value = in.integer("dimensions")) request.dimensions = static_cast<std::int32_t>(*value);
+  if (auto format = in.text("encoding_format")) {
+    request.base64 = *format == "base64";
+    if (!request.base64 && *format != "float") {
+      in.fail(bad("encoding_format", fmt::format("must be float or base64, not \"{}\"", shortened(*format))));
+    }
+  }
+  read_x_shoal(in);
+  if (const json::value* input = in.any("input")) {
+    auto inputs = read_texts<types::EmbeddingRequest::Input>(*input, "input", kMaxInputs);
+    if (inputs.ok()) {
+      request.inputs = *std::move(inputs);
+      for (std::size_t i = 0; i < request.inputs.size(); ++i) {
+        if (request.inputs[i].text.empty() && request.inputs[i].tokens.empty()) {
+          in.fail(bad(input->is_string() ? "input" : fmt::format("input[{}]", i), "must not be an empty text"));
+        }
+      }
+    } else {
+      in.fail(std::move(inputs).error());
+    }
+  }
+  SHOAL_TRY(in.finish());
+  return request;
+}
+
+}  // namespace shoal::wire::openai

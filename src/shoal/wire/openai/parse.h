@@ -1,0 +1,18 @@
+// The OpenAI dialect, inward: request bodies into types/. Strict: what is documented by OpenAI is honoured or
+// refused by name (tables in fields.h), every range is checked, nothing is dropped. Threads: any; pure.
+#pragma once
+
+#include <string_view>
+
+#include "shoal/base/result.h"
+#include "shoal/types/chat.h"
+
+namespace shoal::wire::openai {
+
+// Errors of all three: kInvalidJson (byte offset), kPayloadTooLarge, kInvalidRequest (param, wanted, came),
+// kUnsupportedParameter (param, suggestion).
+[[nodiscard]] Result<types::ChatRequest> parse_chat_request(std::string_view body);
+[[nodiscard]] Result<types::CompletionRequest> parse_completion_request(std::string_view body);
+[[nodiscard]] Result<types::EmbeddingRequest> parse_embedding_request(std::string_view body);
+
+}  // namespace shoal::wire::openai

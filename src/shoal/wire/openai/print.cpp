@@ -1,0 +1,368 @@
+#include "shoal/wire/openai/print.h"
+
+#include <algorithm>
+#include <bit>
+#include <cassert>
+#include <cmath>
+#include <cstring>
+#include <unordered_set>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "shoal/wire/json_text.h"
+
+namespace shoal::wire::openai {
+namespace {
+
+// OpenAI's own stand-in for a log-probability that JSON cannot say.
+constexpr float kLowestLogprob = -9999.0F;
+
+void append_logprob(std::string& out, float value) {
+  append_json_number(out, std::isfinite(value) ? std::max(value, kLowestLogprob) : kLowestLogprob);
+}
+
+void append_integer(std::string& out, std::size_t value) {
+  append_json_number(out, static_cast<std::int64_t>(value));
+}
+
+// {"token":"...","logprob":-0.1,"bytes":[...]: the caller closes it.
+void append_chat_token(std::string& out, std::string_view bytes, float logprob) {
+  out += R"({"token":)";
+  append_json_string(out, bytes);
+  out += R"(,"logprob":)";
+  append_logprob(out, logprob);
+  out += R"(,"bytes":[)";
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    if (i > 0) out += ',';
+    append_integer(out, static_cast<unsigned char>(bytes[i]));
+  }
+  out += ']';
+}
+
+// {"content":[...],"refusal":null}
+void append_chat_logprobs(std::string& out, std::span<const types::Token> tokens) {
+  out += R"({"content":[)";
+  bool first = true;
+  for (const types::Token& token : tokens) {
+    if (token.bytes.empty()) continue;  // it ended the answer and is no part of it
+    if (!std::exchange(first, false)) out += ',';
+    append_chat_token(out, token.bytes, token.logprob);
+    out += R"(,"top_logprobs":[)";
+    for (std::size_t i = 0; i < token.top.size(); ++i) {
+      if (i > 0) out += ',';
+      append_chat_token(out, token.top[i].bytes, token.top[i].logprob);
+      out += '}';
+    }
+    out += "]}";
+  }
+  out += R"(],"refusal":null})";
+}
+
+// Part of a character has no text: OpenAI's text completions then name the bytes, so that keys stay apart.
+std::string text_token(std::string_view bytes) {
+  if (is_utf8(bytes)) return std::string(bytes);
+  std::string name = "bytes:";
+  for (const char c : bytes) name += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+  return name;
+}
+
+std::size_t count_characters(std::string_view bytes) {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(bytes, [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }));
+}
+
+void append_top_of_text(std::string& out, const types::Token& token) {
+  out += '{';
+  std::unordered_set<std::string> seen;  // two tokens may spell the same text; a key may stand only once
+  for (const types::TopLogprob& top : token.top) {
+    std::string name = text_token(top.bytes);
+    if (seen.contains(name)) continue;
+    if (!seen.empty()) out += ',';
+    append_json_string(out, name);
+    out += ':';
+    append_logprob(out, top.logprob);
+    seen.insert(std::move(name));
+  }
+  out += '}';
+}
+
+// {"tokens":[],"token_logprobs":[],"top_logprobs":[],"text_offset":[]}; `offset` moves past the tokens.
+void append_text_logprobs(std::string& out, std::span<const types::Token> tokens, std::size_t& offset) {
+  const auto list = [&](std::string_view name, auto&& append_one) {
+    out += name;
+    bool first = true;
+    for (const types::Token& token : tokens) {
+      if (token.bytes.empty()) continue;
+      if (!std::exchange(first, false)) out += ',';
+      append_one(token);
+    }
+    out += ']';
+  };
+  list(R"({"tokens":[)", [&](const types::Token& t) { append_json_string(out, text_token(t.bytes)); });
+  list(R"(,"token_logprobs":[)", [&](const types::Token& t) { append_logprob(out, t.logprob); });
+  list(R"(,"top_logprobs":[)", [&](const types::Token& t) { append_top_of_text(out, t); });
+  list(R"(,"text_offset":[)", [&](const types::Token& t) {
+    append_integer(out, offset);
+    offset += count_characters(t.bytes);
+  });
+  out += '}';
+}
+
+void append_usage_object(std::string& out, const types::Usage& usage) {
+  fmt::format_to(std::back_inserter(out),
+                 R"({{"prompt_tokens":{},"completion_tokens":{},"total_tokens":{},)"
+                 R"("prompt_tokens_details":{{"cached_tokens":{}}}}})",
+                 usage.prompt_tokens, usage.completion_tokens, usage.total_tokens(), usage.cached_tokens);
+}
+
+void append_x_shoal(std::string& out, std::string_view model, const AnswerFacts& facts) {
+  out += R"(,"x_shoal":{"model":)";
+  append_json_string(out, model);
+  out += R"(,"route":)";
+  append_json_string(out, facts.route);
+  const auto milliseconds = [](std::uint64_t us) { return static_cast<double>(us) / 1000; };
+  fmt::format_to(std::back_inserter(out), R"(,"queue_ms":{},"prefill_ms":{},"decode_ms":{})",
+                 milliseconds(facts.timings.queue_us), milliseconds(facts.timings.prefill_us),
+                 milliseconds(facts.timings.decode_us));
+  // decode_us runs from the first token to the last: one token fewer than there are.
+  if (facts.timings.decode_us > 0 && facts.usage.completion_tokens > 1) {
+    fmt::format_to(std::back_inserter(out), R"(,"tokens_per_second":{:.2f})",
+                   1e6 * (facts.usage.completion_tokens - 1) / static_cast<double>(facts.timings.decode_us));
+  }
+  out += '}';
+}
+
+std::string opening(const AnswerHead& head, std::string_view object) {
+  std::string out = R"({"id":)";
+  append_json_string(out, head.id);
+  out += R"(,"object":")";
+  out += object;
+  out += R"(","created":)";
+  append_json_number(out, head.created);
+  out += R"(,"model":)";
+  append_json_string(out, head.model);
+  out += R"(,"system_fingerprint":"shoal-)" SHOAL_VERSION "\",\"choices\":";
+  return out;
+}
+
+void append_base64(std::string& out, std::string_view bytes) {
+  static constexpr char kAlphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  for (std::size_t i = 0; i < bytes.size(); i += 3) {
+    const std::size_t count = std::min<std::size_t>(3, bytes.size() - i);
+    std::uint32_t group = 0;
+    for (std::size_t k = 0; k < 3; ++k) {
+      group = group << 8U | (k < count ? static_cast<unsigned char>(bytes[i + k]) : 0U);
+    }
+    for (std::size_t k = 0; k < 4; ++k) out += k <= count ? kAlphabet[group >> (18 - 6 * k) & 63U] : '=';
+  }
+}
+
+}  // namespace
+
+std::string_view state_name(types::ModelState state) {
+  switch (state) {
+    case types::ModelState::kStopped:
+      return "stopped";
+    case types::ModelState::kLoading:
+      return "loading";
+    case types::ModelState::kReady:
+      return "ready";
+    case types::ModelState::kFailed:
+      return "failed";
+  }
+  return "stopped";
+}
+
+std::string_view finish_name(types::FinishReason reason) {
+  switch (reason) {
+    case types::FinishReason::kStop:
+      return "stop";
+    case types::FinishReason::kLength:
+      return "length";
+  }
+  return "stop";
+}
+
+void append_answer(std::string& out, const AnswerHead& head, std::span<const Choice> choices, bool logprobs,
+                   const AnswerFacts& facts) {
+  const bool chat = head.kind == AnswerKind::kChat;
+  out += opening(head, chat ? "chat.completion" : "text_completion");
+  out += '[';
+  for (std::size_t i = 0; i < choices.size(); ++i) {
+    const Choice& choice = choices[i];
+    out += i > 0 ? R"(,{"index":)" : R"({"index":)";
+    append_integer(out, i);
+    out += chat ? R"(,"message":{"role":"assistant","content":)" : R"(,"text":)";
+    append_json_string(out, choice.text);
+    if (chat) out += R"(,"refusal":null})";
+    out += R"(,"logprobs":)";
+    std::size_t offset = 0;
+    if (!logprobs) {
+      out += "null";
+    } else if (chat) {
+      append_chat_logprobs(out, choice.tokens);
+    } else {
+      append_text_logprobs(out, choice.tokens, offset);
+    }
+    out += R"(,"finish_reason":")";
+    out += finish_name(choice.reason);
+    out += "\"}";
+  }
+  out += R"(],"usage":)";
+  append_usage_object(out, facts.usage);
+  append_x_shoal(out, head.model, facts);
+  out += '}';
+}
+
+ChunkPrinter::ChunkPrinter(AnswerHead head, std::size_t answers, bool logprobs, bool usage_chunk)
+    : prefix_(opening(head, head.kind == AnswerKind::kChat ? "chat.completion.chunk" : "text_completion")),
+      model_(std::move(head.model)),
+      kind_(head.kind),
+      text_offsets_(answers, 0),
+      logprobs_(logprobs),
+      usage_chunk_(usage_chunk) {}
+
+void ChunkPrinter::open(std::string& out, std::size_t index) const {
+  assert(index < text_offsets_.size());
+  out += prefix_;
+  out += R"([{"index":)";
+  append_integer(out, index);
+}
+
+void ChunkPrinter::close(std::string& out) const {
+  if (usage_chunk_) out += R"(,"usage":null)";
+  out += '}';
+}
+
+void ChunkPrinter::append_role(std::string& out, std::size_t index) const {
+  assert(kind_ == AnswerKind::kChat);
+  open(out, index);
+  out += R"(,"delta":{"role":"assistant","content":"","refusal":null},"logprobs":null,"finish_reason":null}])";
+  close(out);
+}
+
+void ChunkPrinter::append_piece(std::string& out, std::size_t index, std::string_view text, const types::Token* token) {
+  open(out, index);
+  const bool chat = kind_ == AnswerKind::kChat;
+  out += chat ? R"(,"delta":{"content":)" : R"(,"text":)";
+  append_json_string(out, text);
+  out += chat ? R"(},"logprobs":)" : R"(,"logprobs":)";
+  if (!logprobs_ || token == nullptr) {
+    out += "null";
+  } else if (chat) {
+    append_chat_logprobs(out, {token, 1});
+  } else {
+    append_text_logprobs(out, {token, 1}, text_offsets_[index]);
+  }
+  out += R"(,"finish_reason":null}])";
+  close(out);
+}
+
+void ChunkPrinter::append_finish(std::string& out, std::size_t index, types::FinishReason reason,
+                                 const AnswerFacts* facts) const {
+  open(out, index);
+  out += kind_ == AnswerKind::kChat ? R"(,"delta":{},"logprobs":null,"finish_reason":")"
+                                    : R"(,"text":"","logprobs":null,"finish_reason":")";
+  out += finish_name(reason);
+  out += "\"}]";
+  if (facts != nullptr) append_x_shoal(out, model_, *facts);
+  close(out);
+}
+
+void ChunkPrinter::append_usage(std::string& out, const types::Usage& usage) const {
+  out += prefix_;
+  out += R"([],"usage":)";
+  append_usage_object(out, usage);
+  out += '}';
+}
+
+void append_embeddings_open(std::string& out) {
+  out += R"({"object":"list","data":[)";
+}
+
+void append_embedding(std::string& out, std::size_t index, std::span<const float> values, bool base64) {
+  static_assert(std::endian::native == std::endian::little, "the bytes of a float go out as they lie in memory");
+  out += index > 0 ? R"(,{"object":"embedding","index":)" : R"({"object":"embedding","index":)";
+  append_integer(out, index);
+  out += R"(,"embedding":)";
+  if (base64) {
+    out += '"';
+    append_base64(out, {reinterpret_cast<const char*>(values.data()), values.size_bytes()});
+    out += "\"}";
+    return;
+  }
+  out += '[';
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (i > 0) out += ',';
+    append_json_number(out, values[i]);
+  }
+  out += "]}";
+}
+
+void append_embeddings_close(std::string& out, std::string_view model, const types::Usage& usage) {
+  out += R"(],"model":)";
+  append_json_string(out, model);
+  fmt::format_to(std::back_inserter(out), R"(,"usage":{{"prompt_tokens":{},"total_tokens":{}}}}})", usage.prompt_tokens,
+                 usage.prompt_tokens);
+}
+
+void append_model(std::string& out, const ModelEntry& entry) {
+  const types::ModelInfo& info = entry.info;
+  out += R"({"id":)";
+  append_json_string(out, info.name);
+  out += R"(,"object":"model","created":0,"owned_by":"shoal","x_shoal":{"state":")";
+  out += state_name(entry.state);
+  out += R"(","reason":)";
+  if (entry.reason.empty()) {
+    out += "null";
+  } else {
+    append_json_string(out, entry.reason);
+  }
+  out += R"(,"ctx":)";
+  append_json_number(out,
+                     static_cast<std::int64_t>(entry.context_length > 0 ? entry.context_length : info.context_length));
+  out += R"(,"capabilities":[)";
+  std::string_view comma;
+  const auto capability = [&](bool has, std::string_view name) {
+    if (!has) return;
+    out += comma;
+    out += name;
+    comma = ",";
+  };
+  capability(info.generates && info.has_chat_template, R"("chat")");
+  capability(info.generates, R"("completions")");
+  capability(info.embeds, R"("embeddings")");
+  out += "]}}";
+}
+
+void append_models(std::string& out, std::span<const ModelEntry> entries) {
+  out += R"({"object":"list","data":[)";
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    if (i > 0) out += ',';
+    append_model(out, entries[i]);
+  }
+  out += "]}";
+}
+
+void append_error(std::string& out, const Error& error) {
+  out += R"({"error":{"message":)";
+  append_json_string(out, error.message().empty() ? error.info().text : std::string_view(error.message()));
+  out += R"(,"type":)";
+  append_json_string(out, error.info().openai_type);
+  out += R"(,"param":)";
+  if (error.param().empty()) {
+    out += "null";
+  } else {
+    append_json_string(out, error.param());
+  }
+  out += R"(,"code":)";
+  append_json_string(out, error.info().slug);
+  if (!error.suggestion().empty()) {
+    out += R"(,"did_you_mean":)";
+    append_json_string(out, error.suggestion());
+  }
+  out += "}}";
+}
+
+}  // namespace shoal::wire::openai

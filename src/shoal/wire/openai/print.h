@@ -1,0 +1,98 @@
+// The OpenAI dialect, outward: answers, stream chunks, models and errors as JSON text. Everything appends to
+// a string that the caller owns and reuses; nothing builds a document, because the token stream is hot.
+// Threads: any; as plain data.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "shoal/base/error.h"
+#include "shoal/types/chat.h"
+#include "shoal/types/completion.h"
+#include "shoal/types/model.h"
+
+namespace shoal::wire::openai {
+
+enum class AnswerKind : std::uint8_t { kChat, kText };
+
+// What is the same in a whole answer and in each of its chunks.
+struct AnswerHead {
+  AnswerKind kind = AnswerKind::kChat;
+  std::string id;            // "chatcmpl-..." or "cmpl-..."
+  std::int64_t created = 0;  // Unix seconds
+  std::string model;
+};
+
+// How the answer came about: `usage` and `x_shoal`.
+struct AnswerFacts {
+  std::string route;
+  types::Usage usage;
+  types::Timings timings;
+};
+
+struct Choice {
+  std::string text;
+  types::FinishReason reason = types::FinishReason::kStop;
+  std::vector<types::Token> tokens;  // used when log-probabilities were asked for
+};
+
+// A whole answer: "chat.completion" or "text_completion".
+void append_answer(std::string& out, const AnswerHead& head, std::span<const Choice> choices, bool logprobs,
+                   const AnswerFacts& facts);
+
+// The chunks of one stream, each one JSON object without a line end. Owned by the stream.
+class ChunkPrinter {
+ public:
+  // `usage_chunk`: stream_options.include_usage, which also puts "usage":null on all chunks before the last.
+  ChunkPrinter(AnswerHead head, std::size_t answers, bool logprobs, bool usage_chunk);
+
+  // Chat only: the first chunk of an answer, with the role.
+  void append_role(std::string& out, std::size_t index) const;
+  // A piece of text; `token` is read when log-probabilities were asked for.
+  void append_piece(std::string& out, std::size_t index, std::string_view text, const types::Token* token);
+  // The chunk with finish_reason. `facts` on the last of the stream: `x_shoal`.
+  void append_finish(std::string& out, std::size_t index, types::FinishReason reason, const AnswerFacts* facts) const;
+  // The chunk without choices, after the last.
+  void append_usage(std::string& out, const types::Usage& usage) const;
+
+  [[nodiscard]] bool logprobs() const { return logprobs_; }
+  [[nodiscard]] bool usage_chunk() const { return usage_chunk_; }
+
+ private:
+  void open(std::string& out, std::size_t index) const;
+  void close(std::string& out) const;
+
+  std::string prefix_;  // up to "choices":
+  std::string model_;
+  AnswerKind kind_;
+  std::vector<std::size_t> text_offsets_;  // characters printed so far, by answer
+  bool logprobs_;
+  bool usage_chunk_;
+};
+
+// {"object":"list","data":[...]}: call open, each vector in order, close. One at a time, so that the caller
+// can let others run between them.
+void append_embeddings_open(std::string& out);
+void append_embedding(std::string& out, std::size_t index, std::span<const float> values, bool base64);
+void append_embeddings_close(std::string& out, std::string_view model, const types::Usage& usage);
+
+struct ModelEntry {
+  types::ModelInfo info;
+  types::ModelState state = types::ModelState::kStopped;
+  std::string reason;
+  std::uint32_t context_length = 0;  // of the running worker; 0: of the training
+};
+void append_model(std::string& out, const ModelEntry& entry);
+void append_models(std::string& out, std::span<const ModelEntry> entries);
+
+// {"error":{"message","type","param","code"}} and, in it, did_you_mean when there is a suggestion.
+void append_error(std::string& out, const Error& error);
+
+[[nodiscard]] std::string_view state_name(types::ModelState state);
+[[nodiscard]] std::string_view finish_name(types::FinishReason reason);
+
+}  // namespace shoal::wire::openai
