@@ -23,12 +23,12 @@ namespace shoal::net {
 enum class ListenerKind : std::uint8_t { kPublic, kAdmin };
 
 struct HttpRequest {
-  std::string method;  // as sent: "POST"
-  std::string path;    // percent-decoded, without query: "/v1/models/a b"
-  std::string query;   // raw, without '?'
+  std::string method;                                        // as sent: "POST"
+  std::string path;                                          // percent-decoded, without query: "/v1/models/a b"
+  std::string query;                                         // raw, without '?'
   std::vector<std::pair<std::string, std::string>> headers;  // in order, names as sent
-  std::string body;    // the client's bytes
-  std::string id;      // of the request: a valid x-request-id of the client, or our own
+  std::string body;                                          // the client's bytes
+  std::string id;  // of the request: a valid x-request-id of the client, or our own
   ListenerKind listener = ListenerKind::kPublic;
 
   // The first header of that name, ignoring case; empty when there is none.

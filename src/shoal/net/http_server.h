@@ -25,12 +25,12 @@ struct ListenerOptions {
   ListenerKind kind = ListenerKind::kPublic;
   std::string host = "127.0.0.1";  // an IP literal or `localhost`; ignored when unix_path is set
   std::uint16_t port = 0;          // 0: any free one, see HttpServer::port()
-  std::string unix_path;           // a Unix socket of mode 0600
+  std::string unix_path{};         // a Unix socket of mode 0600
 };
 
 struct HttpServerOptions {
-  std::vector<ListenerOptions> listeners;
-  HeadLimits head;
+  std::vector<ListenerOptions> listeners{};
+  HeadLimits head{};
   std::size_t max_body_bytes = std::size_t{8} * 1024 * 1024;
   std::size_t max_connections = 1024;
   std::int64_t head_timeout_ms = 10'000;  // from the first byte to the end of the head
@@ -39,8 +39,8 @@ struct HttpServerOptions {
   std::int64_t idle_timeout_ms = 75'000;   // between requests
   std::int64_t write_timeout_ms = 30'000;  // for one write of a response
   std::int64_t linger_timeout_ms = 1'000;  // for the client to read an error before the socket closes
-  std::vector<std::string> allowed_hosts;
-  std::vector<std::string> allowed_origins;
+  std::vector<std::string> allowed_hosts{};
+  std::vector<std::string> allowed_origins{};
 };
 
 // Counters since start, for /metrics.

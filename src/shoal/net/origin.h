@@ -13,9 +13,9 @@
 namespace shoal::net {
 
 struct OriginPolicy {
-  std::vector<std::string> allowed_hosts;    // names without port, lower case
-  std::vector<std::string> allowed_origins;  // as a browser sends them: "https://app.example"
-  bool loopback_listener = true;             // false: any Host passes, keys protect the server
+  std::vector<std::string> allowed_hosts{};    // names without port, lower case
+  std::vector<std::string> allowed_origins{};  // as a browser sends them: "https://app.example"
+  bool loopback_listener = true;               // false: any Host passes, keys protect the server
 };
 
 // `host` as RequestHead has it; `origin` is the raw field, empty when absent.
