@@ -14,7 +14,8 @@ constexpr std::uint64_t kBytesPerVocabularyEntry = 160;
 
 }  // namespace
 
-MemoryEstimate estimate_memory(const LocalModel& model, std::uint64_t file_bytes, std::uint32_t context_tokens, std::uint32_t slots, std::uint32_t ubatch_tokens) {
+MemoryEstimate estimate_memory(const LocalModel& model, std::uint64_t file_bytes, std::uint32_t context_tokens,
+                               std::uint32_t slots, std::uint32_t ubatch_tokens) {
   const ModelShape& shape = model.shape;
   MemoryEstimate out;
   out.weights_bytes = file_bytes;

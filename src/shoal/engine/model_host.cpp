@@ -32,7 +32,13 @@ ModelHost::ModelHost(HostServices services, LocalModel model)
       idle_since_ns_(services_.clock.monotonic_ns()) {}
 
 ModelHost::~ModelHost() {
+  abandon();
+}
+
+void ModelHost::abandon() {
   if (process_) process_->abandon();
+  process_.reset();
+  phase_ = HostPhase::kStopped;
 }
 
 // --- requests

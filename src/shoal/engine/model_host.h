@@ -77,6 +77,8 @@ class ModelHost final : public RequestOwner, public std::enable_shared_from_this
   void room_freed();
   // Unloads: drains the worker when it is ready, kills it otherwise. `why` goes to the log.
   void stop(std::string_view why);
+  // Kills the process and forgets it, at once: for a supervisor that ends.
+  void abandon();
   // Forgets past failures: the next request may start a worker again.
   void forgive();
   void count_eviction() { metrics_.evictions.add(); }

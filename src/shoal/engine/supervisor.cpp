@@ -295,6 +295,7 @@ void Supervisor::Impl::shut() {
   changed_.cancel();
   for (const auto& [name, host] : hosts_) {
     host->end_all(Error(ErrorCode::kShuttingDown, "the server shut down before the answer was complete"));
+    host->abandon();
   }
   hosts_.clear();
 }
