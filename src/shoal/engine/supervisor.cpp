@@ -62,6 +62,7 @@ class Supervisor::Impl final : public MemoryRoom, public std::enable_shared_from
                           std::size_t count, EmbedResult& out, base::Yield yield);
   void drain(base::Deadline deadline, base::Yield yield);
   void shut();
+  void forgive_failures();
 
   Result<bool> ask(ModelHost& host, const MemoryEstimate& need, std::uint32_t context_tokens) override;
   void changed() override;
@@ -300,6 +301,10 @@ void Supervisor::Impl::shut() {
   hosts_.clear();
 }
 
+void Supervisor::Impl::forgive_failures() {
+  for (const auto& [name, host] : hosts_) host->forgive();
+}
+
 std::vector<WorkerStatus> Supervisor::Impl::status() const {
   std::vector<WorkerStatus> out;
   for (const auto& model : source_.list()) {
@@ -394,6 +399,10 @@ Result<void> Supervisor::load(const std::string& model, base::Yield yield) {
   const auto warm_up = impl->new_request(base::Deadline{});
   SHOAL_TRY(impl->submit(*host, warm_up));
   return impl->await(host, warm_up, RequestState::kDone, yield);
+}
+
+void Supervisor::forgive_failures() {
+  impl_->forgive_failures();
 }
 
 Result<void> Supervisor::unload(const std::string& model) {

@@ -40,6 +40,9 @@ class Supervisor final : public Engine {
   // Also forgets that a model was given up, and tries again.
   Result<void> load(const std::string& model, base::Yield yield) override;
 
+  // After a reload of the configuration: models that were given up may be tried again.
+  void forgive_failures();
+
   // Unloads a model when no request runs on it. Errors: kModelNotFound, kOverloaded when it is busy.
   Result<void> unload(const std::string& model);
 

@@ -142,6 +142,16 @@ TEST_F(SupervisorTest, AModelThatNeverLoadsIsGivenUpWithTheReasonUntilLoadIsCall
   });
 }
 
+TEST_F(SupervisorTest, AReloadLetsAModelThatWasGivenUpTryAgain) {
+  models_.add("a", "die=3 die_times=1");
+  options_.max_failures = 1;
+  run([&](base::Yield yield) {
+    EXPECT_EQ(answer("a", "tokens=1", yield).code(), "model_failed");
+    supervisor().forgive_failures();
+    EXPECT_TRUE(answer("a", "tokens=1", yield).finished);
+  });
+}
+
 TEST_F(SupervisorTest, AFailureOutsideTheWindowIsForgotten) {
   frozen_ = true;
   options_.max_failures = 2;
