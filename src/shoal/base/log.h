@@ -50,10 +50,18 @@ class Log {
   Log& operator=(Log&&) noexcept;
   ~Log();
 
-  void debug(std::string_view event, std::initializer_list<LogField> fields = {}) { write(LogLevel::kDebug, event, fields); }
-  void info(std::string_view event, std::initializer_list<LogField> fields = {}) { write(LogLevel::kInfo, event, fields); }
-  void warn(std::string_view event, std::initializer_list<LogField> fields = {}) { write(LogLevel::kWarn, event, fields); }
-  void error(std::string_view event, std::initializer_list<LogField> fields = {}) { write(LogLevel::kError, event, fields); }
+  void debug(std::string_view event, std::initializer_list<LogField> fields = {}) {
+    write(LogLevel::kDebug, event, fields);
+  }
+  void info(std::string_view event, std::initializer_list<LogField> fields = {}) {
+    write(LogLevel::kInfo, event, fields);
+  }
+  void warn(std::string_view event, std::initializer_list<LogField> fields = {}) {
+    write(LogLevel::kWarn, event, fields);
+  }
+  void error(std::string_view event, std::initializer_list<LogField> fields = {}) {
+    write(LogLevel::kError, event, fields);
+  }
 
   void set_level(LogLevel level);
 
