@@ -1,0 +1,30 @@
+// Channel: the worker's end of the socketpair. One thread reads frames and hands them on; the compute thread
+// writes. When the gateway closes its end the worker has no reason to live and exits at once.
+// Owned by main. Threads: read_all() has the reader thread; send() may be called from any.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <string>
+
+#include "shoal/ipc/frames.h"
+
+namespace shoal::worker {
+
+class Channel {
+ public:
+  explicit Channel(int fd) : fd_(fd) {}
+
+  // Calls `handle` for each frame; returns when the gateway is gone or speaks nonsense.
+  void read_all(const std::function<void(ipc::Frame)>& handle) const;
+  // Writes a frame; blocks while the socket is full. A gateway that is gone ends the process.
+  void send(std::uint64_t request, const ipc::Body& body);
+
+ private:
+  int fd_;
+  std::mutex mutex_;     // guards buffer_ and the order of writes
+  std::string buffer_;
+};
+
+}  // namespace shoal::worker

@@ -1,0 +1,370 @@
+#include "shoal/worker/llama/llama_model.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <utility>
+
+#include <dlfcn.h>
+#include <ggml-backend.h>
+#include <ggml-cpu.h>
+#include <llama.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include "shoal/worker/llama/chat_template.h"
+
+namespace shoal::worker::llama {
+namespace {
+
+// Embedders read whole inputs: llama.cpp never splits a non-causal input, and asserts when it does not fit.
+constexpr std::uint32_t kEmbedSequences = 16;
+constexpr std::uint32_t kMaxEmbedTokens = 8192;
+
+struct Threadpool {
+  using New = ggml_threadpool_t (*)(ggml_threadpool_params*);
+  using Free = void (*)(ggml_threadpool_t);
+  ggml_threadpool_t pool = nullptr;
+  Free free = nullptr;
+};
+
+// The CPU backend is a loaded library, so its functions are asked for by name.
+Threadpool make_threadpool(std::uint32_t threads) {
+  ggml_backend_dev_t device = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
+  ggml_backend_reg_t reg = device != nullptr ? ggml_backend_dev_backend_reg(device) : nullptr;
+  if (reg == nullptr) return {};
+  const auto create = reinterpret_cast<Threadpool::New>(ggml_backend_reg_get_proc_address(reg, "ggml_threadpool_new"));
+  const auto destroy = reinterpret_cast<Threadpool::Free>(ggml_backend_reg_get_proc_address(reg, "ggml_threadpool_free"));
+  if (create == nullptr || destroy == nullptr) return {};
+  ggml_threadpool_params params = ggml_threadpool_params_default(static_cast<int>(threads));
+  params.poll = 0;  // polling burns 0.17 s of a core after each graph; sleeping costs 0.03 ms
+  return {create(&params), destroy};
+}
+
+std::string vocab_text(const llama_vocab* vocab, llama_token token) {
+  return token >= 0 ? llama_vocab_get_text(vocab, token) : "";
+}
+
+class LlamaModel final : public Model {
+ public:
+  LlamaModel(llama_model* model, llama_context* context, ModelShape shape, Threadpool pool, std::uint32_t batch_sequences)
+      : model_(model), context_(context), vocab_(llama_model_get_vocab(model)), shape_(shape), pool_(pool) {
+    batch_ = llama_batch_init(static_cast<std::int32_t>(shape_.batch_tokens), 0, static_cast<std::int32_t>(batch_sequences));
+    if (pool_.pool != nullptr) llama_attach_threadpool(context_, pool_.pool, pool_.pool);
+    llama_set_abort_callback(context_, [](void* self) { return static_cast<LlamaModel*>(self)->interrupted_.load(std::memory_order_relaxed); }, this);
+    for (llama_token token = 0; token < llama_vocab_n_tokens(vocab_); ++token) {
+      if (llama_vocab_is_eog(vocab_, token)) end_tokens_.push_back(token);
+      const bool control = (llama_vocab_get_attr(vocab_, token) & (LLAMA_TOKEN_ATTR_CONTROL | LLAMA_TOKEN_ATTR_UNKNOWN)) != 0;
+      if (std::string text = vocab_text(vocab_, token); control && !text.empty()) control_texts_.push_back(std::move(text));
+    }
+  }
+  ~LlamaModel() override {
+    llama_batch_free(batch_);
+    llama_free(context_);
+    if (pool_.pool != nullptr) pool_.free(pool_.pool);
+    llama_model_free(model_);
+  }
+  LlamaModel(const LlamaModel&) = delete;
+  LlamaModel& operator=(const LlamaModel&) = delete;
+
+  // Errors: kModelInvalid. A model without a template is a model all the same.
+  Result<void> compile_template() {
+    const char* source = llama_model_chat_template(model_, nullptr);
+    if (source == nullptr) return {};
+    template_ = SHOAL_TRY(ChatTemplate::compile(source, vocab_text(vocab_, llama_vocab_bos(vocab_)), vocab_text(vocab_, llama_vocab_eos(vocab_))));
+    return {};
+  }
+
+  [[nodiscard]] const ModelShape& shape() const override { return shape_; }
+  [[nodiscard]] std::span<const std::int32_t> end_tokens() const override { return end_tokens_; }
+  [[nodiscard]] std::int32_t any_token() const override { return std::max(0, llama_vocab_bos(vocab_)); }
+  void interrupt() override { interrupted_.store(true, std::memory_order_relaxed); }
+  void clear_interrupt() override { interrupted_.store(false, std::memory_order_relaxed); }
+
+  [[nodiscard]] Result<std::vector<std::int32_t>> tokenize(const PromptInput& prompt) override {
+    std::vector<std::int32_t> tokens;
+    if (const auto* messages = std::get_if<std::vector<types::Message>>(&prompt)) {
+      tokens = SHOAL_TRY(tokenize_chat(*messages));
+    } else if (const auto* text = std::get_if<std::string>(&prompt)) {
+      append_tokens(tokens, *text, /*add_special=*/true, /*parse_special=*/false);
+    } else {
+      tokens = std::get<std::vector<std::int32_t>>(prompt);
+      for (const std::int32_t token : tokens) {
+        if (token < 0 || token >= llama_vocab_n_tokens(vocab_)) {
+          return Error(ErrorCode::kInvalidRequest, fmt::format("token ids of this model are 0 to {}, got {}", llama_vocab_n_tokens(vocab_) - 1, token)).with_param("prompt");
+        }
+      }
+    }
+    if (tokens.empty()) return Error(ErrorCode::kInvalidRequest, "the prompt is empty; send at least one token").with_param("prompt");
+    return tokens;
+  }
+
+  [[nodiscard]] std::string token_bytes(std::int32_t token) override {
+    std::string bytes(64, '\0');
+    std::int32_t size = llama_token_to_piece(vocab_, token, bytes.data(), static_cast<std::int32_t>(bytes.size()), 0, false);
+    if (size < 0) {
+      bytes.resize(static_cast<std::size_t>(-size));
+      size = llama_token_to_piece(vocab_, token, bytes.data(), static_cast<std::int32_t>(bytes.size()), 0, false);
+    }
+    bytes.resize(static_cast<std::size_t>(std::max(0, size)));
+    return bytes;
+  }
+
+  [[nodiscard]] DecodeStatus decode(std::span<const BatchToken> tokens) override {
+    batch_.n_tokens = 0;
+    for (const BatchToken& token : tokens) add(token);
+    switch (llama_decode(context_, batch_)) {
+      case 0:
+        return DecodeStatus::kDone;
+      case 1:
+        return DecodeStatus::kNoRoom;
+      case 2:
+        return DecodeStatus::kInterrupted;
+      default:
+        return DecodeStatus::kFailed;
+    }
+  }
+
+  [[nodiscard]] std::span<const float> logits(std::size_t batch_index) override {
+    return {llama_get_logits_ith(context_, static_cast<std::int32_t>(batch_index)), shape_.vocabulary};
+  }
+  [[nodiscard]] std::int32_t length(std::int32_t sequence) override {
+    return llama_memory_seq_pos_max(llama_get_memory(context_), sequence) + 1;
+  }
+  void shorten(std::int32_t sequence, std::int32_t length) override {
+    llama_memory_seq_rm(llama_get_memory(context_), sequence, length, -1);
+  }
+
+  [[nodiscard]] Result<std::vector<std::vector<float>>> embed(std::span<const std::vector<std::int32_t>> inputs) override {
+    std::vector<std::vector<float>> vectors;
+    for (std::size_t next = 0; next < inputs.size();) {
+      const std::size_t first = next;
+      std::size_t tokens = 0;
+      batch_.n_tokens = 0;
+      for (; next < inputs.size() && next - first < kEmbedSequences && tokens + inputs[next].size() <= shape_.batch_tokens; ++next) {
+        const auto sequence = static_cast<std::int32_t>(next - first);
+        for (std::size_t i = 0; i < inputs[next].size(); ++i) add({inputs[next][i], static_cast<std::int32_t>(i), sequence, true});
+        tokens += inputs[next].size();
+      }
+      const int status = llama_decode(context_, batch_);
+      if (status == 2) return Error(ErrorCode::kCancelled, "the computation was interrupted");
+      if (status != 0) return Error(ErrorCode::kInternal, fmt::format("llama_decode failed with {} on {} inputs", status, next - first));
+      for (std::size_t i = first; i < next; ++i) {
+        vectors.push_back(SHOAL_TRY(normalised(llama_get_embeddings_seq(context_, static_cast<std::int32_t>(i - first)))));
+      }
+      if (llama_memory_t memory = llama_get_memory(context_); memory != nullptr) llama_memory_clear(memory, false);
+    }
+    return vectors;
+  }
+
+ private:
+  void add(const BatchToken& token) {
+    const auto i = static_cast<std::size_t>(batch_.n_tokens++);
+    batch_.token[i] = token.id;
+    batch_.pos[i] = token.position;
+    batch_.n_seq_id[i] = 1;
+    batch_.seq_id[i][0] = token.sequence;
+    batch_.logits[i] = token.want_logits ? 1 : 0;
+  }
+
+  [[nodiscard]] Result<std::vector<std::int32_t>> tokenize_chat(const std::vector<types::Message>& messages) {
+    if (!template_) {
+      return Error(ErrorCode::kUnsupportedParameter, "this model has no chat template; send a prompt to /v1/completions instead").with_param("messages");
+    }
+    const auto pieces = SHOAL_TRY(template_->render(messages));
+    std::string text;
+    std::vector<Span> client;
+    for (const PromptPiece& piece : pieces) {
+      if (piece.from_client) client.push_back({text.size(), text.size() + piece.text.size()});
+      text += piece.text;
+    }
+    // One text, as the model was trained on; only where a client spells a control token is it cut out and
+    // tokenised as the plain text that it is.
+    std::vector<std::int32_t> tokens;
+    std::size_t done = 0;
+    for (const Span& forged : forged_controls(text, client)) {
+      append_tokens(tokens, text.substr(done, forged.begin - done), false, true);
+      append_tokens(tokens, text.substr(forged.begin, forged.end - forged.begin), false, false);
+      done = forged.end;
+    }
+    append_tokens(tokens, text.substr(done), false, true);
+    const llama_token bos = llama_vocab_bos(vocab_);
+    if (llama_vocab_get_add_bos(vocab_) && bos >= 0 && (tokens.empty() || tokens.front() != bos)) tokens.insert(tokens.begin(), bos);
+    return tokens;
+  }
+
+  struct Span {
+    std::size_t begin, end;
+  };
+
+  // Where the text of a control token has a byte that a client wrote, in order, merged when they touch.
+  [[nodiscard]] std::vector<Span> forged_controls(const std::string& text, const std::vector<Span>& client) const {
+    std::vector<Span> found;
+    for (const std::string& control : control_texts_) {
+      for (std::size_t at = text.find(control); at != std::string::npos; at = text.find(control, at + 1)) {
+        const Span span{at, at + control.size()};
+        const auto overlaps = [&span](const Span& c) { return c.begin < span.end && span.begin < c.end; };
+        if (std::ranges::any_of(client, overlaps)) found.push_back(span);
+      }
+    }
+    std::ranges::sort(found, {}, &Span::begin);
+    std::vector<Span> merged;
+    for (const Span& span : found) {
+      if (!merged.empty() && span.begin <= merged.back().end) {
+        merged.back().end = std::max(merged.back().end, span.end);
+      } else {
+        merged.push_back(span);
+      }
+    }
+    return merged;
+  }
+
+  void append_tokens(std::vector<std::int32_t>& tokens, const std::string& text, bool add_special, bool parse_special) {
+    const std::size_t before = tokens.size();
+    tokens.resize(before + text.size() + 4);
+    const auto tokenize_into = [&] {
+      return llama_tokenize(vocab_, text.data(), static_cast<std::int32_t>(text.size()), tokens.data() + before,
+                            static_cast<std::int32_t>(tokens.size() - before), add_special, parse_special);
+    };
+    std::int32_t count = tokenize_into();
+    if (count < 0) {
+      tokens.resize(before + static_cast<std::size_t>(-count));
+      count = tokenize_into();
+    }
+    tokens.resize(before + static_cast<std::size_t>(std::max(0, count)));
+  }
+
+  [[nodiscard]] Result<std::vector<float>> normalised(const float* raw) const {
+    if (raw == nullptr) return Error(ErrorCode::kInternal, "the model gave no embedding");
+    double square = 0;
+    for (std::uint32_t i = 0; i < shape_.embedding_length; ++i) square += static_cast<double>(raw[i]) * static_cast<double>(raw[i]);
+    if (!std::isfinite(square)) return Error(ErrorCode::kNumericFault, "the embedding is not finite");
+    const double scale = square > 0 ? 1.0 / std::sqrt(square) : 0.0;
+    std::vector<float> vector(shape_.embedding_length);
+    for (std::uint32_t i = 0; i < shape_.embedding_length; ++i) vector[i] = static_cast<float>(static_cast<double>(raw[i]) * scale);
+    return vector;
+  }
+
+  llama_model* model_;
+  llama_context* context_;
+  const llama_vocab* vocab_;
+  ModelShape shape_;
+  Threadpool pool_;
+  llama_batch batch_{};
+  std::vector<std::int32_t> end_tokens_;
+  std::vector<std::string> control_texts_;
+  std::optional<ChatTemplate> template_;
+  std::atomic<bool> interrupted_{false};
+};
+
+// What the file is for: an encoder without a decoder, or one that says how to pool, embeds.
+bool is_embedder(const llama_model* model) {
+  if (!llama_model_has_decoder(model)) return true;
+  std::array<char, 16> text{};
+  std::array<char, 64> architecture{};
+  if (llama_model_meta_val_str(model, "general.architecture", architecture.data(), architecture.size()) < 0) return false;
+  const std::string_view name = architecture.data();
+  if (name.find("bert") != std::string_view::npos || name == "gemma-embedding") return true;
+  return llama_model_meta_val_str(model, fmt::format("{}.pooling_type", name).c_str(), text.data(), text.size()) >= 0 &&
+         std::string_view(text.data()) != "0";
+}
+
+llama_context_params context_params(const LoadOptions& options, ModelShape& shape, std::uint32_t trained) {
+  llama_context_params params = llama_context_default_params();
+  if (shape.embeds) {
+    shape.sequence_length = std::min({trained, kMaxEmbedTokens, std::max(options.context_length, 512U)});
+    shape.context_length = shape.sequence_length;
+    shape.batch_tokens = shape.sequence_length;
+    params.n_ctx = shape.sequence_length;
+    params.n_batch = params.n_ubatch = shape.sequence_length;
+    params.n_seq_max = kEmbedSequences;
+    params.embeddings = true;
+  } else {
+    shape.context_length = options.context_length;
+    shape.sequence_length = std::min(trained, options.context_length);
+    shape.batch_tokens = std::max(options.ubatch, options.slots);
+    params.n_ctx = options.context_length + 64;  // room for the heartbeat's token, whatever is reserved
+    params.n_batch = params.n_ubatch = shape.batch_tokens;
+    params.n_seq_max = options.slots + 1;
+    params.n_outputs_max = options.slots + 1;  // else the logits buffer takes n_ubatch rows
+  }
+  params.kv_unified = true;
+  params.n_threads = params.n_threads_batch = static_cast<std::int32_t>(options.threads);
+  params.no_perf = true;
+  return params;
+}
+
+}  // namespace
+
+void install_handlers() {
+  // abort() with the reason on stderr; without this ggml opens files and starts a debugger.
+  ggml_set_abort_callback([](const char* message) {
+    (void)!write(STDERR_FILENO, message, std::strlen(message));
+    (void)!write(STDERR_FILENO, "\n", 1);
+  });
+  llama_log_set(
+      [](ggml_log_level level, const char* text, void*) {
+        if (level == GGML_LOG_LEVEL_ERROR) (void)!write(STDERR_FILENO, text, std::strlen(text));
+      },
+      nullptr);
+}
+
+Result<std::string> load_backends() {
+  Dl_info info{};
+  if (dladdr(reinterpret_cast<void*>(&ggml_backend_load_all_from_path), &info) == 0) {
+    return Error(ErrorCode::kInternal, "cannot tell where the ggml libraries are");
+  }
+  const std::filesystem::path folder = std::filesystem::path(info.dli_fname).parent_path();
+  ggml_backend_load_all_from_path(folder.c_str());
+  if (ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU) == nullptr) {
+    return Error(ErrorCode::kInternal, fmt::format("no libggml-cpu-*.so for this machine in {}", folder.string()));
+  }
+  // The variant is in the name of the library that stayed mapped.
+  std::ifstream maps("/proc/self/maps");
+  constexpr std::string_view kPrefix = "libggml-cpu-";
+  for (std::string line; std::getline(maps, line);) {
+    if (const auto at = line.find(kPrefix); at != std::string::npos) {
+      const std::string rest = line.substr(at + kPrefix.size());
+      return rest.substr(0, rest.find('.'));
+    }
+  }
+  return std::string("generic");
+}
+
+Result<std::unique_ptr<Model>> load(const LoadOptions& options) {
+  llama_backend_init();
+  std::FILE* file = fdopen(options.model_fd, "rb");
+  if (file == nullptr) return base::errno_error("the inherited model descriptor", errno, ErrorCode::kInternal);
+  llama_model_params model_params = llama_model_default_params();
+  // Repacked weights are fast but a copy: with mmap both would stay in memory.
+  model_params.load_mode = options.use_mmap ? LLAMA_LOAD_MODE_MMAP : LLAMA_LOAD_MODE_NONE;
+  model_params.use_extra_bufts = !options.use_mmap;
+  llama_model* model = llama_model_load_from_file_ptr(file, model_params);
+  std::fclose(file);  // a mapping outlives its descriptor
+  if (model == nullptr) return Error(ErrorCode::kModelInvalid, "llama.cpp refuses the model file; the log has its reason");
+
+  ModelShape shape;
+  shape.sequences = options.slots;
+  shape.vocabulary = static_cast<std::uint32_t>(llama_vocab_n_tokens(llama_model_get_vocab(model)));
+  shape.embedding_length = static_cast<std::uint32_t>(llama_model_n_embd_out(model));
+  shape.embeds = is_embedder(model);
+  shape.generates = !shape.embeds;
+  const llama_context_params params = context_params(options, shape, static_cast<std::uint32_t>(llama_model_n_ctx_train(model)));
+  llama_context* context = llama_init_from_model(model, params);
+  if (context == nullptr) {
+    llama_model_free(model);
+    return Error(ErrorCode::kInsufficientMemory, fmt::format("a context of {} tokens could not be made; lower engine.context_length", shape.context_length));
+  }
+  auto loaded = std::make_unique<LlamaModel>(model, context, shape, make_threadpool(options.threads), 1);
+  SHOAL_TRY(loaded->compile_template());
+  return std::unique_ptr<Model>(std::move(loaded));
+}
+
+}  // namespace shoal::worker::llama

@@ -1,0 +1,77 @@
+// Model: what the scheduler needs of an engine, without the engine's types. Implemented by
+// worker/llama::LlamaModel; tests use a fake. Owned by main. Threads: the compute thread, but interrupt().
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "shoal/base/result.h"
+#include "shoal/types/chat.h"
+
+namespace shoal::worker {
+
+struct BatchToken {
+  std::int32_t id = 0;
+  std::int32_t position = 0;
+  std::int32_t sequence = 0;
+  bool want_logits = false;
+};
+
+enum class DecodeStatus : std::uint8_t {
+  kDone,
+  kInterrupted,  // interrupt() was called; ask length() what is stored
+  kNoRoom,       // the KV cache has no room; nothing was stored
+  kFailed,       // ask length() what is stored
+};
+
+struct ModelShape {
+  std::uint32_t context_length = 0;   // tokens of KV cache, shared by the sequences
+  std::uint32_t sequence_length = 0;  // the longest that one sequence may become: trained, or the cache
+  std::uint32_t sequences = 0;        // for requests; one more, of that number, is for the heartbeat
+  std::uint32_t batch_tokens = 0;     // of one decode()
+  std::uint32_t vocabulary = 0;
+  std::uint32_t embedding_length = 0;
+  bool generates = false;
+  bool embeds = false;
+};
+
+using PromptInput = std::variant<std::vector<types::Message>, std::string, std::vector<std::int32_t>>;
+
+class Model {
+ public:
+  virtual ~Model() = default;
+  [[nodiscard]] virtual const ModelShape& shape() const = 0;
+
+  // The prompt as tokens. Errors: kUnsupportedParameter (no chat template), kInvalidRequest (the template
+  // refuses the messages, an id outside the vocabulary, an empty prompt).
+  [[nodiscard]] virtual Result<std::vector<std::int32_t>> tokenize(const PromptInput& prompt) = 0;
+  // Exact bytes; empty for control tokens.
+  [[nodiscard]] virtual std::string token_bytes(std::int32_t token) = 0;
+  // Tokens that end an answer.
+  [[nodiscard]] virtual std::span<const std::int32_t> end_tokens() const = 0;
+
+  // Computes. REQUIRES: 1 <= batch.size() <= shape().batch_tokens.
+  [[nodiscard]] virtual DecodeStatus decode(std::span<const BatchToken> batch) = 0;
+  // Logits [n_vocab] of the token at that index of the last batch, which had want_logits.
+  [[nodiscard]] virtual std::span<const float> logits(std::size_t batch_index) = 0;
+  // Positions that the KV cache holds of the sequence: 0 .. length - 1.
+  [[nodiscard]] virtual std::int32_t length(std::int32_t sequence) = 0;
+  // Drops the positions from `length` on.
+  virtual void shorten(std::int32_t sequence, std::int32_t length) = 0;
+  // A token that is safe to decode at position 0, for heartbeat and warm-up.
+  [[nodiscard]] virtual std::int32_t any_token() const = 0;
+
+  // One L2-normalised vector [embedding_length] per input. Errors: kContextLengthExceeded, kCancelled when
+  // interrupted, kNumericFault, kInternal. REQUIRES: shape().embeds.
+  [[nodiscard]] virtual Result<std::vector<std::vector<float>>> embed(std::span<const std::vector<std::int32_t>> inputs) = 0;
+
+  // Makes the decode() or embed() that runs return as soon as the current graph node is done. Any thread.
+  virtual void interrupt() = 0;
+  // Forgets interrupts that came before.
+  virtual void clear_interrupt() = 0;
+};
+
+}  // namespace shoal::worker

@@ -1,0 +1,42 @@
+// Sequence: one answer that holds a place in the batch. Plain state; the scheduler moves it along.
+// Owned by the scheduler. Threads: the compute thread.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "shoal/base/clock.h"
+#include "shoal/types/completion.h"
+#include "shoal/worker/sampler.h"
+#include "shoal/worker/text_release.h"
+
+namespace shoal::worker {
+
+struct Sequence {
+  std::uint64_t request = 0;
+  std::int32_t number = 0;             // in the KV cache and the batch
+  base::Deadline deadline;
+  std::vector<std::int32_t> tokens;    // prompt, then answer
+  std::int32_t prompt_tokens = 0;
+  std::int32_t stored = 0;             // of tokens: in the KV cache
+  std::int32_t max_tokens = 0;         // of the answer
+  std::int32_t generated = 0;
+  std::uint32_t reserved = 0;          // KV cells
+  std::uint32_t credits = 0;           // tokens that may still be sent
+  std::int32_t top_logprobs = 0;
+  bool ignore_eos = false;
+  Sampler sampler;
+  TextRelease text;
+  std::int64_t arrived_ns = 0;
+  std::int64_t started_ns = 0;
+  std::int64_t first_token_ns = 0;
+  std::int64_t last_token_ns = 0;
+
+  Sequence(const types::SamplingParams& params, std::uint64_t seed, std::vector<std::string> stops)
+      : sampler(params, seed), text(std::move(stops)) {}
+
+  [[nodiscard]] std::int32_t pending() const { return static_cast<std::int32_t>(tokens.size()) - stored; }
+  [[nodiscard]] bool prefilling() const { return stored < prompt_tokens; }
+};
+
+}  // namespace shoal::worker

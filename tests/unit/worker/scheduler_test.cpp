@@ -1,0 +1,259 @@
+// The scheduler over a fake model that counts: token i + 1 follows token i, so every answer can be predicted.
+#include "shoal/worker/scheduler.h"
+
+#include <algorithm>
+#include <limits>
+#include <map>
+
+#include <gtest/gtest.h>
+
+namespace shoal::worker {
+namespace {
+
+constexpr std::int32_t kVocabulary = 1000;
+constexpr std::int32_t kEnd = 999;
+
+class CountingModel final : public Model {
+ public:
+  explicit CountingModel(ModelShape shape) : shape_(shape), stored_(shape.sequences + 1), row_(kVocabulary) {}
+
+  [[nodiscard]] const ModelShape& shape() const override { return shape_; }
+  [[nodiscard]] Result<std::vector<std::int32_t>> tokenize(const PromptInput& prompt) override {
+    return std::get<std::vector<std::int32_t>>(prompt);
+  }
+  [[nodiscard]] std::string token_bytes(std::int32_t token) override { return std::to_string(token) + " "; }
+  [[nodiscard]] std::span<const std::int32_t> end_tokens() const override { return {&kEnd, 1}; }
+  [[nodiscard]] DecodeStatus decode(std::span<const BatchToken> batch) override {
+    batches.emplace_back(batch.begin(), batch.end());
+    EXPECT_LE(batch.size(), shape_.batch_tokens);
+    if (on_decode) on_decode();
+    if (next_status != DecodeStatus::kDone) return std::exchange(next_status, DecodeStatus::kDone);
+    for (const BatchToken& token : batch) {
+      auto& cells = stored_[static_cast<std::size_t>(token.sequence)];
+      EXPECT_EQ(token.position, static_cast<std::int32_t>(cells.size())) << "positions have no gaps";
+      cells.push_back(token.id);
+    }
+    std::size_t used = 0;
+    for (const auto& cells : stored_) used += cells.size();
+    EXPECT_LE(used, shape_.context_length) << "the cache overflowed";
+    return DecodeStatus::kDone;
+  }
+  [[nodiscard]] std::span<const float> logits(std::size_t index) override {
+    std::fill(row_.begin(), row_.end(), 0.0F);
+    if (poison) row_[3] = std::numeric_limits<float>::quiet_NaN();
+    row_[static_cast<std::size_t>(batches.back()[index].id + 1)] = 10;
+    return row_;
+  }
+  [[nodiscard]] std::int32_t length(std::int32_t sequence) override {
+    return static_cast<std::int32_t>(stored_[static_cast<std::size_t>(sequence)].size());
+  }
+  void shorten(std::int32_t sequence, std::int32_t length) override { stored_[static_cast<std::size_t>(sequence)].resize(static_cast<std::size_t>(length)); }
+  [[nodiscard]] std::int32_t any_token() const override { return 1; }
+  [[nodiscard]] Result<std::vector<std::vector<float>>> embed(std::span<const std::vector<std::int32_t>> inputs) override {
+    return std::vector<std::vector<float>>(inputs.size(), {1.0F});
+  }
+  void interrupt() override { interrupted = true; }
+  void clear_interrupt() override { interrupted = false; }
+
+  std::vector<std::vector<BatchToken>> batches;
+  std::function<void()> on_decode;
+  DecodeStatus next_status = DecodeStatus::kDone;
+  bool poison = false;
+  std::atomic<bool> interrupted = false;
+
+ private:
+  ModelShape shape_;
+  std::vector<std::vector<std::int32_t>> stored_;
+  std::vector<float> row_;
+};
+
+class SchedulerTest : public testing::Test {
+ protected:
+  SchedulerTest() : model({64, 40, 2, 8, kVocabulary, 1, true, false}) {}
+
+  void post(std::uint64_t id, ipc::Body body, std::int64_t deadline_ns = std::numeric_limits<std::int64_t>::max()) {
+    ipc::Frame frame;
+    frame.header.request = id;
+    frame.header.deadline_ns = deadline_ns;
+    frame.body = std::move(body);
+    scheduler.post(std::move(frame));
+  }
+  static ipc::Generate ask(std::vector<std::int32_t> prompt, std::int32_t max_tokens, std::uint32_t credits = 1000) {
+    ipc::Generate request;
+    request.prompt = std::move(prompt);
+    request.max_tokens = max_tokens;
+    request.credits = credits;
+    request.sampling.temperature = 0;
+    return request;
+  }
+  // Runs until everything is answered.
+  void drain() {
+    post(0, ipc::Drain{});
+    scheduler.run();
+  }
+  void take(std::uint64_t request, const ipc::Body& body) {
+    if (const auto* token = std::get_if<ipc::TokenFrame>(&body)) tokens[request].push_back(token->token.id);
+    if (const auto* done = std::get_if<ipc::Finished>(&body)) finished[request] = *done;
+    if (const auto* bad = std::get_if<ipc::Failed>(&body)) failed[request] = *bad;
+    if (on_frame) on_frame(request, body);
+  }
+
+  base::SystemClock clock;
+  CountingModel model;
+  std::map<std::uint64_t, std::vector<std::int32_t>> tokens;
+  std::map<std::uint64_t, ipc::Finished> finished;
+  std::map<std::uint64_t, ipc::Failed> failed;
+  std::function<void(std::uint64_t, const ipc::Body&)> on_frame;
+  Scheduler scheduler{model, clock, [this](std::uint64_t r, const ipc::Body& b) { take(r, b); }, 1};
+};
+
+TEST_F(SchedulerTest, CountsOnFromThePrompt) {
+  post(1, ask({5, 6, 7}, 4));
+  drain();
+  EXPECT_EQ(tokens[1], (std::vector<std::int32_t>{8, 9, 10, 11}));
+  EXPECT_EQ(finished[1].usage.prompt_tokens, 3);
+  EXPECT_EQ(finished[1].usage.completion_tokens, 4);
+  EXPECT_EQ(finished[1].reason, types::FinishReason::kLength);
+  EXPECT_EQ(finished[1].text, "");
+}
+
+TEST_F(SchedulerTest, StopsAtTheEndTokenWithoutSendingIt) {
+  post(1, ask({996}, 20));
+  drain();
+  EXPECT_EQ(tokens[1], (std::vector<std::int32_t>{997, 998}));
+  EXPECT_EQ(finished[1].reason, types::FinishReason::kStop);
+  EXPECT_EQ(finished[1].usage.completion_tokens, 3) << "the end token was computed too";
+}
+
+TEST_F(SchedulerTest, IgnoreEosNeverChoosesTheEnd) {
+  auto request = ask({998}, 3);
+  request.ignore_eos = true;
+  post(1, request);
+  drain();
+  ASSERT_EQ(tokens[1].size(), 3U);
+  EXPECT_EQ(std::ranges::count(tokens[1], kEnd), 0);
+}
+
+TEST_F(SchedulerTest, ALongPromptIsChunkedAndOthersDecodeInTheSameSteps) {
+  post(1, ask({1}, 12));
+  std::vector<std::int32_t> prompt(30);
+  for (std::size_t i = 0; i < prompt.size(); ++i) prompt[i] = static_cast<std::int32_t>(100 + i);
+  post(2, ask(prompt, 2));
+  drain();
+  EXPECT_EQ(tokens[1].size(), 12U);
+  EXPECT_EQ(tokens[2], (std::vector<std::int32_t>{130, 131}));
+  int mixed = 0;
+  for (const auto& batch : model.batches) {
+    const bool one = std::ranges::any_of(batch, [](const auto& t) { return t.sequence == 0; });
+    const bool two = std::ranges::any_of(batch, [](const auto& t) { return t.sequence == 1; });
+    mixed += one && two;
+  }
+  EXPECT_GE(mixed, 4) << "30 tokens in chunks of 7 beside one decoding token";
+}
+
+TEST_F(SchedulerTest, AdmitsOnlyWhatTheCacheHoldsToTheEnd) {
+  for (std::uint64_t id = 1; id <= 6; ++id) post(id, ask({static_cast<std::int32_t>(id * 50)}, 39));  // 40 cells each, of 64
+  drain();
+  for (std::uint64_t id = 1; id <= 6; ++id) EXPECT_EQ(tokens[id].size(), 39U) << id;
+}
+
+TEST_F(SchedulerTest, TheSoonestDeadlineGoesFirst) {
+  const std::int64_t far = clock.monotonic_ns() + 3'600'000'000'000;
+  std::vector<std::uint64_t> order;
+  on_frame = [&order](std::uint64_t r, const ipc::Body& b) {
+    if (std::holds_alternative<ipc::Finished>(b)) order.push_back(r);
+  };
+  post(1, ask({1}, 39));
+  post(2, ask({2}, 39), far + 2);
+  post(3, ask({3}, 39), far + 1);
+  drain();
+  EXPECT_EQ(order, (std::vector<std::uint64_t>{3, 2, 1}));
+}
+
+TEST_F(SchedulerTest, PausedWithoutCreditsAndOthersGoOn) {
+  post(1, ask({1}, 5, 2));
+  post(2, ask({10}, 5));
+  on_frame = [this](std::uint64_t r, const ipc::Body& b) {
+    if (r == 2 && std::holds_alternative<ipc::Finished>(b)) {
+      EXPECT_EQ(tokens[1].size(), 2U);
+      post(1, ipc::Credit{10});
+    }
+  };
+  drain();
+  EXPECT_EQ(tokens[1], (std::vector<std::int32_t>{2, 3, 4, 5, 6}));
+}
+
+TEST_F(SchedulerTest, CancelInterruptsTheStepAndFreesThePlace) {
+  post(1, ask({1}, 30));
+  post(2, ask({50}, 30));
+  model.on_decode = [this] {
+    if (model.batches.size() == 3) {
+      post(1, ipc::Cancel{});
+      EXPECT_TRUE(model.interrupted);
+      model.next_status = DecodeStatus::kInterrupted;
+    }
+  };
+  drain();
+  EXPECT_FALSE(finished.contains(1));
+  EXPECT_FALSE(failed.contains(1));
+  std::vector<std::int32_t> expected;
+  for (std::int32_t i = 51; i <= 80; ++i) expected.push_back(i);
+  EXPECT_EQ(tokens[2], expected) << "the survivor's token is sent again, not lost and not doubled";
+}
+
+TEST_F(SchedulerTest, APassedDeadlineIsAnError) {
+  post(1, ask({1}, 30), clock.monotonic_ns() - 1);
+  drain();
+  EXPECT_EQ(failed[1].code, ErrorCode::kDeadlineExceeded);
+  EXPECT_TRUE(tokens[1].empty());
+}
+
+TEST_F(SchedulerTest, WhatCannotFitIsRefusedWithTheNumbers) {
+  post(1, ask(std::vector<std::int32_t>(40, 1), 1));
+  post(2, ask({1}, 40));
+  post(3, ask({1}, -1));
+  drain();
+  EXPECT_EQ(failed[1].code, ErrorCode::kContextLengthExceeded);
+  EXPECT_NE(failed[1].message.find("40"), std::string::npos);
+  EXPECT_EQ(failed[2].param, "max_tokens");
+  EXPECT_EQ(tokens[3].size(), 32U) << "without a limit: its share of the cache, 64 / 2";
+}
+
+TEST_F(SchedulerTest, AFailedStepFailsItsRequestsAndTheNextAnswers) {
+  post(1, ask({1}, 5));
+  model.next_status = DecodeStatus::kFailed;
+  post(2, ask({1}, 5, 1000));
+  on_frame = [this](std::uint64_t r, const ipc::Body& b) {
+    if (r == 2 && std::holds_alternative<ipc::Failed>(b)) post(3, ask({7}, 2));
+  };
+  drain();
+  EXPECT_EQ(failed[1].code, ErrorCode::kInternal);
+  EXPECT_EQ(failed[2].code, ErrorCode::kInternal);
+}
+
+TEST_F(SchedulerTest, LogitsThatAreNotFiniteAreAnError) {
+  model.poison = true;
+  post(1, ask({1}, 5));
+  drain();
+  EXPECT_EQ(failed[1].code, ErrorCode::kNumericFault);
+}
+
+TEST_F(SchedulerTest, APingIsAnsweredThroughTheModel) {
+  bool pong = false;
+  on_frame = [&pong](std::uint64_t, const ipc::Body& b) { pong = pong || std::holds_alternative<ipc::Pong>(b); };
+  post(0, ipc::Ping{});
+  drain();
+  EXPECT_TRUE(pong);
+  ASSERT_FALSE(model.batches.empty());
+  EXPECT_EQ(model.batches[0][0].sequence, 2) << "in the scratch sequence";
+}
+
+TEST_F(SchedulerTest, ADrainingWorkerTakesNothingNew) {
+  post(0, ipc::Drain{});
+  post(1, ask({1}, 5));
+  scheduler.run();
+  EXPECT_EQ(failed[1].code, ErrorCode::kShuttingDown);
+}
+
+}  // namespace
+}  // namespace shoal::worker
