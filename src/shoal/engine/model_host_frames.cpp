@@ -54,7 +54,6 @@ Result<void> ModelHost::on_frame(ipc::Frame frame) {
   if (std::holds_alternative<ipc::Pong>(frame.body)) {
     pong_due_ = false;
     ++pongs_;
-    last_alive_ns_ = services_.clock.monotonic_ns();
     return {};
   }
   if (const auto* stats = std::get_if<ipc::Stats>(&frame.body)) {
@@ -154,8 +153,8 @@ Result<void> ModelHost::on_finished(const std::shared_ptr<Request>& request, ipc
     return violation("an answer finished that was not begun");
   }
   const types::Usage& usage = finished.usage;
-  if (finished.text.size() > kMaxTextBytes || usage.prompt_tokens < 0 || usage.completion_tokens < 0 ||
-      usage.cached_tokens < 0 || usage.cached_tokens > usage.prompt_tokens) {
+  if (finished.text.size() > kMaxTextBytes || usage.completion_tokens < 0 || usage.cached_tokens < 0 ||
+      usage.cached_tokens > usage.prompt_tokens) {
     return violation("an answer finished with implausible numbers");
   }
   metrics_.prompt_tokens.add(usage.prompt_tokens);
