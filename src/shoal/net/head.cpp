@@ -331,10 +331,13 @@ Result<void> HeadReader::read_framing() {
 Result<void> HeadReader::read_connection_and_expect() {
   bool close = false;
   bool keep = false;
+  bool tokens = true;
   each_list_member(head_, "Connection", [&](std::string_view member) {
+    tokens = tokens && std::ranges::all_of(member, is_token_char);
     close = close || iequals(member, "close");
     keep = keep || iequals(member, "keep-alive");
   });
+  if (!tokens) return invalid("a Connection field that is not a list of tokens");
   head_.keep_alive = !close && (head_.minor_version == 1 || keep);
   const auto expect = SHOAL_TRY(single(head_, "Expect"));
   if (!expect || head_.minor_version == 0) return {};  // RFC 9110 10.1.1: ignored on HTTP/1.0
