@@ -21,10 +21,10 @@
 namespace shoal::gateway {
 
 struct AnswerRequest {
-  std::string id;           // request id, for the log
-  std::string model;        // as the client named it; empty: the default
+  std::string id;     // request id, for the log
+  std::string model;  // as the client named it; empty: the default
   std::uint64_t principal = 0;
-  base::Deadline deadline;  // absolute; the pipeline's own limit applies if it is sooner
+  base::Deadline deadline;              // absolute; the pipeline's own limit applies if it is sooner
   std::vector<engine::Prompt> prompts;  // at least one
   types::GenerationParams params;       // params.n answers per prompt: answer i belongs to prompt i / n
 };
@@ -45,9 +45,11 @@ class AnswerSink {
   // The model and route were decided. REQUIRES: held.
   virtual void decided(const Receipt& receipt) = 0;
   // More of answer `index`. Errors (here and below): kCancelled, kRequestTimeout when the client is gone or stuck.
-  virtual Result<void> token(std::size_t index, const types::Token& token, std::string_view text, base::Yield yield) = 0;
+  virtual Result<void> token(std::size_t index, const types::Token& token, std::string_view text,
+                             base::Yield yield) = 0;
   // Answer `index` is complete; `text` is its last piece.
-  virtual Result<void> finished(std::size_t index, types::FinishReason reason, std::string_view text, base::Yield yield) = 0;
+  virtual Result<void> finished(std::size_t index, types::FinishReason reason, std::string_view text,
+                                base::Yield yield) = 0;
   // Whether the client reads along; a sink that does not is committed by done().
   [[nodiscard]] virtual bool streams() const = 0;
   // From here on the client sees the answer. REQUIRES: held, streams().

@@ -16,7 +16,10 @@ constexpr std::size_t kMaxWaiting = 16;
 }  // namespace
 
 struct Draft::State {
-  explicit State(const base::asio::any_io_executor& executor) : arrived(executor), space(executor) {}
+  explicit State(const base::asio::any_io_executor& executor) : arrived(executor), space(executor) {
+    // Set once: setting it anew would wake the other readers that wait, each of which would set it again.
+    space.expires_at(base::asio::steady_timer::time_point::max());
+  }
 
   std::deque<DraftEvent> waiting;
   std::vector<engine::Generation*> running;  // by answer; null before its start and after its end
@@ -26,7 +29,6 @@ struct Draft::State {
 
   void push(DraftEvent event, base::Yield yield) {
     while (waiting.size() >= kMaxWaiting && !closed) {
-      space.expires_at(base::asio::steady_timer::time_point::max());
       base::error_code woken;
       space.async_wait(yield[woken]);
     }
@@ -88,7 +90,9 @@ Draft::Draft(engine::Engine& engine, std::vector<engine::GenerateRequest> reques
   }
 }
 
-Draft::~Draft() { state_->close(); }
+Draft::~Draft() {
+  state_->close();
+}
 
 void Draft::cancel() {
   if (state_->closed) return;

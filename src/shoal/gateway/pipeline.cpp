@@ -33,7 +33,8 @@ std::vector<engine::GenerateRequest> local_requests(const AnswerRequest& request
   return requests;
 }
 
-void add_finished(Receipt& receipt, const AnswerRequest& request, std::size_t answer, const engine::FinishEvent& finish) {
+void add_finished(Receipt& receipt, const AnswerRequest& request, std::size_t answer,
+                  const engine::FinishEvent& finish) {
   // The answers to one prompt share it: count it once.
   if (answer % static_cast<std::size_t>(request.params.n) == 0) {
     receipt.usage.prompt_tokens += finish.usage.prompt_tokens;
@@ -80,7 +81,8 @@ void Pipeline::answer(AnswerRequest request, AnswerSink& sink,
   // --- reply.
   if (!kept.ok()) {
     const Error& error = kept.error();
-    log_.info("request failed", {{"request", request.id}, {"code", error.info().slug}, {"committed", sink.committed()}});
+    log_.info("request failed",
+              {{"request", request.id}, {"code", error.info().slug}, {"committed", sink.committed()}});
     sink.fail(error, yield);
     return;
   }

@@ -16,12 +16,12 @@
 namespace shoal::gateway {
 
 struct PipelineOptions {
-  std::string default_model;                // for requests that name none
+  std::string default_model;                  // for requests that name none
   std::int64_t request_timeout_ms = 600'000;  // the longest that a request may take, whatever it asks for
   // A streamed answer keeps its status line back this long, so that a failure to start still has a status of
   // its own: SDKs retry a status, never a broken stream.
   std::int64_t hold_ms = 1'000;
-  std::int64_t ping_interval_ms = 10'000;   // proxies cut streams that are silent for longer (nginx: 60 s)
+  std::int64_t ping_interval_ms = 10'000;  // proxies cut streams that are silent for longer (nginx: 60 s)
 };
 
 class Pipeline {

@@ -175,8 +175,12 @@ void read(Reader& r, Embed& b) {
 void write(Writer&, const Cancel&) {}
 void read(Reader&, Cancel&) {}
 
-void write(Writer& w, const Credit& b) { w.number(b.tokens); }
-void read(Reader& r, Credit& b) { b.tokens = r.number<std::uint32_t>(); }
+void write(Writer& w, const Credit& b) {
+  w.number(b.tokens);
+}
+void read(Reader& r, Credit& b) {
+  b.tokens = r.number<std::uint32_t>();
+}
 
 void write(Writer&, const Ping&) {}
 void read(Reader&, Ping&) {}

@@ -11,13 +11,15 @@ namespace shoal::ipc {
 namespace {
 
 // The frame types in the order of the alternatives of Body.
-constexpr std::array kTypes = {FrameType::kGenerate, FrameType::kEmbed,    FrameType::kCancel, FrameType::kCredit,
-                               FrameType::kPing,     FrameType::kDrain,    FrameType::kReady,  FrameType::kAccepted,
+constexpr std::array kTypes = {FrameType::kGenerate, FrameType::kEmbed,    FrameType::kCancel,    FrameType::kCredit,
+                               FrameType::kPing,     FrameType::kDrain,    FrameType::kReady,     FrameType::kAccepted,
                                FrameType::kToken,    FrameType::kFinished, FrameType::kEmbedding, FrameType::kFailed,
                                FrameType::kPong,     FrameType::kStats};
 static_assert(kTypes.size() == std::variant_size_v<Body>);
 
-Error broken(std::string message) { return {ErrorCode::kInvalidRequest, "worker frame: " + std::move(message)}; }
+Error broken(std::string message) {
+  return {ErrorCode::kInvalidRequest, "worker frame: " + std::move(message)};
+}
 
 template <std::size_t I = 0>
 bool read_body(FrameType type, Reader& reader, Body& body) {
@@ -75,8 +77,8 @@ Result<std::optional<Frame>> FrameReader::next() {
                               kProtocolVersion, frame.header.version));
   }
   if (frame.header.body_bytes > kMaxBodyBytes) {
-    return broken(fmt::format("a body may have at most {} bytes, this one announces {}", kMaxBodyBytes,
-                              frame.header.body_bytes));
+    return broken(
+        fmt::format("a body may have at most {} bytes, this one announces {}", kMaxBodyBytes, frame.header.body_bytes));
   }
   if (rest.size() - sizeof(FrameHeader) < frame.header.body_bytes) return std::optional<Frame>();
   Reader reader(rest.substr(sizeof(FrameHeader), frame.header.body_bytes));

@@ -51,8 +51,8 @@ struct FrameHeader {
   std::uint32_t body_bytes = 0;
   FrameType type = FrameType::kPing;
   std::uint16_t version = kProtocolVersion;
-  std::uint64_t request = 0;      // chosen by the gateway, never reused; 0: about the worker itself
-  std::int64_t deadline_ns = 0;   // CLOCK_MONOTONIC; INT64_MAX: never
+  std::uint64_t request = 0;     // chosen by the gateway, never reused; 0: about the worker itself
+  std::int64_t deadline_ns = 0;  // CLOCK_MONOTONIC; INT64_MAX: never
 };
 static_assert(sizeof(FrameHeader) == 24);
 
@@ -60,7 +60,7 @@ static_assert(sizeof(FrameHeader) == 24);
 
 struct Generate {
   std::uint64_t principal = 0;
-  std::uint32_t credits = 0;  // tokens the worker may send before it needs kCredit; flow control per request
+  std::uint32_t credits = 0;     // tokens the worker may send before it needs kCredit; flow control per request
   std::int32_t max_tokens = -1;  // -1: to the end of the context
   std::int32_t top_logprobs = 0;
   bool ignore_eos = false;
@@ -82,8 +82,8 @@ struct Drain {};
 // --- worker to gateway
 
 struct Ready {
-  std::string cpu_backend;   // ggml's variant: "zen4"
-  std::string sandbox;       // what was closed, in words
+  std::string cpu_backend;           // ggml's variant: "zen4"
+  std::string sandbox;               // what was closed, in words
   std::uint32_t context_length = 0;  // tokens of KV cache, shared by the slots
   std::uint32_t slots = 0;
   std::uint32_t vocabulary = 0;
@@ -105,10 +105,10 @@ struct Finished {
   types::Timings timings;
 };
 struct Embedding {
-  std::uint32_t index = 0;     // of the input
-  std::int32_t tokens = 0;     // of that input
-  bool last = false;           // the request is complete
-  std::vector<float> values;   // [embedding_length], L2-normalised
+  std::uint32_t index = 0;    // of the input
+  std::int32_t tokens = 0;    // of that input
+  bool last = false;          // the request is complete
+  std::vector<float> values;  // [embedding_length], L2-normalised
 };
 struct Failed {
   base::ErrorCode code = base::ErrorCode::kInternal;
@@ -118,15 +118,15 @@ struct Failed {
 struct Pong {};
 // Sent when a step ends and at least 250 ms after the last one: progress for the watchdog.
 struct Stats {
-  std::uint64_t steps = 0;           // llama_decode calls so far
+  std::uint64_t steps = 0;  // llama_decode calls so far
   std::uint64_t tokens_decoded = 0;
   std::uint32_t running = 0;
   std::uint32_t queued = 0;
-  std::uint32_t kv_used = 0;         // cells
+  std::uint32_t kv_used = 0;  // cells
 };
 
-using Body = std::variant<Generate, Embed, Cancel, Credit, Ping, Drain, Ready, Accepted, TokenFrame, Finished, Embedding,
-                          Failed, Pong, Stats>;
+using Body = std::variant<Generate, Embed, Cancel, Credit, Ping, Drain, Ready, Accepted, TokenFrame, Finished,
+                          Embedding, Failed, Pong, Stats>;
 
 struct Frame {
   FrameHeader header;
@@ -137,7 +137,8 @@ struct Frame {
 [[nodiscard]] Result<std::string> encode(std::uint64_t request, std::int64_t deadline_ns, const Body& body);
 
 // Appends to `out`; for the hot path (tokens), where the buffer is reused. Errors: as encode().
-[[nodiscard]] Result<void> encode_to(std::string& out, std::uint64_t request, std::int64_t deadline_ns, const Body& body);
+[[nodiscard]] Result<void> encode_to(std::string& out, std::uint64_t request, std::int64_t deadline_ns,
+                                     const Body& body);
 
 // Cuts a byte stream into frames. Feed bytes as they come; take frames until there are none.
 class FrameReader {

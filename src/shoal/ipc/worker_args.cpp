@@ -33,7 +33,7 @@ constexpr std::array kNumbers = {
 
 struct ChoiceFlag {
   std::string_view name, on, off;
-  bool WorkerArgs::*field;
+  bool WorkerArgs::* field;
 };
 
 constexpr std::array kChoices = {
@@ -41,7 +41,9 @@ constexpr std::array kChoices = {
     ChoiceFlag{"--load", "mmap", "read", &WorkerArgs::use_mmap},
 };
 
-Error wrong(std::string message) { return {ErrorCode::kUsage, "shoal-worker: " + std::move(message)}; }
+Error wrong(std::string message) {
+  return {ErrorCode::kUsage, "shoal-worker: " + std::move(message)};
+}
 
 Result<void> set_flag(WorkerArgs& args, std::string_view name, std::string_view value) {
   for (const NumberFlag& flag : kNumbers) {

@@ -20,8 +20,8 @@ struct WorkerArgs {
   std::uint32_t threads = 2;            // [1, 256]
   std::uint32_t ubatch = 128;           // tokens per compute step: bounds how long a cancel waits
   bool sandbox_required = true;
-  bool use_mmap = false;                // share pages between workers, without repacked weights
-  std::uint64_t memory_limit_mib = 0;   // RLIMIT_DATA; 0: none
+  bool use_mmap = false;               // share pages between workers, without repacked weights
+  std::uint64_t memory_limit_mib = 0;  // RLIMIT_DATA; 0: none
 };
 
 // The arguments after argv[0].

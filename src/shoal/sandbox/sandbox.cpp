@@ -6,6 +6,7 @@
 #include <memory>
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <linux/landlock.h>
 #include <seccomp.h>
 #include <sys/mman.h>
@@ -14,8 +15,6 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#include <fmt/format.h>
 
 namespace shoal::sandbox {
 namespace {
@@ -26,8 +25,8 @@ constexpr int kProbeDomain = 0x5A0A1;
 constexpr int kLoadAnswer = EOWNERDEAD;
 constexpr int kWorkAnswer = ENOTRECOVERABLE;
 
-constexpr int kFcntlGetFlags = 3;           // F_GETFL, by fdopen
-constexpr std::uint64_t kCloneThread = 0x10000;  // CLONE_THREAD
+constexpr int kFcntlGetFlags = 3;                    // F_GETFL, by fdopen
+constexpr std::uint64_t kCloneThread = 0x10000;      // CLONE_THREAD
 constexpr std::uint64_t kArchReqXcompPerm = 0x1023;  // ARCH_REQ_XCOMP_PERM: AMX tiles; refused = silently slow
 
 // Debian 12's header stops at ABI 2, so the attribute is declared in full, and its later flags here.
@@ -47,12 +46,12 @@ int landlock_nothing() {
   const int abi = landlock_abi();
   if (abi == 0) return 0;
   LandlockAttr attr;
-  attr.fs = (1ULL << 13) - 1;                 // ABI 1: all file access
-  if (abi >= 2) attr.fs |= 1ULL << 13;        // REFER
-  if (abi >= 3) attr.fs |= 1ULL << 14;        // TRUNCATE
-  if (abi >= 5) attr.fs |= 1ULL << 15;        // IOCTL_DEV
-  if (abi >= 4) attr.net = 3;                 // BIND_TCP, CONNECT_TCP
-  if (abi >= 6) attr.scoped = 3;              // abstract Unix sockets, signals to outside
+  attr.fs = (1ULL << 13) - 1;           // ABI 1: all file access
+  if (abi >= 2) attr.fs |= 1ULL << 13;  // REFER
+  if (abi >= 3) attr.fs |= 1ULL << 14;  // TRUNCATE
+  if (abi >= 5) attr.fs |= 1ULL << 15;  // IOCTL_DEV
+  if (abi >= 4) attr.net = 3;           // BIND_TCP, CONNECT_TCP
+  if (abi >= 6) attr.scoped = 3;        // abstract Unix sockets, signals to outside
   const std::size_t size = abi >= 6 ? 24 : abi >= 4 ? 16 : 8;
   const int fd = static_cast<int>(syscall(SYS_landlock_create_ruleset, &attr, size, 0U));
   if (fd < 0) return 0;
@@ -86,7 +85,9 @@ class Filter {
   void allow_if(int call, scmp_arg_cmp condition) {
     note(seccomp_rule_add_array(context_, SCMP_ACT_ALLOW, call, 1, &condition));
   }
-  void answer(int call, int error) { note(seccomp_rule_add(context_, SCMP_ACT_ERRNO(static_cast<std::uint16_t>(error)), call, 0)); }
+  void answer(int call, int error) {
+    note(seccomp_rule_add(context_, SCMP_ACT_ERRNO(static_cast<std::uint16_t>(error)), call, 0));
+  }
   void answer_if(int call, scmp_arg_cmp condition, int error) {
     note(seccomp_rule_add_array(context_, SCMP_ACT_ERRNO(static_cast<std::uint16_t>(error)), call, 1, &condition));
   }
@@ -105,11 +106,14 @@ class Filter {
 
 // Both phases: memory (never executable), locks, the socket, time, dying.
 void allow_always(Filter& filter, int socket_fd) {
-  filter.allow({SCMP_SYS(futex), SCMP_SYS(munmap), SCMP_SYS(brk), SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(mremap),
-                SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(getpid), SCMP_SYS(gettid), SCMP_SYS(read),
-                SCMP_SYS(poll), SCMP_SYS(sched_yield), SCMP_SYS(clock_gettime), SCMP_SYS(clock_nanosleep),
-                SCMP_SYS(restart_syscall)});
-  for (const int fd : {socket_fd, 2}) filter.allow_if(SCMP_SYS(write), SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(fd)));
+  filter.allow({SCMP_SYS(futex), SCMP_SYS(munmap), SCMP_SYS(brk), SCMP_SYS(exit), SCMP_SYS(exit_group),
+                SCMP_SYS(mremap), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(getpid), SCMP_SYS(gettid),
+                SCMP_SYS(read), SCMP_SYS(poll), SCMP_SYS(sched_yield), SCMP_SYS(clock_gettime),
+                SCMP_SYS(clock_nanosleep), SCMP_SYS(restart_syscall),
+                // A thread's own first calls: it may get to them only after the second filter is closed.
+                SCMP_SYS(set_robust_list), SCMP_SYS(rseq)});
+  for (const int fd : {socket_fd, 2})
+    filter.allow_if(SCMP_SYS(write), SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(fd)));
   filter.allow_if(SCMP_SYS(sendmsg), SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(socket_fd)));
   filter.allow_if(SCMP_SYS(sendto), SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(socket_fd)));
   filter.allow_if(SCMP_SYS(recvmsg), SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(socket_fd)));
@@ -123,8 +127,8 @@ void allow_always(Filter& filter, int socket_fd) {
 
 void allow_load(Filter& filter) {
   filter.allow({SCMP_SYS(fstat), SCMP_SYS(newfstatat), SCMP_SYS(lseek), SCMP_SYS(pread64), SCMP_SYS(fadvise64),
-                SCMP_SYS(close), SCMP_SYS(getrandom), SCMP_SYS(set_robust_list), SCMP_SYS(rseq), SCMP_SYS(rt_sigaction),
-                SCMP_SYS(sysinfo), SCMP_SYS(seccomp), SCMP_SYS(sched_getaffinity)});
+                SCMP_SYS(close), SCMP_SYS(getrandom), SCMP_SYS(rt_sigaction), SCMP_SYS(sysinfo), SCMP_SYS(seccomp),
+                SCMP_SYS(sched_getaffinity)});
   filter.allow_if(SCMP_SYS(fcntl), SCMP_A1(SCMP_CMP_EQ, kFcntlGetFlags));
   filter.allow_if(SCMP_SYS(madvise), SCMP_A2(SCMP_CMP_EQ, MADV_WILLNEED));
   filter.allow_if(SCMP_SYS(prctl), SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME));
@@ -138,7 +142,9 @@ void allow_load(Filter& filter) {
   filter.answer(SCMP_SYS(clone3), ENOSYS);
 }
 
-Error unavailable(std::string what) { return {ErrorCode::kSandboxUnavailable, "the sandbox does not hold: " + std::move(what)}; }
+Error unavailable(std::string what) {
+  return {ErrorCode::kSandboxUnavailable, "the sandbox does not hold: " + std::move(what)};
+}
 
 }  // namespace
 
@@ -164,7 +170,8 @@ Result<void> limit_resources(std::uint64_t data_mib) {
   constexpr rlim_t kDescriptors = 64;
   const rlimit no_core{0, 0};
   const rlimit few_files{kDescriptors, kDescriptors};
-  if (setrlimit(RLIMIT_CORE, &no_core) != 0 || setrlimit(RLIMIT_NOFILE, &few_files) != 0) return unavailable("setrlimit");
+  if (setrlimit(RLIMIT_CORE, &no_core) != 0 || setrlimit(RLIMIT_NOFILE, &few_files) != 0)
+    return unavailable("setrlimit");
   if (data_mib > 0) {
     const rlimit data{data_mib << 20, data_mib << 20};
     if (setrlimit(RLIMIT_DATA, &data) != 0) return unavailable("setrlimit(RLIMIT_DATA)");
@@ -202,7 +209,8 @@ Result<void> probe(Phase phase) {
     return unavailable(fmt::format("the system call filter of the {} phase does not answer ({})",
                                    phase == Phase::kLoad ? "load" : "work", strerror(answer)));
   }
-  if (phase == Phase::kLoad && open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC) >= 0) return unavailable("`/` could be opened");
+  if (phase == Phase::kLoad && open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC) >= 0)
+    return unavailable("`/` could be opened");
   return {};
 }
 

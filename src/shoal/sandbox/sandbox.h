@@ -19,7 +19,7 @@ namespace shoal::sandbox {
 struct Support {
   int landlock_abi = 0;  // 0: none
   bool seccomp = false;
-  std::string missing;   // why a worker could not be locked up; empty: everything is there
+  std::string missing;  // why a worker could not be locked up; empty: everything is there
 };
 [[nodiscard]] Support support();
 

@@ -6,6 +6,7 @@
 #include <string>
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <linux/io_uring.h>
 #include <netinet/in.h>
 #include <sched.h>
@@ -16,8 +17,6 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <fmt/format.h>
 
 #include "shoal/sandbox/sandbox.h"
 

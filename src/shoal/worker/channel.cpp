@@ -35,7 +35,8 @@ void Channel::send(std::uint64_t request, const ipc::Body& body) {
   if (auto encoded = ipc::encode_to(buffer_, request, std::numeric_limits<std::int64_t>::max(), body); !encoded.ok()) {
     // Only text grows without bound; a client learns of it in place of the frame.
     buffer_.clear();
-    ipc::encode_to(buffer_, request, 0, ipc::Failed{ErrorCode::kInternal, encoded.error().message(), ""}).ignore("a short frame");
+    ipc::encode_to(buffer_, request, 0, ipc::Failed{ErrorCode::kInternal, encoded.error().message(), ""})
+        .ignore("a short frame");
   }
   for (std::size_t sent = 0; sent < buffer_.size();) {
     const ssize_t wrote = write(fd_, buffer_.data() + sent, buffer_.size() - sent);

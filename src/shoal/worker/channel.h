@@ -23,7 +23,7 @@ class Channel {
 
  private:
   int fd_;
-  std::mutex mutex_;     // guards buffer_ and the order of writes
+  std::mutex mutex_;  // guards buffer_ and the order of writes
   std::string buffer_;
 };
 

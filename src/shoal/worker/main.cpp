@@ -7,10 +7,9 @@
 #include <thread>
 #include <vector>
 
+#include <fmt/format.h>
 #include <sys/random.h>
 #include <unistd.h>
-
-#include <fmt/format.h>
 
 #include "shoal/base/clock.h"
 #include "shoal/ipc/frames.h"
@@ -68,9 +67,11 @@ Result<void> serve(const ipc::WorkerArgs& args, Channel& channel) {
 
   // The model: our own reader first.
   SHOAL_TRY(check_model_file(ipc::kWorkerModelFd));
-  const auto model = SHOAL_TRY(llama::load({ipc::kWorkerModelFd, args.context_length, args.slots, args.threads, args.ubatch, args.use_mmap}));
+  const auto model = SHOAL_TRY(
+      llama::load({ipc::kWorkerModelFd, args.context_length, args.slots, args.threads, args.ubatch, args.use_mmap}));
   warm_up(*model);
-  Scheduler scheduler(*model, clock, [&channel](std::uint64_t request, const ipc::Body& body) { channel.send(request, body); }, seed);
+  Scheduler scheduler(
+      *model, clock, [&channel](std::uint64_t request, const ipc::Body& body) { channel.send(request, body); }, seed);
   std::thread reader([&channel, &scheduler] {
     channel.read_all([&scheduler](ipc::Frame frame) { scheduler.post(std::move(frame)); });
     _exit(0);  // the gateway is gone, whatever computes
@@ -79,8 +80,8 @@ Result<void> serve(const ipc::WorkerArgs& args, Channel& channel) {
   // FENCE: every thread runs; from here on not even a thread can be started.
   SHOAL_TRY(lock_tighter(args));
   const ModelShape& shape = model->shape();
-  channel.send(0, ipc::Ready{backend, locks, shape.context_length, shape.sequences, shape.vocabulary, shape.embedding_length,
-                             static_cast<std::uint64_t>(clock.monotonic_ns() - begin) / 1000});
+  channel.send(0, ipc::Ready{backend, locks, shape.context_length, shape.sequences, shape.vocabulary,
+                             shape.embedding_length, static_cast<std::uint64_t>(clock.monotonic_ns() - begin) / 1000});
   scheduler.run();
   _exit(0);  // drained; the reader blocks in read(), and there is nothing to save
 }
@@ -102,4 +103,6 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace shoal::worker
 
-int main(int argc, char** argv) { return shoal::worker::run(argc, argv); }
+int main(int argc, char** argv) {
+  return shoal::worker::run(argc, argv);
+}

@@ -66,7 +66,8 @@ class Model {
 
   // One L2-normalised vector [embedding_length] per input. Errors: kContextLengthExceeded, kCancelled when
   // interrupted, kNumericFault, kInternal. REQUIRES: shape().embeds.
-  [[nodiscard]] virtual Result<std::vector<std::vector<float>>> embed(std::span<const std::vector<std::int32_t>> inputs) = 0;
+  [[nodiscard]] virtual Result<std::vector<std::vector<float>>> embed(
+      std::span<const std::vector<std::int32_t>> inputs) = 0;
 
   // Makes the decode() or embed() that runs return as soon as the current graph node is done. Any thread.
   virtual void interrupt() = 0;

@@ -7,7 +7,9 @@
 namespace shoal::worker {
 namespace {
 
-constexpr auto kHigher = [](const auto& a, const auto& b) { return a.first > b.first || (a.first == b.first && a.second < b.second); };
+constexpr auto kHigher = [](const auto& a, const auto& b) {
+  return a.first > b.first || (a.first == b.first && a.second < b.second);
+};
 
 }  // namespace
 
@@ -39,14 +41,16 @@ void Sampler::adjust(std::vector<float>& logits, std::span<const std::int32_t> f
   }
   // OpenAI: mu[j] - c[j] * frequency - (c[j] > 0) * presence, over the answer.
   for (const auto& [id, count] : answer_counts_) {
-    logits[static_cast<std::size_t>(id)] -= static_cast<float>(count) * params_.frequency_penalty + params_.presence_penalty;
+    logits[static_cast<std::size_t>(id)] -=
+        static_cast<float>(count) * params_.frequency_penalty + params_.presence_penalty;
   }
   for (const std::int32_t id : forbidden) {
     if (inside(id)) logits[static_cast<std::size_t>(id)] = -std::numeric_limits<float>::infinity();
   }
 }
 
-std::int32_t Sampler::choose(std::span<const float> logits, std::span<const std::int32_t> forbidden, std::int32_t best) {
+std::int32_t Sampler::choose(std::span<const float> logits, std::span<const std::int32_t> forbidden,
+                             std::int32_t best) {
   if (changes_logits() || !forbidden.empty()) {
     adjusted_.assign(logits.begin(), logits.end());
     adjust(adjusted_, forbidden);
@@ -67,7 +71,8 @@ std::vector<Sampler::Candidate> Sampler::shortlist(std::span<const float> logits
     all.resize(static_cast<std::size_t>(params_.top_k));
   }
   if (params_.top_p < 1.0F) {
-    const float max = std::max_element(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.first < b.first; })->first;
+    const float max =
+        std::max_element(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.first < b.first; })->first;
     double total = 0;
     for (const Candidate& c : all) total += std::exp(static_cast<double>(c.first - max));
     // The head that holds top_p of the mass is short: sort it in growing pieces, not the whole vocabulary.
@@ -75,7 +80,8 @@ std::vector<Sampler::Candidate> Sampler::shortlist(std::span<const float> logits
     std::size_t kept = 0;
     for (std::size_t sorted = 0; kept == 0 && sorted < all.size();) {
       const std::size_t next = std::min(all.size(), std::max<std::size_t>(256, sorted * 4));
-      std::partial_sort(all.begin() + static_cast<std::ptrdiff_t>(sorted), all.begin() + static_cast<std::ptrdiff_t>(next), all.end(), kHigher);
+      std::partial_sort(all.begin() + static_cast<std::ptrdiff_t>(sorted),
+                        all.begin() + static_cast<std::ptrdiff_t>(next), all.end(), kHigher);
       for (std::size_t i = sorted; i < next; ++i) {
         mass += std::exp(static_cast<double>(all[i].first - max));
         if (mass >= static_cast<double>(params_.top_p) * total) {
@@ -89,7 +95,8 @@ std::vector<Sampler::Candidate> Sampler::shortlist(std::span<const float> logits
   }
   if (params_.min_p > 0.0F) {
     // Nguyen et al. 2024: at least min_p times the probability of the best.
-    const float max = std::max_element(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.first < b.first; })->first;
+    const float max =
+        std::max_element(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.first < b.first; })->first;
     const float lowest = max + std::log(params_.min_p);
     std::erase_if(all, [lowest](const Candidate& c) { return c.first < lowest; });
   }
@@ -110,7 +117,8 @@ std::int32_t Sampler::draw(std::vector<Candidate> candidates) {
     if (left < 0) return c.second;
   }
   // Rounding used up the mass: the last candidate that has any.
-  const auto last = std::find_if(candidates.rbegin(), candidates.rend(), [](const Candidate& c) { return c.first > 0; });
+  const auto last =
+      std::find_if(candidates.rbegin(), candidates.rend(), [](const Candidate& c) { return c.first > 0; });
   return last->second;
 }
 

@@ -27,7 +27,8 @@ class Sampler {
 
   // The next token. `logits` [n_vocab] is left as it is. `forbidden` tokens (the ends, under ignore_eos) are
   // never chosen. `best` is the argmax of the raw row, which saves a pass when nothing changes it.
-  [[nodiscard]] std::int32_t choose(std::span<const float> logits, std::span<const std::int32_t> forbidden, std::int32_t best);
+  [[nodiscard]] std::int32_t choose(std::span<const float> logits, std::span<const std::int32_t> forbidden,
+                                    std::int32_t best);
 
  private:
   using Candidate = std::pair<float, std::int32_t>;  // logit, id

@@ -103,7 +103,8 @@ void Scheduler::run() {
 
 void Scheduler::handle(ipc::Frame frame) {
   const std::uint64_t request = frame.header.request;
-  if (auto* generate = std::get_if<ipc::Generate>(&frame.body)) return handle_generate(frame.header, std::move(*generate));
+  if (auto* generate = std::get_if<ipc::Generate>(&frame.body))
+    return handle_generate(frame.header, std::move(*generate));
   if (auto* embed = std::get_if<ipc::Embed>(&frame.body)) return handle_embed(frame.header, *embed);
   if (std::holds_alternative<ipc::Cancel>(frame.body)) return handle_cancel(request);
   if (std::holds_alternative<ipc::Ping>(frame.body)) return heartbeat();
@@ -125,35 +126,45 @@ void Scheduler::handle(ipc::Frame frame) {
 void Scheduler::handle_generate(const ipc::FrameHeader& header, ipc::Generate request) {
   const ModelShape& shape = model_.shape();
   if (!shape.generates) {
-    return fail(header.request, Error(ErrorCode::kUnsupportedParameter, "this model embeds text and does not write answers").with_param("model"));
+    return fail(header.request,
+                Error(ErrorCode::kUnsupportedParameter, "this model embeds text and does not write answers")
+                    .with_param("model"));
   }
   if (draining_) return fail(header.request, {ErrorCode::kShuttingDown, "the worker is draining"});
-  if (queue_.size() >= kMaxQueued) return fail(header.request, {ErrorCode::kOverloaded, fmt::format("{} requests wait already", kMaxQueued)});
+  if (queue_.size() >= kMaxQueued)
+    return fail(header.request, {ErrorCode::kOverloaded, fmt::format("{} requests wait already", kMaxQueued)});
   auto tokens = model_.tokenize(request.prompt);
   if (!tokens.ok()) return fail(header.request, tokens.error());
   const auto prompt = static_cast<std::int32_t>(tokens->size());
   const auto limit = static_cast<std::int32_t>(shape.sequence_length);
   // max_tokens = 0 computes the prompt only.
   if (prompt + (request.max_tokens == 0 ? 0 : 1) > limit) {
-    return fail(header.request,
-                Error(ErrorCode::kContextLengthExceeded,
-                      fmt::format("the prompt has {} tokens and the context of this model holds {}, answer included; shorten the "
-                                  "prompt by at least {} tokens", prompt, limit, prompt + 1 - limit))
-                    .with_param("messages"));
+    return fail(
+        header.request,
+        Error(
+            ErrorCode::kContextLengthExceeded,
+            fmt::format("the prompt has {} tokens and the context of this model holds {}, answer included; shorten the "
+                        "prompt by at least {} tokens",
+                        prompt, limit, prompt + 1 - limit))
+            .with_param("messages"));
   }
   if (request.max_tokens > limit - prompt) {
-    return fail(header.request,
-                Error(ErrorCode::kContextLengthExceeded,
-                      fmt::format("the prompt has {} tokens and max_tokens asks for {}, together {}; the context of this model holds "
-                                  "{}; lower max_tokens to {} or less", prompt, request.max_tokens, prompt + request.max_tokens, limit, limit - prompt))
-                    .with_param("max_tokens"));
+    return fail(
+        header.request,
+        Error(ErrorCode::kContextLengthExceeded,
+              fmt::format(
+                  "the prompt has {} tokens and max_tokens asks for {}, together {}; the context of this model holds "
+                  "{}; lower max_tokens to {} or less",
+                  prompt, request.max_tokens, prompt + request.max_tokens, limit, limit - prompt))
+            .with_param("max_tokens"));
   }
   auto sequence = std::make_unique<Sequence>(request.sampling, next_seed_++, std::move(request.stop));
   sequence->request = header.request;
   sequence->deadline.at_ns = header.deadline_ns;
   sequence->tokens = std::move(tokens).value();
   sequence->prompt_tokens = prompt;
-  sequence->max_tokens = request.max_tokens >= 0 ? request.max_tokens : std::min(default_max_tokens(shape), limit - prompt);
+  sequence->max_tokens =
+      request.max_tokens >= 0 ? request.max_tokens : std::min(default_max_tokens(shape), limit - prompt);
   sequence->reserved = static_cast<std::uint32_t>(prompt + sequence->max_tokens);
   sequence->credits = request.credits;
   sequence->top_logprobs = request.top_logprobs;
@@ -161,14 +172,18 @@ void Scheduler::handle_generate(const ipc::FrameHeader& header, ipc::Generate re
   sequence->arrived_ns = clock_.monotonic_ns();
   for (const std::int32_t token : sequence->tokens) sequence->sampler.accept_prompt(token);
   send_(header.request, ipc::Accepted{prompt, 0});
-  const auto later = [](std::int64_t deadline, const std::unique_ptr<Queued>& q) { return deadline < q->sequence->deadline.at_ns; };
+  const auto later = [](std::int64_t deadline, const std::unique_ptr<Queued>& q) {
+    return deadline < q->sequence->deadline.at_ns;
+  };
   const auto place = std::upper_bound(queue_.begin(), queue_.end(), sequence->deadline.at_ns, later);
   queue_.insert(place, std::make_unique<Queued>(std::move(sequence)));
 }
 
 void Scheduler::handle_embed(const ipc::FrameHeader& header, const ipc::Embed& request) {
   if (!model_.shape().embeds) {
-    return fail(header.request, Error(ErrorCode::kUnsupportedParameter, "this model writes answers and does not embed text").with_param("model"));
+    return fail(header.request,
+                Error(ErrorCode::kUnsupportedParameter, "this model writes answers and does not embed text")
+                    .with_param("model"));
   }
   std::vector<std::vector<std::int32_t>> inputs;
   for (const auto& input : request.inputs) {
@@ -177,10 +192,10 @@ void Scheduler::handle_embed(const ipc::FrameHeader& header, const ipc::Embed& r
     auto tokens = model_.tokenize(prompt);
     if (!tokens.ok()) return fail(header.request, tokens.error());
     if (tokens->size() > model_.shape().sequence_length) {
-      return fail(header.request,
-                  Error(ErrorCode::kContextLengthExceeded, fmt::format("input {} has {} tokens and this model reads {}", inputs.size(),
-                                                                       tokens->size(), model_.shape().sequence_length))
-                      .with_param("input"));
+      return fail(header.request, Error(ErrorCode::kContextLengthExceeded,
+                                        fmt::format("input {} has {} tokens and this model reads {}", inputs.size(),
+                                                    tokens->size(), model_.shape().sequence_length))
+                                      .with_param("input"));
     }
     inputs.push_back(std::move(tokens).value());
   }
@@ -270,7 +285,8 @@ void Scheduler::plan(std::vector<BatchToken>& batch) {
     const std::size_t chunk = std::min<std::size_t>(limit - batch.size(), static_cast<std::size_t>(s->pending()));
     for (std::size_t i = 0; i < chunk; ++i) {
       const std::int32_t position = s->stored + static_cast<std::int32_t>(i);
-      batch.push_back({s->tokens[static_cast<std::size_t>(position)], position, s->number, position + 1 == s->prompt_tokens});
+      batch.push_back(
+          {s->tokens[static_cast<std::size_t>(position)], position, s->number, position + 1 == s->prompt_tokens});
     }
   }
 }
@@ -305,8 +321,9 @@ void Scheduler::after_decode(DecodeStatus status, const std::vector<BatchToken>&
       model_.shorten(s.number, s.stored);
       continue;
     }
-    fail(s.request, {ErrorCode::kInternal, status == DecodeStatus::kNoRoom ? "the KV cache had no room although it was reserved"
-                                                                           : "the model could not be computed"});
+    fail(s.request,
+         {ErrorCode::kInternal, status == DecodeStatus::kNoRoom ? "the KV cache had no room although it was reserved"
+                                                                : "the model could not be computed"});
     release(s);
   }
 }
@@ -353,7 +370,8 @@ void Scheduler::finish(Sequence& s, types::FinishReason reason, std::string text
   frame.reason = reason;
   frame.text = std::move(text);
   frame.usage = {s.prompt_tokens, s.generated, 0};
-  frame.timings = {micros(s.arrived_ns, s.started_ns), micros(s.started_ns, s.first_token_ns), micros(s.first_token_ns, s.last_token_ns)};
+  frame.timings = {micros(s.arrived_ns, s.started_ns), micros(s.started_ns, s.first_token_ns),
+                   micros(s.first_token_ns, s.last_token_ns)};
   send_(s.request, frame);
   release(s);
 }
@@ -373,7 +391,8 @@ void Scheduler::report() {
   const std::int64_t now = clock_.monotonic_ns();
   if (now - last_report_ns_ < kReportIntervalNs) return;
   last_report_ns_ = now;
-  const auto running = static_cast<std::uint32_t>(std::ranges::count_if(running_, [](const auto& s) { return s != nullptr; }));
+  const auto running =
+      static_cast<std::uint32_t>(std::ranges::count_if(running_, [](const auto& s) { return s != nullptr; }));
   send_(0, ipc::Stats{steps_, tokens_decoded_, running, static_cast<std::uint32_t>(queue_.size()), reserved_tokens_});
 }
 

@@ -14,15 +14,15 @@ namespace shoal::worker {
 
 struct Sequence {
   std::uint64_t request = 0;
-  std::int32_t number = 0;             // in the KV cache and the batch
+  std::int32_t number = 0;  // in the KV cache and the batch
   base::Deadline deadline;
-  std::vector<std::int32_t> tokens;    // prompt, then answer
+  std::vector<std::int32_t> tokens;  // prompt, then answer
   std::int32_t prompt_tokens = 0;
-  std::int32_t stored = 0;             // of tokens: in the KV cache
-  std::int32_t max_tokens = 0;         // of the answer
+  std::int32_t stored = 0;      // of tokens: in the KV cache
+  std::int32_t max_tokens = 0;  // of the answer
   std::int32_t generated = 0;
-  std::uint32_t reserved = 0;          // KV cells
-  std::uint32_t credits = 0;           // tokens that may still be sent
+  std::uint32_t reserved = 0;  // KV cells
+  std::uint32_t credits = 0;   // tokens that may still be sent
   std::int32_t top_logprobs = 0;
   bool ignore_eos = false;
   Sampler sampler;

@@ -43,7 +43,8 @@ struct Sums {
 // polynomial of degree 5 of Cephes' expf (S. Moshier).
 // Vectors go by reference: passing them by value would depend on the level that the caller is compiled for.
 template <int kWidth>
-[[gnu::always_inline]] inline void fast_exp(const typename Lanes<kWidth>::Float& x, typename Lanes<kWidth>::Float& result) {
+[[gnu::always_inline]] inline void fast_exp(const typename Lanes<kWidth>::Float& x,
+                                            typename Lanes<kWidth>::Float& result) {
   using Float = typename Lanes<kWidth>::Float;
   using Int = typename Lanes<kWidth>::Int;
   constexpr float kRound = 12582912.0F;  // 1.5 * 2^23: rounds to nearest in the low mantissa bits
@@ -125,13 +126,25 @@ struct Kernels {
 };
 
 #if defined(__x86_64__)
-[[gnu::target("avx512f")]] Extremes extremes_avx512(const float* row, std::size_t n) { return extremes_of<16>(row, n); }
-[[gnu::target("avx512f")]] Sums sums_avx512(const float* row, std::size_t n, float max) { return sums_of<16>(row, n, max); }
-[[gnu::target("avx2,fma")]] Extremes extremes_avx2(const float* row, std::size_t n) { return extremes_of<8>(row, n); }
-[[gnu::target("avx2,fma")]] Sums sums_avx2(const float* row, std::size_t n, float max) { return sums_of<8>(row, n, max); }
+[[gnu::target("avx512f")]] Extremes extremes_avx512(const float* row, std::size_t n) {
+  return extremes_of<16>(row, n);
+}
+[[gnu::target("avx512f")]] Sums sums_avx512(const float* row, std::size_t n, float max) {
+  return sums_of<16>(row, n, max);
+}
+[[gnu::target("avx2,fma")]] Extremes extremes_avx2(const float* row, std::size_t n) {
+  return extremes_of<8>(row, n);
+}
+[[gnu::target("avx2,fma")]] Sums sums_avx2(const float* row, std::size_t n, float max) {
+  return sums_of<8>(row, n, max);
+}
 #endif
-Extremes extremes_base(const float* row, std::size_t n) { return extremes_of<4>(row, n); }
-Sums sums_base(const float* row, std::size_t n, float max) { return sums_of<4>(row, n, max); }
+Extremes extremes_base(const float* row, std::size_t n) {
+  return extremes_of<4>(row, n);
+}
+Sums sums_base(const float* row, std::size_t n, float max) {
+  return sums_of<4>(row, n, max);
+}
 
 Kernels choose_kernels() {
 #if defined(__x86_64__)
@@ -167,7 +180,9 @@ std::vector<std::pair<std::int32_t, float>> best_of(std::span<const float> logit
   count = std::min(count, logits.size());
   std::vector<std::pair<std::int32_t, float>> best;
   if (count == 0) return best;
-  const auto higher = [](const auto& a, const auto& b) { return a.second > b.second || (a.second == b.second && a.first < b.first); };
+  const auto higher = [](const auto& a, const auto& b) {
+    return a.second > b.second || (a.second == b.second && a.first < b.first);
+  };
   best.reserve(count + 1);
   for (std::size_t i = 0; i < logits.size(); ++i) {
     if (best.size() == count && logits[i] <= best.front().second) continue;

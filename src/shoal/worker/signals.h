@@ -11,11 +11,11 @@
 namespace shoal::worker {
 
 struct RowSignals {
-  std::int32_t best = 0;     // argmax; the lowest index wins a tie
-  float max = 0;             // logit of the best
-  float log_sum_exp = 0;     // log sum_i exp(l_i); log p_i = l_i - log_sum_exp
-  float entropy = 0;         // -sum_i p_i log p_i, nats
-  float margin = 0;          // p of the best minus p of the second best
+  std::int32_t best = 0;  // argmax; the lowest index wins a tie
+  float max = 0;          // logit of the best
+  float log_sum_exp = 0;  // log sum_i exp(l_i); log p_i = l_i - log_sum_exp
+  float entropy = 0;      // -sum_i p_i log p_i, nats
+  float margin = 0;       // p of the best minus p of the second best
 
   [[nodiscard]] float logprob(float logit) const { return logit - log_sum_exp; }
 };

@@ -24,13 +24,15 @@ std::vector<Body> every_body() {
   chat.sampling.seed = 0xffffffffffffffffULL;
   chat.sampling.logit_bias = {{3, -100.0F}, {9, 1.5F}};
   chat.stop = {"END", std::string("a\0b", 3)};
-  chat.prompt = std::vector<types::Message>{{types::Role::kSystem, "be brief", ""}, {types::Role::kUser, "hé\n", "bob"}};
+  chat.prompt =
+      std::vector<types::Message>{{types::Role::kSystem, "be brief", ""}, {types::Role::kUser, "hé\n", "bob"}};
   Generate text = chat;
   text.sampling.seed.reset();
   text.prompt = std::string("Once upon");
   Generate ids = chat;
   ids.prompt = std::vector<std::int32_t>{1, -1, 42};
-  types::Token token{42, "\xc3", -0.5F, 1.25F, 0.75F, 900, {{42, "\xc3", -0.5F}, {7, "x", -std::numeric_limits<float>::infinity()}}};
+  types::Token token{
+      42, "\xc3", -0.5F, 1.25F, 0.75F, 900, {{42, "\xc3", -0.5F}, {7, "x", -std::numeric_limits<float>::infinity()}}};
   return {chat,
           text,
           ids,
@@ -174,8 +176,12 @@ TEST(WorkerArgs, SurviveTheRoundTrip) {
 }
 
 TEST(WorkerArgs, ErrorsNameTheFlag) {
-  for (const auto& argv : std::vector<std::vector<std::string>>{
-           {"--slots", "0"}, {"--slots", "65"}, {"--slots", "4x"}, {"--sandbox", "maybe"}, {"--slots"}, {"--nothing", "1"}}) {
+  for (const auto& argv : std::vector<std::vector<std::string>>{{"--slots", "0"},
+                                                                {"--slots", "65"},
+                                                                {"--slots", "4x"},
+                                                                {"--sandbox", "maybe"},
+                                                                {"--slots"},
+                                                                {"--nothing", "1"}}) {
     auto parsed = parse_worker_args(argv);
     ASSERT_FALSE(parsed.ok()) << argv[0];
     EXPECT_NE(parsed.error().message().find(argv[0]), std::string::npos) << parsed.error().message();

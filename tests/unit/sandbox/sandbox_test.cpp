@@ -1,10 +1,9 @@
 // A locked-up process cannot do what a captured worker would try, and can tell from inside that it is locked.
 #include "shoal/sandbox/sandbox.h"
 
+#include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <gtest/gtest.h>
 
 namespace shoal::sandbox {
 namespace {

@@ -47,9 +47,12 @@ class CountingModel final : public Model {
   [[nodiscard]] std::int32_t length(std::int32_t sequence) override {
     return static_cast<std::int32_t>(stored_[static_cast<std::size_t>(sequence)].size());
   }
-  void shorten(std::int32_t sequence, std::int32_t length) override { stored_[static_cast<std::size_t>(sequence)].resize(static_cast<std::size_t>(length)); }
+  void shorten(std::int32_t sequence, std::int32_t length) override {
+    stored_[static_cast<std::size_t>(sequence)].resize(static_cast<std::size_t>(length));
+  }
   [[nodiscard]] std::int32_t any_token() const override { return 1; }
-  [[nodiscard]] Result<std::vector<std::vector<float>>> embed(std::span<const std::vector<std::int32_t>> inputs) override {
+  [[nodiscard]] Result<std::vector<std::vector<float>>> embed(
+      std::span<const std::vector<std::int32_t>> inputs) override {
     return std::vector<std::vector<float>>(inputs.size(), {1.0F});
   }
   void interrupt() override { interrupted = true; }
@@ -152,7 +155,8 @@ TEST_F(SchedulerTest, ALongPromptIsChunkedAndOthersDecodeInTheSameSteps) {
 }
 
 TEST_F(SchedulerTest, AdmitsOnlyWhatTheCacheHoldsToTheEnd) {
-  for (std::uint64_t id = 1; id <= 6; ++id) post(id, ask({static_cast<std::int32_t>(id * 50)}, 39));  // 40 cells each, of 64
+  for (std::uint64_t id = 1; id <= 6; ++id)
+    post(id, ask({static_cast<std::int32_t>(id * 50)}, 39));  // 40 cells each, of 64
   drain();
   for (std::uint64_t id = 1; id <= 6; ++id) EXPECT_EQ(tokens[id].size(), 39U) << id;
 }

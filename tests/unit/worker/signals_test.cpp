@@ -26,7 +26,8 @@ void expect_equal_to_reference(const std::vector<float>& row) {
   std::sort(p.rbegin(), p.rend());
   const auto signals = measure(row);
   ASSERT_TRUE(signals);
-  EXPECT_NEAR(signals->logprob(row[0]), static_cast<double>(row[0]) - max - std::log(z), 1e-5 * std::max(1.0, std::abs(max)));
+  EXPECT_NEAR(signals->logprob(row[0]), static_cast<double>(row[0]) - max - std::log(z),
+              1e-5 * std::max(1.0, std::abs(max)));
   EXPECT_NEAR(signals->entropy, entropy, 1e-5);
   EXPECT_NEAR(signals->margin, p[0] - p[1], 1e-5);
   EXPECT_EQ(static_cast<double>(signals->max), max);

@@ -1,14 +1,13 @@
 #include "shoal/worker/llama/chat_template.h"
 
+#include <exception>
+#include <utility>
+
 #include <jinja/caps.h>
 #include <jinja/lexer.h>
 #include <jinja/parser.h>
 #include <jinja/runtime.h>
 #include <jinja/value.h>
-
-#include <exception>
-#include <utility>
-
 #include <json.h>
 
 namespace shoal::worker::llama {
@@ -74,8 +73,11 @@ Result<std::vector<PromptPiece>> ChatTemplate::render(const std::vector<types::M
       if (!message.name.empty()) entry["name"] = message.name;
       list.push_back(entry);
     }
-    const common_json input{{"messages", list},           {"bos_token", impl_->bos},         {"eos_token", impl_->eos},
-                            {"enable_thinking", true},    {"add_generation_prompt", true}};
+    const common_json input{{"messages", list},
+                            {"bos_token", impl_->bos},
+                            {"eos_token", impl_->eos},
+                            {"enable_thinking", true},
+                            {"add_generation_prompt", true}};
     jinja::context context(impl_->source);
     jinja::global_from_json(context, input, /*mark_input=*/true);
     jinja::runtime runtime(context);
@@ -85,7 +87,8 @@ Result<std::vector<PromptPiece>> ChatTemplate::render(const std::vector<types::M
     for (const auto& part : parts->val_str.parts) pieces.push_back({part.val, part.is_input});
     return pieces;
   } catch (const std::exception& e) {
-    return Error(ErrorCode::kInvalidRequest, std::string("the chat template of the model refuses these messages: ") + e.what())
+    return Error(ErrorCode::kInvalidRequest,
+                 std::string("the chat template of the model refuses these messages: ") + e.what())
         .with_param("messages");
   }
 }

@@ -12,12 +12,12 @@
 #include <utility>
 
 #include <dlfcn.h>
-#include <ggml-backend.h>
-#include <ggml-cpu.h>
+#include <fmt/format.h>
 #include <llama.h>
 #include <unistd.h>
 
-#include <fmt/format.h>
+#include <ggml-backend.h>
+#include <ggml-cpu.h>
 
 #include "shoal/worker/llama/chat_template.h"
 
@@ -41,7 +41,8 @@ Threadpool make_threadpool(std::uint32_t threads) {
   ggml_backend_reg_t reg = device != nullptr ? ggml_backend_dev_backend_reg(device) : nullptr;
   if (reg == nullptr) return {};
   const auto create = reinterpret_cast<Threadpool::New>(ggml_backend_reg_get_proc_address(reg, "ggml_threadpool_new"));
-  const auto destroy = reinterpret_cast<Threadpool::Free>(ggml_backend_reg_get_proc_address(reg, "ggml_threadpool_free"));
+  const auto destroy =
+      reinterpret_cast<Threadpool::Free>(ggml_backend_reg_get_proc_address(reg, "ggml_threadpool_free"));
   if (create == nullptr || destroy == nullptr) return {};
   ggml_threadpool_params params = ggml_threadpool_params_default(static_cast<int>(threads));
   params.poll = 0;  // polling burns 0.17 s of a core after each graph; sleeping costs 0.03 ms
@@ -54,15 +55,21 @@ std::string vocab_text(const llama_vocab* vocab, llama_token token) {
 
 class LlamaModel final : public Model {
  public:
-  LlamaModel(llama_model* model, llama_context* context, ModelShape shape, Threadpool pool, std::uint32_t batch_sequences)
+  LlamaModel(llama_model* model, llama_context* context, ModelShape shape, Threadpool pool,
+             std::uint32_t batch_sequences)
       : model_(model), context_(context), vocab_(llama_model_get_vocab(model)), shape_(shape), pool_(pool) {
-    batch_ = llama_batch_init(static_cast<std::int32_t>(shape_.batch_tokens), 0, static_cast<std::int32_t>(batch_sequences));
+    batch_ =
+        llama_batch_init(static_cast<std::int32_t>(shape_.batch_tokens), 0, static_cast<std::int32_t>(batch_sequences));
     if (pool_.pool != nullptr) llama_attach_threadpool(context_, pool_.pool, pool_.pool);
-    llama_set_abort_callback(context_, [](void* self) { return static_cast<LlamaModel*>(self)->interrupted_.load(std::memory_order_relaxed); }, this);
+    llama_set_abort_callback(
+        context_,
+        [](void* self) { return static_cast<LlamaModel*>(self)->interrupted_.load(std::memory_order_relaxed); }, this);
     for (llama_token token = 0; token < llama_vocab_n_tokens(vocab_); ++token) {
       if (llama_vocab_is_eog(vocab_, token)) end_tokens_.push_back(token);
-      const bool control = (llama_vocab_get_attr(vocab_, token) & (LLAMA_TOKEN_ATTR_CONTROL | LLAMA_TOKEN_ATTR_UNKNOWN)) != 0;
-      if (std::string text = vocab_text(vocab_, token); control && !text.empty()) control_texts_.push_back(std::move(text));
+      const bool control =
+          (llama_vocab_get_attr(vocab_, token) & (LLAMA_TOKEN_ATTR_CONTROL | LLAMA_TOKEN_ATTR_UNKNOWN)) != 0;
+      if (std::string text = vocab_text(vocab_, token); control && !text.empty())
+        control_texts_.push_back(std::move(text));
     }
   }
   ~LlamaModel() override {
@@ -78,7 +85,8 @@ class LlamaModel final : public Model {
   Result<void> compile_template() {
     const char* source = llama_model_chat_template(model_, nullptr);
     if (source == nullptr) return {};
-    template_ = SHOAL_TRY(ChatTemplate::compile(source, vocab_text(vocab_, llama_vocab_bos(vocab_)), vocab_text(vocab_, llama_vocab_eos(vocab_))));
+    template_ = SHOAL_TRY(ChatTemplate::compile(source, vocab_text(vocab_, llama_vocab_bos(vocab_)),
+                                                vocab_text(vocab_, llama_vocab_eos(vocab_))));
     return {};
   }
 
@@ -98,17 +106,21 @@ class LlamaModel final : public Model {
       tokens = std::get<std::vector<std::int32_t>>(prompt);
       for (const std::int32_t token : tokens) {
         if (token < 0 || token >= llama_vocab_n_tokens(vocab_)) {
-          return Error(ErrorCode::kInvalidRequest, fmt::format("token ids of this model are 0 to {}, got {}", llama_vocab_n_tokens(vocab_) - 1, token)).with_param("prompt");
+          return Error(ErrorCode::kInvalidRequest, fmt::format("token ids of this model are 0 to {}, got {}",
+                                                               llama_vocab_n_tokens(vocab_) - 1, token))
+              .with_param("prompt");
         }
       }
     }
-    if (tokens.empty()) return Error(ErrorCode::kInvalidRequest, "the prompt is empty; send at least one token").with_param("prompt");
+    if (tokens.empty())
+      return Error(ErrorCode::kInvalidRequest, "the prompt is empty; send at least one token").with_param("prompt");
     return tokens;
   }
 
   [[nodiscard]] std::string token_bytes(std::int32_t token) override {
     std::string bytes(64, '\0');
-    std::int32_t size = llama_token_to_piece(vocab_, token, bytes.data(), static_cast<std::int32_t>(bytes.size()), 0, false);
+    std::int32_t size =
+        llama_token_to_piece(vocab_, token, bytes.data(), static_cast<std::int32_t>(bytes.size()), 0, false);
     if (size < 0) {
       bytes.resize(static_cast<std::size_t>(-size));
       size = llama_token_to_piece(vocab_, token, bytes.data(), static_cast<std::int32_t>(bytes.size()), 0, false);
@@ -142,22 +154,29 @@ class LlamaModel final : public Model {
     llama_memory_seq_rm(llama_get_memory(context_), sequence, length, -1);
   }
 
-  [[nodiscard]] Result<std::vector<std::vector<float>>> embed(std::span<const std::vector<std::int32_t>> inputs) override {
+  [[nodiscard]] Result<std::vector<std::vector<float>>> embed(
+      std::span<const std::vector<std::int32_t>> inputs) override {
     std::vector<std::vector<float>> vectors;
     for (std::size_t next = 0; next < inputs.size();) {
       const std::size_t first = next;
       std::size_t tokens = 0;
       batch_.n_tokens = 0;
-      for (; next < inputs.size() && next - first < kEmbedSequences && tokens + inputs[next].size() <= shape_.batch_tokens; ++next) {
+      for (; next < inputs.size() && next - first < kEmbedSequences &&
+             tokens + inputs[next].size() <= shape_.batch_tokens;
+           ++next) {
         const auto sequence = static_cast<std::int32_t>(next - first);
-        for (std::size_t i = 0; i < inputs[next].size(); ++i) add({inputs[next][i], static_cast<std::int32_t>(i), sequence, true});
+        for (std::size_t i = 0; i < inputs[next].size(); ++i)
+          add({inputs[next][i], static_cast<std::int32_t>(i), sequence, true});
         tokens += inputs[next].size();
       }
       const int status = llama_decode(context_, batch_);
       if (status == 2) return Error(ErrorCode::kCancelled, "the computation was interrupted");
-      if (status != 0) return Error(ErrorCode::kInternal, fmt::format("llama_decode failed with {} on {} inputs", status, next - first));
+      if (status != 0)
+        return Error(ErrorCode::kInternal,
+                     fmt::format("llama_decode failed with {} on {} inputs", status, next - first));
       for (std::size_t i = first; i < next; ++i) {
-        vectors.push_back(SHOAL_TRY(normalised(llama_get_embeddings_seq(context_, static_cast<std::int32_t>(i - first)))));
+        vectors.push_back(
+            SHOAL_TRY(normalised(llama_get_embeddings_seq(context_, static_cast<std::int32_t>(i - first)))));
       }
       if (llama_memory_t memory = llama_get_memory(context_); memory != nullptr) llama_memory_clear(memory, false);
     }
@@ -176,7 +195,9 @@ class LlamaModel final : public Model {
 
   [[nodiscard]] Result<std::vector<std::int32_t>> tokenize_chat(const std::vector<types::Message>& messages) {
     if (!template_) {
-      return Error(ErrorCode::kUnsupportedParameter, "this model has no chat template; send a prompt to /v1/completions instead").with_param("messages");
+      return Error(ErrorCode::kUnsupportedParameter,
+                   "this model has no chat template; send a prompt to /v1/completions instead")
+          .with_param("messages");
     }
     const auto pieces = SHOAL_TRY(template_->render(messages));
     std::string text;
@@ -196,7 +217,8 @@ class LlamaModel final : public Model {
     }
     append_tokens(tokens, text.substr(done), false, true);
     const llama_token bos = llama_vocab_bos(vocab_);
-    if (llama_vocab_get_add_bos(vocab_) && bos >= 0 && (tokens.empty() || tokens.front() != bos)) tokens.insert(tokens.begin(), bos);
+    if (llama_vocab_get_add_bos(vocab_) && bos >= 0 && (tokens.empty() || tokens.front() != bos))
+      tokens.insert(tokens.begin(), bos);
     return tokens;
   }
 
@@ -244,11 +266,13 @@ class LlamaModel final : public Model {
   [[nodiscard]] Result<std::vector<float>> normalised(const float* raw) const {
     if (raw == nullptr) return Error(ErrorCode::kInternal, "the model gave no embedding");
     double square = 0;
-    for (std::uint32_t i = 0; i < shape_.embedding_length; ++i) square += static_cast<double>(raw[i]) * static_cast<double>(raw[i]);
+    for (std::uint32_t i = 0; i < shape_.embedding_length; ++i)
+      square += static_cast<double>(raw[i]) * static_cast<double>(raw[i]);
     if (!std::isfinite(square)) return Error(ErrorCode::kNumericFault, "the embedding is not finite");
     const double scale = square > 0 ? 1.0 / std::sqrt(square) : 0.0;
     std::vector<float> vector(shape_.embedding_length);
-    for (std::uint32_t i = 0; i < shape_.embedding_length; ++i) vector[i] = static_cast<float>(static_cast<double>(raw[i]) * scale);
+    for (std::uint32_t i = 0; i < shape_.embedding_length; ++i)
+      vector[i] = static_cast<float>(static_cast<double>(raw[i]) * scale);
     return vector;
   }
 
@@ -269,7 +293,8 @@ bool is_embedder(const llama_model* model) {
   if (!llama_model_has_decoder(model)) return true;
   std::array<char, 16> text{};
   std::array<char, 64> architecture{};
-  if (llama_model_meta_val_str(model, "general.architecture", architecture.data(), architecture.size()) < 0) return false;
+  if (llama_model_meta_val_str(model, "general.architecture", architecture.data(), architecture.size()) < 0)
+    return false;
   const std::string_view name = architecture.data();
   if (name.find("bert") != std::string_view::npos || name == "gemma-embedding") return true;
   return llama_model_meta_val_str(model, fmt::format("{}.pooling_type", name).c_str(), text.data(), text.size()) >= 0 &&
@@ -348,7 +373,8 @@ Result<std::unique_ptr<Model>> load(const LoadOptions& options) {
   model_params.use_extra_bufts = !options.use_mmap;
   llama_model* model = llama_model_load_from_file_ptr(file, model_params);
   std::fclose(file);  // a mapping outlives its descriptor
-  if (model == nullptr) return Error(ErrorCode::kModelInvalid, "llama.cpp refuses the model file; the log has its reason");
+  if (model == nullptr)
+    return Error(ErrorCode::kModelInvalid, "llama.cpp refuses the model file; the log has its reason");
 
   ModelShape shape;
   shape.sequences = options.slots;
@@ -356,11 +382,14 @@ Result<std::unique_ptr<Model>> load(const LoadOptions& options) {
   shape.embedding_length = static_cast<std::uint32_t>(llama_model_n_embd_out(model));
   shape.embeds = is_embedder(model);
   shape.generates = !shape.embeds;
-  const llama_context_params params = context_params(options, shape, static_cast<std::uint32_t>(llama_model_n_ctx_train(model)));
+  const llama_context_params params =
+      context_params(options, shape, static_cast<std::uint32_t>(llama_model_n_ctx_train(model)));
   llama_context* context = llama_init_from_model(model, params);
   if (context == nullptr) {
     llama_model_free(model);
-    return Error(ErrorCode::kInsufficientMemory, fmt::format("a context of {} tokens could not be made; lower engine.context_length", shape.context_length));
+    return Error(
+        ErrorCode::kInsufficientMemory,
+        fmt::format("a context of {} tokens could not be made; lower engine.context_length", shape.context_length));
   }
   auto loaded = std::make_unique<LlamaModel>(model, context, shape, make_threadpool(options.threads), 1);
   SHOAL_TRY(loaded->compile_template());

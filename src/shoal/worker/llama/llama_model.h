@@ -13,7 +13,7 @@
 namespace shoal::worker::llama {
 
 struct LoadOptions {
-  int model_fd = -1;                   // a GGUF; taken over
+  int model_fd = -1;  // a GGUF; taken over
   std::uint32_t context_length = 4096;
   std::uint32_t slots = 4;
   std::uint32_t threads = 2;
