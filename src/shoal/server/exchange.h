@@ -1,0 +1,45 @@
+// Exchange: one request and its response, as the routes see it: who asks, until when, and the few ways to
+// answer, so that every error has the same body and headers. Lives on the stack of the request's coroutine.
+// Threads: the I/O thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "shoal/base/async.h"
+#include "shoal/base/clock.h"
+#include "shoal/base/result.h"
+#include "shoal/net/http.h"
+
+namespace shoal::server {
+
+struct Exchange {
+  Exchange(const net::HttpRequest& of, net::ResponseWriter& to, base::Yield in, std::int64_t now_ns)
+      : request(of), writer(to), yield(std::move(in)), started_ns(now_ns) {}
+
+  const net::HttpRequest& request;
+  net::ResponseWriter& writer;
+  base::Yield yield;
+  std::int64_t started_ns;
+  std::uint64_t principal = 0;  // 0: anonymous
+  std::string_view route;       // the pattern that matched, for metrics and the log
+  std::string tail;             // what the pattern's wildcard matched: the {id} of /v1/models/{id}
+  int status = 0;               // that was sent; 0: none yet
+  std::string_view code;        // of the error that was sent; empty: none
+
+  void send_json(int with_status, std::string_view body);
+  void send(int with_status, std::string_view content_type, std::string_view body);
+  // Status, body, Retry-After and x-should-retry from the error table. REQUIRES: writer is held.
+  void send_error(const Error& error);
+};
+
+// Whether a client that repeats the request unchanged can hope. OpenAI's SDKs retry 408, 409, 429 and 5xx
+// unless the server says `x-should-retry: false`.
+[[nodiscard]] bool must_not_retry(const Error& error);
+
+// From `x-shoal-timeout-ms`; never when there is none. Errors: kInvalidRequest.
+[[nodiscard]] Result<base::Deadline> deadline_of(const net::HttpRequest& request, const base::Clock& clock);
+
+}  // namespace shoal::server

@@ -1,0 +1,223 @@
+// The OpenAPI document. Request schemas come from the tables that the parser reads; paths and answers are
+// written out here. Valid against OpenAPI 3.1 (tests/e2e/test_serve.py).
+#include <cmath>
+#include <limits>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "shoal/base/error.h"
+#include "shoal/server/server.h"
+#include "shoal/wire/json_text.h"
+#include "shoal/wire/openai/fields.h"
+
+namespace shoal::server {
+namespace {
+
+using wire::append_json_number;
+using wire::append_json_string;
+using wire::FieldRule;
+using wire::FieldSpec;
+using wire::FieldType;
+
+std::string_view schema_type(FieldType type) {
+  switch (type) {
+    case FieldType::kString:
+      return R"("type":"string")";
+    case FieldType::kNumber:
+      return R"("type":"number")";
+    case FieldType::kInteger:
+      return R"("type":"integer")";
+    case FieldType::kBoolean:
+      return R"("type":"boolean")";
+    case FieldType::kArray:
+      return R"("type":"array")";
+    case FieldType::kObject:
+      return R"("type":"object")";
+    case FieldType::kAny:
+      return "";
+  }
+  return "";
+}
+
+void append_property(std::string& out, const FieldSpec& field) {
+  append_json_string(out, field.name);
+  out += ":{";
+  const std::string_view type = field.schema.empty() ? schema_type(field.type) : field.schema;
+  out += type;
+  if (!type.empty()) out += ',';
+  if (field.min > std::numeric_limits<double>::lowest()) {
+    out += field.above_min ? R"("exclusiveMinimum":)" : R"("minimum":)";
+    append_json_number(out, field.min);
+    out += ',';
+  }
+  if (field.max < std::numeric_limits<double>::max()) {
+    out += R"("maximum":)";
+    append_json_number(out, field.max);
+    out += ',';
+  }
+  out += R"("description":)";
+  append_json_string(out, field.what);
+  out += '}';
+}
+
+void append_schema(std::string& out, std::string_view name, std::span<const FieldSpec> fields) {
+  append_json_string(out, name);
+  out += R"(:{"type":"object","additionalProperties":false,"properties":{)";
+  std::string required;
+  std::string_view comma;
+  for (const FieldSpec& field : fields) {
+    if (field.rule == FieldRule::kRefused) continue;
+    out += comma;
+    comma = ",";
+    append_property(out, field);
+    if (!field.required) continue;
+    if (!required.empty()) required += ',';
+    append_json_string(required, field.name);
+  }
+  out += '}';
+  if (!required.empty()) out += R"(,"required":[)" + required + "]";
+  out += '}';
+}
+
+constexpr std::string_view kErrorResponse = R"("default":{"$ref":"#/components/responses/Error"})";
+
+struct Operation {
+  std::string_view path;
+  std::string_view method;
+  std::string_view id;
+  std::string_view summary;
+  std::string_view request;   // schema of the body; empty: none
+  std::string_view response;  // schema of the answer; empty: `media` alone
+  std::string_view media = "application/json";
+  bool streams = false;
+  bool has_id = false;
+};
+
+constexpr Operation kOperations[] = {
+    {"/v1/chat/completions", "post", "createChatCompletion", "Answer a conversation.", "ChatRequest", "ChatCompletion",
+     "application/json", true},
+    {"/v1/completions", "post", "createCompletion", "Continue a text.", "CompletionRequest", "TextCompletion",
+     "application/json", true},
+    {"/v1/embeddings", "post", "createEmbedding", "Texts as vectors.", "EmbeddingRequest", "Embeddings"},
+    {"/v1/models", "get", "listModels", "The models that are here, with their state.", "", "Models"},
+    {"/v1/models/{id}", "get", "getModel", "One model, with its state.", "", "Model", "application/json", false, true},
+    {"/healthz", "get", "getHealth", "200 while the process answers.", "", "Health"},
+    {"/readyz", "get", "getReadiness", "200 when the default model answers or could be started, else 503 with reasons.",
+     "", "Readiness"},
+    {"/metrics", "get", "getMetrics", "Metrics in the Prometheus text format.", "", "", "text/plain"},
+    {"/openapi.json", "get", "getOpenApi", "This document.", "", "Document"},
+};
+
+void append_operation(std::string& out, const Operation& op) {
+  append_json_string(out, op.path);
+  out += ":{\"" + std::string(op.method) + R"(":{"operationId":)";
+  append_json_string(out, op.id);
+  out += R"(,"summary":)";
+  append_json_string(out, op.summary);
+  if (op.has_id) {
+    out += R"(,"parameters":[{"name":"id","in":"path","required":true,"schema":{"type":"string"},)"
+           R"("description":"A name from /v1/models; a slash in it may stand as it is or as %2F."}])";
+  } else if (!op.request.empty()) {
+    out += R"(,"parameters":[{"name":"x-shoal-timeout-ms","in":"header","required":false,)"
+           R"("schema":{"type":"integer","minimum":1},"description":"Give up after this many milliseconds."}])"
+           R"(,"requestBody":{"required":true,"content":{"application/json":{"schema":{"$ref":"#/components/schemas/)";
+    out += op.request;
+    out += R"("}}}})";
+  }
+  out += R"(,"responses":{"200":{"description":"The answer.","content":{")";
+  out += op.media;
+  out += R"(":{"schema":)";
+  if (op.response.empty()) {
+    out += R"({"type":"string"})";
+  } else {
+    out += R"({"$ref":"#/components/schemas/)" + std::string(op.response) + "\"}";
+  }
+  out += '}';
+  if (op.streams) out += R"(,"text/event-stream":{"schema":{"type":"string"}})";
+  out += "}},";
+  out += kErrorResponse;
+  out += "}}}";
+}
+
+// What the server sends; each object may grow.
+constexpr std::string_view kAnswerSchemas =
+    R"("Usage":{"type":"object","required":["prompt_tokens","completion_tokens","total_tokens"],"properties":{)"
+    R"("prompt_tokens":{"type":"integer"},"completion_tokens":{"type":"integer"},"total_tokens":{"type":"integer"},)"
+    R"("prompt_tokens_details":{"type":"object","properties":{"cached_tokens":{"type":"integer"}}}}},)"
+    R"("XShoal":{"type":"object","description":"How the answer came about.","properties":{"model":{"type":"string"},)"
+    R"("route":{"type":"string"},"queue_ms":{"type":"number"},"prefill_ms":{"type":"number"},"decode_ms":{"type":"number"},)"
+    R"("tokens_per_second":{"type":"number"}}},)"
+    R"("ChatCompletion":{"type":"object","required":["id","object","created","model","choices","usage"],"properties":{)"
+    R"("id":{"type":"string"},"object":{"const":"chat.completion"},"created":{"type":"integer"},"model":{"type":"string"},)"
+    R"("system_fingerprint":{"type":"string"},"choices":{"type":"array","items":{"type":"object","properties":{)"
+    R"("index":{"type":"integer"},"message":{"type":"object","properties":{"role":{"const":"assistant"},)"
+    R"("content":{"type":"string"},"refusal":{"type":"null"}}},"logprobs":{"type":["object","null"]},)"
+    R"("finish_reason":{"enum":["stop","length"]}}}},"usage":{"$ref":"#/components/schemas/Usage"},)"
+    R"("x_shoal":{"$ref":"#/components/schemas/XShoal"}}},)"
+    R"("TextCompletion":{"type":"object","required":["id","object","created","model","choices","usage"],"properties":{)"
+    R"("id":{"type":"string"},"object":{"const":"text_completion"},"created":{"type":"integer"},"model":{"type":"string"},)"
+    R"("system_fingerprint":{"type":"string"},"choices":{"type":"array","items":{"type":"object","properties":{)"
+    R"("index":{"type":"integer"},"text":{"type":"string"},"logprobs":{"type":["object","null"]},)"
+    R"("finish_reason":{"enum":["stop","length"]}}}},"usage":{"$ref":"#/components/schemas/Usage"},)"
+    R"("x_shoal":{"$ref":"#/components/schemas/XShoal"}}},)"
+    R"("Embeddings":{"type":"object","required":["object","data","model","usage"],"properties":{"object":{"const":"list"},)"
+    R"("data":{"type":"array","items":{"type":"object","properties":{"object":{"const":"embedding"},"index":{"type":"integer"},)"
+    R"("embedding":{"oneOf":[{"type":"array","items":{"type":"number"}},{"type":"string"}]}}}},"model":{"type":"string"},)"
+    R"("usage":{"type":"object"}}},)"
+    R"("Model":{"type":"object","required":["id","object","created","owned_by","x_shoal"],"properties":{"id":{"type":"string"},)"
+    R"("object":{"const":"model"},"created":{"type":"integer"},"owned_by":{"type":"string"},"x_shoal":{"type":"object",)"
+    R"("properties":{"state":{"enum":["ready","loading","stopped","failed"]},"reason":{"type":["string","null"]},)"
+    R"("ctx":{"type":"integer"},"capabilities":{"type":"array","items":{"type":"string"}}}}}},)"
+    R"("Models":{"type":"object","required":["object","data"],"properties":{"object":{"const":"list"},)"
+    R"("data":{"type":"array","items":{"$ref":"#/components/schemas/Model"}}}},)"
+    R"("Health":{"type":"object","properties":{"status":{"const":"ok"}}},)"
+    R"("Readiness":{"type":"object","properties":{"ready":{"type":"boolean"},"reasons":{"type":"array","items":{"type":"string"}}}},)"
+    R"("Document":{"type":"object"},)";
+
+void append_error_schema(std::string& out) {
+  out +=
+      R"("Error":{"type":"object","required":["error"],"properties":{"error":{"type":"object",)"
+      R"("required":["message","type","param","code"],"properties":{"message":{"type":"string"},"type":{"type":"string"},)"
+      R"("param":{"type":["string","null"]},"did_you_mean":{"type":"string"},"code":{"type":"string","enum":[)";
+  bool first = true;
+  for (const base::ErrorInfo& info : base::error_table()) {
+    if (!first) out += ',';
+    first = false;
+    append_json_string(out, info.slug);
+  }
+  out += "]}}}}}";
+}
+
+}  // namespace
+
+std::string openapi_document() {
+  namespace openai = wire::openai;
+  std::string out =
+      R"({"openapi":"3.1.0","info":{"title":"Shoal","version":")" SHOAL_VERSION
+      R"(","description":"An OpenAI-compatible API answered by small local models."},"security":[{},{"key":[]}],"paths":{)";
+  bool first = true;
+  for (const Operation& operation : kOperations) {
+    if (!first) out += ',';
+    first = false;
+    append_operation(out, operation);
+  }
+  out += R"(},"components":{"securitySchemes":{"key":{"type":"http","scheme":"bearer"}},"responses":{"Error":{)"
+         R"("description":"What went wrong; the status follows from the code.","content":{"application/json":{)"
+         R"("schema":{"$ref":"#/components/schemas/Error"}}}}},"schemas":{)";
+  out += kAnswerSchemas;
+  const std::pair<std::string_view, std::span<const FieldSpec>> requests[] = {
+      {"ChatRequest", openai::chat_fields()},           {"Message", openai::message_fields()},
+      {"ContentPart", openai::content_part_fields()},   {"CompletionRequest", openai::completion_fields()},
+      {"EmbeddingRequest", openai::embedding_fields()},
+  };
+  for (const auto& [name, fields] : requests) {
+    append_schema(out, name, fields);
+    out += ',';
+  }
+  append_error_schema(out);
+  out += "}}}";
+  return out;
+}
+
+}  // namespace shoal::server

@@ -1,0 +1,318 @@
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include <boost/asio/post.hpp>
+
+#include "shoal/base/ids.h"
+#include "shoal/base/suggest.h"
+#include "shoal/server/answer_writer.h"
+#include "shoal/server/chat_page.h"
+#include "shoal/server/server.h"
+#include "shoal/wire/json_text.h"
+#include "shoal/wire/openai/parse.h"
+
+namespace shoal::server {
+namespace openai = wire::openai;
+namespace {
+
+// Floats printed before others on the I/O thread get their turn: about a millisecond's worth.
+constexpr std::size_t kFloatsPerTurn = 32'768;
+
+void append_field(std::string& out, std::string_view name, std::string_view value) {
+  out += fmt::format(R"(,"{}":)", name);
+  wire::append_json_string(out, value);
+}
+
+void append_worker(std::string& out, const engine::WorkerStatus& w) {
+  out += R"({"model":)";
+  wire::append_json_string(out, w.model);
+  append_field(out, "state", openai::state_name(w.state));
+  append_field(out, "reason", w.reason);
+  append_field(out, "sandbox", w.sandbox);
+  append_field(out, "cpu_backend", w.cpu_backend);
+  out += fmt::format(
+      R"(,"pid":{},"context_length":{},"slots":{},"running":{},"queued":{},"predicted_bytes":{},"resident_bytes":{},)"
+      R"("restarts":{},"tokens_decoded":{},"tokens_per_second":{:.2f},"idle_ms":{}}})",
+      w.pid, w.context_length, w.slots, w.running, w.queued, w.predicted_bytes, w.resident_bytes, w.restarts,
+      w.tokens_decoded, std::isfinite(w.tokens_per_second) ? w.tokens_per_second : 0.0, w.idle_ms);
+}
+
+// The first `length` values, at length 1 again: how matryoshka embeddings are cut.
+// Source: Kusupati et al., Matryoshka Representation Learning (2022).
+void shorten(std::vector<float>& vector, std::size_t length) {
+  if (vector.size() <= length) return;
+  vector.resize(length);
+  double squares = 0;
+  for (const float x : vector) squares += static_cast<double>(x) * x;
+  if (squares <= 0) return;
+  const auto scale = static_cast<float>(1 / std::sqrt(squares));
+  for (float& x : vector) x *= scale;
+}
+
+void set_page_headers(net::ResponseWriter& writer) {
+  writer.set_header("Content-Security-Policy",
+                    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; "
+                    "frame-ancestors 'none'; form-action 'self'");
+  writer.set_header("X-Content-Type-Options", "nosniff");
+  writer.set_header("Referrer-Policy", "no-referrer");
+}
+
+}  // namespace
+
+// --- answers
+
+void Server::answer(Exchange& exchange, openai::AnswerKind kind, gateway::AnswerRequest request,
+                    std::vector<std::string> echo) {
+  auto deadline = deadline_of(exchange.request, clock_);
+  if (!deadline.ok()) return exchange.send_error(deadline.error());
+  request.id = exchange.request.id;
+  request.principal = exchange.principal;
+  request.deadline = *deadline;
+  const std::size_t answers = request.prompts.size() * static_cast<std::size_t>(request.params.n);
+  const bool chat = kind == openai::AnswerKind::kChat;
+  openai::AnswerHead head{kind, (chat ? "chatcmpl-" : "cmpl-") + base::random_id(), clock_.unix_seconds(), {}};
+  AnswerWriter sink(exchange, metrics_, clock_, std::move(head), request.params, answers, std::move(echo));
+  // The writer's callback may outlive this call; what it points at may not.
+  auto cancel = std::make_shared<std::function<void()>>();
+  exchange.writer.on_client_gone([cancel] {
+    if (*cancel) (*cancel)();
+  });
+  pipeline_.answer(
+      std::move(request), sink,
+      [&exchange, cancel](std::function<void()> stop) {
+        *cancel = std::move(stop);
+        // A client that went before there was something to stop.
+        if (*cancel && exchange.writer.client_gone()) (*cancel)();
+      },
+      exchange.yield);
+  *cancel = {};
+}
+
+void Server::chat(Exchange& exchange) {
+  auto parsed = openai::parse_chat_request(exchange.request.body);
+  if (!parsed.ok()) return exchange.send_error(parsed.error());
+  gateway::AnswerRequest request;
+  request.model = std::move(parsed->model);
+  request.prompts.push_back({std::move(parsed->messages)});
+  request.params = std::move(parsed->params);
+  answer(exchange, openai::AnswerKind::kChat, std::move(request), {});
+}
+
+void Server::complete(Exchange& exchange) {
+  auto parsed = openai::parse_completion_request(exchange.request.body);
+  if (!parsed.ok()) return exchange.send_error(parsed.error());
+  gateway::AnswerRequest request;
+  request.model = std::move(parsed->model);
+  request.params = std::move(parsed->params);
+  std::vector<std::string> echo;
+  for (auto& prompt : parsed->prompts) {
+    if (parsed->echo) echo.insert(echo.end(), static_cast<std::size_t>(request.params.n), prompt.text);
+    if (prompt.tokens.empty()) {
+      request.prompts.push_back({std::move(prompt.text)});
+    } else {
+      request.prompts.push_back({std::move(prompt.tokens)});
+    }
+  }
+  answer(exchange, openai::AnswerKind::kText, std::move(request), std::move(echo));
+}
+
+// --- embeddings
+
+void Server::embed(Exchange& exchange) {
+  auto parsed = openai::parse_embedding_request(exchange.request.body);
+  if (!parsed.ok()) return exchange.send_error(parsed.error());
+  if (auto done = embed_into(exchange, *parsed); !done.ok()) exchange.send_error(done.error());
+}
+
+std::string Server::embedding_model(const types::EmbeddingRequest& request) const {
+  if (!request.model.empty()) return request.model;
+  if (!options_.default_embedding_model.empty()) return options_.default_embedding_model;
+  const auto models = engine_.models();
+  const auto found = std::ranges::find_if(models, &types::ModelInfo::embeds);
+  return found == models.end() ? std::string() : found->name;
+}
+
+Result<void> Server::check_dimensions(const types::EmbeddingRequest& request, const std::string& model) const {
+  if (!request.dimensions) return {};
+  const auto models = engine_.models();
+  const auto found = std::ranges::find(models, model, &types::ModelInfo::name);
+  if (found == models.end()) return {};  // the engine says so, with a suggestion
+  const auto wanted = static_cast<std::uint32_t>(*request.dimensions);
+  if (wanted == found->embedding_length || std::ranges::count(found->matryoshka_dimensions, wanted) > 0) return {};
+  return Error(ErrorCode::kUnsupportedParameter,
+               fmt::format("{} was not trained for vectors of {} dimensions; it gives {}{}", model, wanted,
+                           found->embedding_length,
+                           found->matryoshka_dimensions.empty()
+                               ? std::string(" only")
+                               : fmt::format(", or {}", fmt::join(found->matryoshka_dimensions, ", "))))
+      .with_param("dimensions");
+}
+
+Result<void> Server::embed_into(Exchange& exchange, const types::EmbeddingRequest& request) {
+  base::Deadline deadline = base::Deadline::after_ms(clock_, options_.request_timeout_ms);
+  deadline.at_ns = std::min(deadline.at_ns, SHOAL_TRY(deadline_of(exchange.request, clock_)).at_ns);
+  const std::string model = embedding_model(request);
+  if (model.empty()) {
+    return Error(ErrorCode::kModelNotFound,
+                 "the request names no model, and no embedding model is here; pull or import one")
+        .with_param("model");
+  }
+  SHOAL_TRY(check_dimensions(request, model));
+  engine::EmbedRequest work{model, exchange.principal, deadline, {}};
+  for (const auto& input : request.inputs) {
+    if (input.tokens.empty()) {
+      work.inputs.emplace_back(input.text);
+    } else {
+      work.inputs.emplace_back(input.tokens);
+    }
+  }
+  engine::EmbedResult result = SHOAL_TRY(engine_.embed(std::move(work), exchange.yield));
+  metrics_.answered(model, result.usage);
+  std::string body;
+  openai::append_embeddings_open(body);
+  std::size_t printed = 0;
+  for (std::size_t i = 0; i < result.embeddings.size(); ++i) {
+    std::vector<float>& vector = result.embeddings[i];
+    if (request.dimensions) shorten(vector, static_cast<std::size_t>(*request.dimensions));
+    openai::append_embedding(body, i, vector, request.base64);
+    if ((printed += vector.size()) >= kFloatsPerTurn) {
+      printed = 0;
+      boost::asio::post(exchange.yield);
+    }
+  }
+  openai::append_embeddings_close(body, model, result.usage);
+  exchange.writer.set_header("x-shoal-model", model);
+  exchange.writer.set_header("x-shoal-route", "local");
+  exchange.writer.set_header("x-shoal-egress", "none");
+  exchange.send_json(200, body);
+  return {};
+}
+
+// --- models
+
+std::vector<openai::ModelEntry> Server::model_entries() const {
+  const std::vector<engine::WorkerStatus> workers = engine_.status();
+  std::vector<openai::ModelEntry> entries;
+  for (types::ModelInfo& info : engine_.models()) {
+    openai::ModelEntry& entry = entries.emplace_back();
+    const auto worker = std::ranges::find(workers, info.name, &engine::WorkerStatus::model);
+    if (worker != workers.end()) {
+      entry.state = worker->state;
+      entry.reason = worker->reason;
+      entry.context_length = worker->context_length;
+    }
+    entry.info = std::move(info);
+  }
+  return entries;
+}
+
+void Server::list_models(Exchange& exchange) {
+  std::string body;
+  openai::append_models(body, model_entries());
+  exchange.send_json(200, body);
+}
+
+void Server::show_model(Exchange& exchange) {
+  const auto entries = model_entries();
+  std::vector<std::string> names;
+  for (const auto& entry : entries) {
+    if (entry.info.name == exchange.tail) {
+      std::string body;
+      openai::append_model(body, entry);
+      return exchange.send_json(200, body);
+    }
+    names.push_back(entry.info.name);
+  }
+  const std::string meant = base::suggest(exchange.tail, std::span<const std::string>(names));
+  exchange.send_error(
+      Error(ErrorCode::kModelNotFound, fmt::format("no model named \"{}\" is here{}", wire::shortened(exchange.tail),
+                                                   meant.empty() ? "" : "; did you mean \"" + meant + "\"?"))
+          .with_param("model")
+          .with_suggestion(meant));
+}
+
+// --- the server itself
+
+void Server::health(Exchange& exchange) {
+  exchange.send_json(200, R"({"status":"ok"})");
+}
+
+std::string Server::why_not_ready() const {
+  const auto entries = model_entries();
+  if (entries.empty()) return "no model is here; `shoal pull NAME` fetches one";
+  if (options_.default_model.empty()) return {};
+  const auto found =
+      std::ranges::find(entries, options_.default_model, [](const auto& entry) { return entry.info.name; });
+  if (found == entries.end()) return fmt::format("the default model \"{}\" is not here", options_.default_model);
+  if (found->state != types::ModelState::kFailed) return {};
+  return fmt::format("the default model \"{}\" failed: {}", options_.default_model, found->reason);
+}
+
+void Server::ready(Exchange& exchange) {
+  const std::string reason = why_not_ready();
+  std::string body = reason.empty() ? R"({"ready":true,"reasons":[])" : R"({"ready":false,"reasons":[)";
+  if (!reason.empty()) {
+    wire::append_json_string(body, reason);
+    body += ']';
+  }
+  body += '}';
+  exchange.send_json(reason.empty() ? 200 : 503, body);
+}
+
+void Server::show_metrics(Exchange& exchange) {
+  exchange.send(200, telemetry::Registry::kContentType, registry_.render());
+}
+
+void Server::openapi(Exchange& exchange) {
+  exchange.send_json(200, openapi_document());
+}
+
+void Server::page(Exchange& exchange) {
+  set_page_headers(exchange.writer);
+  exchange.send(200, "text/html; charset=utf-8", chat_html());
+}
+void Server::page_script(Exchange& exchange) {
+  set_page_headers(exchange.writer);
+  exchange.send(200, "text/javascript; charset=utf-8", chat_js());
+}
+void Server::page_style(Exchange& exchange) {
+  set_page_headers(exchange.writer);
+  exchange.send(200, "text/css; charset=utf-8", chat_css());
+}
+
+// --- admin
+
+void Server::list_workers(Exchange& exchange) {
+  std::string body = R"({"workers":[)";
+  bool first = true;
+  for (const engine::WorkerStatus& worker : engine_.status()) {
+    if (!std::exchange(first, false)) body += ',';
+    append_worker(body, worker);
+  }
+  exchange.send_json(200, body + "]}");
+}
+
+void Server::load_model(Exchange& exchange) {
+  if (auto loaded = engine_.load(exchange.tail, exchange.yield); !loaded.ok())
+    return exchange.send_error(loaded.error());
+  std::string body = R"({"loaded":)";
+  wire::append_json_string(body, exchange.tail);
+  exchange.send_json(200, body + "}");
+}
+
+void Server::reload(Exchange& exchange) {
+  if (!hooks_.reload) {
+    return exchange.send_error(
+        Error(ErrorCode::kUnimplemented, "this process was started without a configuration to reload"));
+  }
+  if (auto done = hooks_.reload(exchange.yield); !done.ok()) return exchange.send_error(done.error());
+  exchange.send_json(200, R"({"reloaded":true})");
+}
+
+}  // namespace shoal::server

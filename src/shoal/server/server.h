@@ -1,0 +1,99 @@
+// Server: the routes of the HTTP API. Finds the route, checks method, key and content type, runs the handler
+// (routes.cpp), counts and logs. Errors always are JSON, unknown paths too.
+//
+// Use: pass handle() to net::HttpServer as its public and its admin handler. Owned by cli/'s App, which
+// outlives every request. Threads: the I/O thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "shoal/base/async.h"
+#include "shoal/base/clock.h"
+#include "shoal/base/log.h"
+#include "shoal/engine/engine.h"
+#include "shoal/gateway/pipeline.h"
+#include "shoal/net/http.h"
+#include "shoal/server/exchange.h"
+#include "shoal/server/key_set.h"
+#include "shoal/server/metrics.h"
+#include "shoal/telemetry/metrics.h"
+#include "shoal/types/chat.h"
+#include "shoal/wire/openai/print.h"
+
+namespace shoal::server {
+
+struct ServerOptions {
+  std::string default_model;            // as the pipeline has it: /readyz reports on it
+  std::string default_embedding_model;  // for embedding requests that name none; empty: the first that embeds
+  std::int64_t request_timeout_ms = 600'000;
+};
+
+// What the admin socket can do to the process; empty: answered as unimplemented.
+struct AdminHooks {
+  // Reads the configuration again, all or nothing. Errors: kInvalidConfig.
+  std::function<Result<void>(base::Yield)> reload;
+};
+
+class Server {
+ public:
+  Server(gateway::Pipeline& pipeline, engine::Engine& engine, telemetry::Registry& registry, const base::Clock& clock,
+         base::Log& log, ServerOptions options, KeySet keys, AdminHooks hooks = {});
+
+  // Answers one request of either listener. The admin listener (a Unix socket that only its owner can open)
+  // has the public routes too, without keys.
+  void handle(const net::HttpRequest& request, net::ResponseWriter& writer, base::Yield yield);
+
+  // After a reload; requests that run keep what they have.
+  void set_keys(KeySet keys) { keys_ = std::move(keys); }
+
+ private:
+  struct Route;
+  [[nodiscard]] static std::span<const Route> routes();
+
+  void dispatch(Exchange& exchange);
+  [[nodiscard]] const Route* find(Exchange& exchange, std::string& allow, bool& path_known) const;
+  [[nodiscard]] Result<void> check_key(Exchange& exchange) const;
+
+  void chat(Exchange& exchange);
+  void complete(Exchange& exchange);
+  void embed(Exchange& exchange);
+  void list_models(Exchange& exchange);
+  void show_model(Exchange& exchange);
+  void health(Exchange& exchange);
+  void ready(Exchange& exchange);
+  void show_metrics(Exchange& exchange);
+  void openapi(Exchange& exchange);
+  void page(Exchange& exchange);
+  void page_script(Exchange& exchange);
+  void page_style(Exchange& exchange);
+  void list_workers(Exchange& exchange);
+  void load_model(Exchange& exchange);
+  void reload(Exchange& exchange);
+
+  void answer(Exchange& exchange, wire::openai::AnswerKind kind, gateway::AnswerRequest request,
+              std::vector<std::string> echo);
+  Result<void> embed_into(Exchange& exchange, const types::EmbeddingRequest& request);
+  [[nodiscard]] Result<void> check_dimensions(const types::EmbeddingRequest& request, const std::string& model) const;
+  [[nodiscard]] std::string embedding_model(const types::EmbeddingRequest& request) const;
+  [[nodiscard]] std::vector<wire::openai::ModelEntry> model_entries() const;
+  [[nodiscard]] std::string why_not_ready() const;
+
+  gateway::Pipeline& pipeline_;
+  engine::Engine& engine_;
+  telemetry::Registry& registry_;
+  const base::Clock& clock_;
+  base::Log& log_;
+  const ServerOptions options_;
+  KeySet keys_;
+  const AdminHooks hooks_;
+  ServerMetrics metrics_;
+};
+
+// The OpenAPI 3.1 document of the public routes, made from the tables that the parser reads.
+[[nodiscard]] std::string openapi_document();
+
+}  // namespace shoal::server

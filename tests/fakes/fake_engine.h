@@ -1,0 +1,155 @@
+// A model that says what the test tells it to, through the same interface as the real one. Answers come from
+// a script: tokens, waits for a gate, an error, the end. Owned by the test. Threads: the test's io_context.
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <boost/asio/steady_timer.hpp>
+
+#include "shoal/base/async.h"
+#include "shoal/engine/engine.h"
+
+namespace shoal::fakes {
+
+// Opens once; everyone who waits goes on.
+class Gate {
+ public:
+  explicit Gate(base::asio::any_io_executor executor) : timer_(std::move(executor)) {
+    timer_.expires_at(base::asio::steady_timer::time_point::max());
+  }
+  void open() {
+    open_ = true;
+    timer_.cancel();
+  }
+  void wait(base::Yield yield) {
+    base::error_code woken;
+    while (!open_) timer_.async_wait(yield[woken]);
+  }
+
+ private:
+  base::asio::steady_timer timer_;
+  bool open_ = false;
+};
+
+struct Wait {
+  std::shared_ptr<Gate> gate;
+};
+using Step = std::variant<engine::TokenEvent, engine::FinishEvent, Error, Wait>;
+
+inline engine::TokenEvent says(std::string text, float logprob = -0.5F) {
+  engine::TokenEvent event;
+  event.token.bytes = text;
+  event.token.logprob = logprob;
+  event.text = std::move(text);
+  return event;
+}
+inline engine::FinishEvent ends(types::FinishReason reason, std::int32_t prompt_tokens, std::int32_t completion_tokens,
+                                std::string text = "") {
+  engine::FinishEvent event;
+  event.reason = reason;
+  event.text = std::move(text);
+  event.usage = {prompt_tokens, completion_tokens, 1};
+  event.timings = {1000, 2000, 3000};
+  return event;
+}
+
+class FakeEngine final : public engine::Engine {
+ public:
+  struct Answer {
+    std::vector<Step> steps;
+    std::shared_ptr<Gate> before_start;  // as a model that is loading
+    std::optional<Error> refused;        // start() fails
+  };
+
+  [[nodiscard]] std::vector<types::ModelInfo> models() const override { return model_list; }
+  [[nodiscard]] std::vector<engine::WorkerStatus> status() const override { return workers; }
+
+  Result<std::unique_ptr<engine::Generation>> start(engine::GenerateRequest request, base::Yield yield) override {
+    requests.push_back(std::move(request));
+    Answer answer = next_answer();
+    if (answer.before_start) answer.before_start->wait(yield);
+    if (answer.refused) return *answer.refused;
+    return std::unique_ptr<engine::Generation>(new FakeGeneration(*this, yield, std::move(answer.steps)));
+  }
+  Result<engine::EmbedResult> embed(engine::EmbedRequest request, base::Yield) override {
+    embed_requests.push_back(std::move(request));
+    if (embed_error) return *embed_error;
+    return embedded;
+  }
+  Result<void> load(const std::string& model, base::Yield) override {
+    loaded.push_back(model);
+    if (embed_error) return *embed_error;
+    return {};
+  }
+
+  // What the test sets and reads.
+  std::vector<types::ModelInfo> model_list;
+  std::vector<engine::WorkerStatus> workers;
+  std::deque<Answer> answers;  // in the order of start(); the last one repeats
+  std::vector<engine::GenerateRequest> requests;
+  std::vector<engine::EmbedRequest> embed_requests;
+  std::vector<std::string> loaded;
+  engine::EmbedResult embedded;
+  std::optional<Error> embed_error;
+  int running = 0;
+  int cancelled = 0;
+
+ private:
+  class FakeGeneration final : public engine::Generation {
+   public:
+    FakeGeneration(FakeEngine& engine, base::Yield yield, std::vector<Step> steps)
+        : engine_(engine), wake_(yield.get_executor()), steps_(std::move(steps)) {
+      ++engine_.running;
+    }
+    ~FakeGeneration() override { --engine_.running; }
+
+    [[nodiscard]] std::int32_t prompt_tokens() const override { return 7; }
+    Result<std::optional<engine::GenerateEvent>> next(base::Yield yield, base::Deadline) override {
+      while (true) {
+        if (cancelled_) return Error(ErrorCode::kCancelled, "cancelled");
+        if (at_ == steps_.size()) {  // never ends: until cancelled
+          wake_.expires_at(base::asio::steady_timer::time_point::max());
+          base::error_code woken;
+          wake_.async_wait(yield[woken]);
+          continue;
+        }
+        Step step = steps_[at_++];
+        if (auto* wait = std::get_if<Wait>(&step)) {
+          wait->gate->wait(yield);
+          continue;
+        }
+        if (auto* token = std::get_if<engine::TokenEvent>(&step)) return std::optional<engine::GenerateEvent>(*token);
+        if (auto* finish = std::get_if<engine::FinishEvent>(&step))
+          return std::optional<engine::GenerateEvent>(*finish);
+        return std::get<Error>(step);
+      }
+    }
+    void cancel() override {
+      if (!cancelled_) ++engine_.cancelled;
+      cancelled_ = true;
+      wake_.cancel();
+    }
+
+   private:
+    FakeEngine& engine_;
+    base::asio::steady_timer wake_;
+    std::vector<Step> steps_;
+    std::size_t at_ = 0;
+    bool cancelled_ = false;
+  };
+
+  Answer next_answer() {
+    Answer answer = answers.front();
+    if (answers.size() > 1) answers.pop_front();
+    return answer;
+  }
+};
+
+}  // namespace shoal::fakes

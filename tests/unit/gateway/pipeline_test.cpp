@@ -1,0 +1,333 @@
+#include "shoal/gateway/pipeline.h"
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+
+#include "fakes/fake_engine.h"
+
+namespace shoal::gateway {
+namespace {
+
+using fakes::ends;
+using fakes::FakeEngine;
+using fakes::Gate;
+using fakes::says;
+using fakes::Wait;
+using types::FinishReason;
+
+// Writes down what it is told: "commit", "0:text", "0.stop", "ping note", "done", "fail slug".
+class Recorder final : public AnswerSink {
+ public:
+  explicit Recorder(bool streams) : streams_(streams) {}
+
+  void decided(const Receipt& r) override { said.push_back("decided " + r.model + " " + r.route); }
+  Result<void> token(std::size_t index, const types::Token&, std::string_view text, base::Yield yield) override {
+    if (stuck) stuck->wait(yield);
+    return say(std::to_string(index) + ":" + std::string(text));
+  }
+  Result<void> finished(std::size_t index, FinishReason reason, std::string_view text, base::Yield) override {
+    return say(std::to_string(index) + (reason == FinishReason::kStop ? ".stop" : ".length") + std::string(text));
+  }
+  [[nodiscard]] bool streams() const override { return streams_; }
+  Result<void> commit(base::Yield) override {
+    EXPECT_TRUE(streams_ && !committed_);
+    committed_ = true;
+    return say("commit");
+  }
+  [[nodiscard]] bool committed() const override { return committed_; }
+  Result<void> ping(std::string_view note, base::Yield) override {
+    EXPECT_TRUE(committed_);
+    if (on_ping) on_ping();
+    return say("ping " + std::string(note));
+  }
+  Result<void> done(const Receipt& with, base::Yield) override {
+    receipt = with;
+    return say("done");
+  }
+  void fail(const Error& error, base::Yield) override {
+    said.push_back("fail " + std::string(error.info().slug));
+    last_error = error;
+  }
+
+  std::vector<std::string> said;
+  Receipt receipt;
+  std::optional<Error> last_error;
+  std::function<void()> on_ping;
+  std::function<void(const std::string&)> on_say;
+  bool broken = false;
+  std::shared_ptr<Gate> stuck;  // a client that does not read
+
+ private:
+  Result<void> say(std::string what) {
+    said.push_back(what);
+    if (on_say) on_say(what);
+    if (broken) return Error(ErrorCode::kCancelled, "gone");
+    return {};
+  }
+  const bool streams_;
+  bool committed_ = false;
+};
+
+struct PipelineTest : testing::Test {
+  void run(AnswerRequest request, Recorder& sink) {
+    Pipeline pipeline(engine, clock, log, options);
+    if (request.prompts.empty()) request.prompts.push_back({std::string("p")});
+    base::spawn(io, "request", [&](base::Yield yield) {
+      pipeline.answer(std::move(request), sink, [this](std::function<void()> s) { stop = std::move(s); }, yield);
+      ended = true;
+    });
+    io.run();
+    EXPECT_TRUE(ended);
+    EXPECT_EQ(engine.running, 0) << "every generation is destroyed";
+  }
+  static AnswerRequest request(bool stream) {
+    AnswerRequest r;
+    r.params.stream = stream;
+    return r;
+  }
+  std::shared_ptr<Gate> gate() { return std::make_shared<Gate>(io.get_executor()); }
+
+  base::asio::io_context io{1};
+  FakeEngine engine;
+  base::SystemClock clock;
+  base::Log log = base::Log::null();
+  PipelineOptions options{.default_model = "m"};
+  std::function<void()> stop;
+  bool ended = false;
+};
+
+using Said = std::vector<std::string>;
+
+TEST_F(PipelineTest, AWholeAnswer) {
+  engine.answers = {{{says("Hi"), says(" you"), ends(FinishReason::kStop, 7, 3, "!")}, {}, {}}};
+  Recorder sink(false);
+  run(request(false), sink);
+  EXPECT_EQ(sink.said, (Said{"decided m local", "0:Hi", "0: you", "0.stop!", "done"}));
+  EXPECT_EQ(sink.receipt.usage.prompt_tokens, 7);
+  EXPECT_EQ(sink.receipt.usage.completion_tokens, 3);
+  EXPECT_EQ(sink.receipt.usage.cached_tokens, 1);
+  EXPECT_EQ(sink.receipt.timings.decode_us, 3000U);
+  EXPECT_FALSE(stop) << "nothing is left to cancel";
+}
+
+TEST_F(PipelineTest, AStreamCommitsAtItsFirstToken) {
+  engine.answers = {{{says("Hi"), ends(FinishReason::kLength, 7, 1)}, {}, {}}};
+  Recorder sink(true);
+  run(request(true), sink);
+  EXPECT_EQ(sink.said, (Said{"decided m local", "commit", "0:Hi", "0.length", "done"}));
+}
+
+TEST_F(PipelineTest, ARefusedStartFailsBeforeCommit) {
+  engine.answers = {{{}, {}, Error(ErrorCode::kContextLengthExceeded, "9001 and 2048")}};
+  Recorder sink(true);
+  run(request(true), sink);
+  EXPECT_EQ(sink.said, (Said{"decided m local", "fail context_length_exceeded"}));
+  EXPECT_EQ(sink.last_error->message(), "9001 and 2048");
+}
+
+TEST_F(PipelineTest, AFailureBeforeTheFirstTokenIsBeforeCommit) {
+  engine.answers = {{{Error(ErrorCode::kWorkerCrashed, "died")}, {}, {}}};
+  Recorder sink(true);
+  run(request(true), sink);
+  EXPECT_EQ(sink.said, (Said{"decided m local", "fail worker_crashed"}));
+}
+
+TEST_F(PipelineTest, ALateFailureIsAfterCommit) {
+  engine.answers = {{{says("Hi"), Error(ErrorCode::kWorkerCrashed, "died")}, {}, {}}};
+  Recorder sink(true);
+  run(request(true), sink);
+  EXPECT_EQ(sink.said, (Said{"decided m local", "commit", "0:Hi", "fail worker_crashed"}));
+}
+
+TEST_F(PipelineTest, NoModelAndNoDefaultIsNotFound) {
+  options.default_model = "";
+  Recorder sink(false);
+  run(request(false), sink);
+  EXPECT_EQ(sink.said, (Said{"fail model_not_found"}));
+  EXPECT_EQ(sink.last_error->param(), "model");
+  EXPECT_TRUE(engine.requests.empty());
+}
+
+TEST_F(PipelineTest, TheNamedModelWinsOverTheDefault) {
+  engine.answers = {{{ends(FinishReason::kStop, 7, 0)}, {}, {}}};
+  Recorder sink(false);
+  AnswerRequest r = request(false);
+  r.model = "other";
+  run(std::move(r), sink);
+  EXPECT_EQ(engine.requests.at(0).model, "other");
+  EXPECT_EQ(sink.receipt.model, "other");
+}
+
+TEST_F(PipelineTest, AModelThatLoadsIsCommittedAfterTheHoldAndNamedInThePings) {
+  options.hold_ms = 1;
+  options.ping_interval_ms = 1;
+  auto loading = gate();
+  engine.answers = {{{says("Hi"), ends(FinishReason::kStop, 7, 1)}, loading, {}}};
+  Recorder sink(true);
+  int pings = 0;
+  sink.on_ping = [&] {
+    if (++pings == 2) loading->open();
+  };
+  run(request(true), sink);
+  ASSERT_GE(sink.said.size(), 6U);
+  EXPECT_EQ(sink.said[1], "commit");
+  EXPECT_EQ(sink.said[2], "ping loading m");
+  EXPECT_EQ(sink.said[3], "ping loading m");
+  EXPECT_EQ(sink.said.back(), "done");
+}
+
+TEST_F(PipelineTest, ASilentDecodeIsPingedWithoutALoadNote) {
+  options.hold_ms = 1;
+  options.ping_interval_ms = 1;
+  auto slow = gate();
+  engine.answers = {{{Wait{slow}, says("Hi"), ends(FinishReason::kStop, 7, 1)}, {}, {}}};
+  Recorder sink(true);
+  sink.on_ping = [&] { slow->open(); };
+  run(request(true), sink);
+  EXPECT_EQ(sink.said[1], "commit");
+  EXPECT_EQ(sink.said[2], "ping ping");
+}
+
+TEST_F(PipelineTest, AWholeAnswerIsNeverPinged) {
+  options.hold_ms = 0;
+  options.ping_interval_ms = 0;
+  auto slow = gate();
+  engine.answers = {{{Wait{slow}, says("Hi"), ends(FinishReason::kStop, 7, 1)}, {}, {}}};
+  Recorder sink(false);
+  base::asio::post(io, [&] { slow->open(); });
+  run(request(false), sink);
+  EXPECT_EQ(sink.said, (Said{"decided m local", "0:Hi", "0.stop", "done"}));
+}
+
+TEST_F(PipelineTest, NAnswersHaveSeedsOfTheirOwnAndCountThePromptOnce) {
+  engine.answers = {{{says("a"), ends(FinishReason::kStop, 7, 2)}, {}, {}}};
+  Recorder sink(false);
+  AnswerRequest r = request(false);
+  r.params.n = 3;
+  r.params.sampling.seed = 40;
+  run(std::move(r), sink);
+  ASSERT_EQ(engine.requests.size(), 3U);
+  EXPECT_EQ(engine.requests[0].sampling.seed, 40U);
+  EXPECT_EQ(engine.requests[1].sampling.seed, 41U);
+  EXPECT_EQ(engine.requests[2].sampling.seed, 42U);
+  EXPECT_EQ(sink.receipt.usage.prompt_tokens, 7);
+  EXPECT_EQ(sink.receipt.usage.completion_tokens, 6);
+}
+
+TEST_F(PipelineTest, PromptsAndAnswersAreNumberedPromptFirst) {
+  engine.answers = {{{ends(FinishReason::kStop, 7, 1)}, {}, {}}};
+  Recorder sink(false);
+  AnswerRequest r = request(false);
+  r.params.n = 2;
+  r.prompts = {{std::string("a")}, {std::string("b")}};
+  run(std::move(r), sink);
+  std::vector<std::string> prompts;
+  for (const auto& one : engine.requests) prompts.push_back(std::get<std::string>(one.prompt.input));
+  EXPECT_EQ(prompts, (Said{"a", "a", "b", "b"}));
+  EXPECT_EQ(sink.receipt.usage.prompt_tokens, 14);
+}
+
+TEST_F(PipelineTest, OneFailureEndsAllAnswers) {
+  engine.answers = {{{says("a"), Error(ErrorCode::kWorkerCrashed, "died")}, {}, {}}, {{says("b")}, {}, {}}};
+  Recorder sink(true);
+  AnswerRequest r = request(true);
+  r.params.n = 2;
+  run(std::move(r), sink);
+  EXPECT_EQ(sink.said.back(), "fail worker_crashed");
+  EXPECT_EQ(engine.cancelled, 1);
+}
+
+TEST_F(PipelineTest, AClientThatGoesCancelsTheComputation) {
+  engine.answers = {{{says("Hi")}, {}, {}}};  // goes on for ever
+  Recorder sink(true);
+  sink.on_say = [&](const std::string& what) {
+    if (what == "0:Hi") base::asio::post(io, [&] { stop(); });
+  };
+  run(request(true), sink);
+  EXPECT_EQ(engine.cancelled, 1);
+  EXPECT_EQ(sink.said.back(), "fail cancelled");
+}
+
+TEST_F(PipelineTest, AClientThatGoesWhileTheModelLoadsLeavesNothingRunning) {
+  auto loading = gate();
+  engine.answers = {{{says("Hi")}, loading, {}}};
+  Recorder sink(true);
+  // After the request has begun to wait: first the client goes, then the model is there.
+  base::asio::post(io, [&] {
+    base::asio::post(io, [&] {
+      stop();
+      base::asio::post(io, [&] { loading->open(); });
+    });
+  });
+  run(request(true), sink);
+  EXPECT_EQ(sink.said.back(), "fail cancelled");
+}
+
+TEST_F(PipelineTest, ASinkThatCannotWriteEndsTheRequest) {
+  engine.answers = {{{says("Hi")}, {}, {}}};
+  Recorder sink(true);
+  sink.broken = true;
+  run(request(true), sink);
+  EXPECT_EQ(sink.said, (Said{"decided m local", "commit", "fail cancelled"}));
+  EXPECT_EQ(engine.cancelled, 1);
+}
+
+TEST_F(PipelineTest, TheSoonerDeadlineCounts) {
+  engine.answers = {{{ends(FinishReason::kStop, 7, 1)}, {}, {}}};
+  options.request_timeout_ms = 1'000'000;
+  AnswerRequest r = request(false);
+  r.deadline.at_ns = 123;
+  Recorder sink(false);
+  run(std::move(r), sink);
+  EXPECT_EQ(engine.requests.at(0).deadline.at_ns, 123);
+  io.restart();
+  ended = false;
+  Recorder second(false);
+  run(request(false), second);
+  EXPECT_FALSE(engine.requests.at(1).deadline.never()) << "the pipeline's own limit applies";
+}
+
+TEST_F(PipelineTest, AClientThatDoesNotReadCostsNoCpu) {
+  std::vector<fakes::Step> steps(100, says("x"));
+  steps.emplace_back(ends(FinishReason::kStop, 7, 100));
+  engine.answers = {{steps, {}, {}}};
+  Recorder sink(true);
+  auto stuck = gate();
+  sink.stuck = stuck;
+  AnswerRequest r = request(true);
+  r.params.n = 4;
+  r.prompts.push_back({std::string("p")});
+  Pipeline pipeline(engine, clock, log, options);
+  base::spawn(io, "request", [&](base::Yield yield) {
+    pipeline.answer(std::move(r), sink, [](const std::function<void()>&) {}, yield);
+  });
+  std::size_t handlers = 0;
+  while (io.poll_one() > 0 && handlers < 10'000) ++handlers;
+  EXPECT_LT(handlers, 10'000U) << "the readers wake each other";
+  stuck->open();
+  io.run();
+  EXPECT_EQ(sink.said.back(), "done");
+}
+
+TEST_F(PipelineTest, ManyFastAnswersAndASlowReaderLoseNoToken) {
+  std::vector<fakes::Step> steps;
+  for (int i = 0; i < 200; ++i) steps.emplace_back(says("x"));
+  steps.emplace_back(ends(FinishReason::kStop, 7, 200));
+  engine.answers = {{steps, {}, {}}};
+  Recorder sink(false);
+  AnswerRequest r = request(false);
+  r.params.n = 8;
+  run(std::move(r), sink);
+  std::map<std::string, int> pieces;
+  for (const auto& what : sink.said) ++pieces[what];
+  for (int i = 0; i < 8; ++i) EXPECT_EQ(pieces[std::to_string(i) + ":x"], 200) << i;
+}
+
+}  // namespace
+}  // namespace shoal::gateway
