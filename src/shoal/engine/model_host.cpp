@@ -202,13 +202,17 @@ void ModelHost::on_lost(const std::string& why) {
   stop_started_ns_ = services_.clock.monotonic_ns();
 
   const Error crashed(ErrorCode::kWorkerCrashed, fmt::format("the worker of {} was lost: {}", name_, why));
+  // Those that may have been in the batch: all that have tokens, and the oldest others up to the number of slots.
+  auto suspects = static_cast<std::ptrdiff_t>(ready_.slots) -
+                  std::ranges::count_if(requests_, [](const auto& entry) { return entry.second->tokens > 0; });
   for (const auto& request : std::vector(std::views::values(requests_).begin(), std::views::values(requests_).end())) {
     if (request->state == RequestState::kWaiting) continue;
-    // Nothing of the answer has been seen, so nobody can tell that it starts again. Once only: a prompt that kills
-    // its worker must not kill every next one.
-    if (request->tokens == 0 && !request->resubmitted && !stop_wanted_) {
+    const bool suspect = request->tokens > 0 || suspects-- > 0;
+    // Nothing of the answer has been seen, so nobody can tell that it starts again. Once only for a suspect: a
+    // prompt that kills its worker must not kill every next one.
+    if (request->tokens == 0 && !(suspect && request->resubmitted) && !stop_wanted_) {
       request->state = RequestState::kWaiting;
-      request->resubmitted = true;
+      request->resubmitted = request->resubmitted || suspect;
       request->received = 0;
       request->embedding = {};
       metrics_.resubmitted.add();

@@ -27,6 +27,7 @@ class RealWorkerTest : public SupervisorTest {
     for (const char* name : {"a", "b"}) {
       models_.at(name).info.path = model;
       models_.at(name).info.embeds = false;
+      models_.at(name).info.context_length = 128;
     }
   }
   void SetUp() override {
@@ -64,15 +65,21 @@ TEST_F(RealWorkerTest, InAStormOfKillsEachRequestEndsInAnAnswerOrATypedError) {
   for (auto& out : answers) {
     side([&](base::Yield yield) { out = answer(story("a", 100), yield); });
   }
-  Answer other;
-  side([&](base::Yield yield) { other = answer(story("b", 200), yield); });
+  bool over = false;
+  side([&](base::Yield yield) {
+    while (!over) {
+      const Answer out = answer(story("b", 100), yield);
+      EXPECT_TRUE(out.finished) << "another model felt the kills: " << out.code();
+    }
+  });
   run([&](base::Yield yield) {
     for (std::uint64_t kills = 1; kills <= 3; ++kills) {
       const std::uint64_t before = status("a").tokens_decoded;
-      ASSERT_TRUE(eventually(yield, [&] { return status("a").tokens_decoded > before + 50; }));
+      ASSERT_TRUE(eventually(yield, [&] { return status("a").tokens_decoded > before + 450; }));
       ASSERT_EQ(::kill(status("a").pid, SIGKILL), 0);
       ASSERT_TRUE(eventually(yield, [&] { return status("a").restarts == kills; }));
     }
+    over = true;
   });
   int answered = 0;
   for (const auto& out : answers) {
@@ -81,7 +88,6 @@ TEST_F(RealWorkerTest, InAStormOfKillsEachRequestEndsInAnAnswerOrATypedError) {
   }
   EXPECT_GT(answered, 0);
   EXPECT_LT(answered, 48);
-  EXPECT_TRUE(other.finished) << "another model felt the kills: " << other.code();
   EXPECT_EQ(status("b").restarts, 0U);
 }
 
@@ -89,7 +95,7 @@ TEST_F(RealWorkerTest, CancelledAnswersLeaveTheirSlotsToOthers) {
   run([&](base::Yield yield) {
     std::vector<std::unique_ptr<Generation>> running;
     for (int i = 0; i < 8; ++i) {
-      auto started = supervisor().start(story("a", 400), yield);
+      auto started = supervisor().start(story("a", 100), yield);
       ASSERT_TRUE(started.ok()) << started.error().message();
       running.push_back(std::move(started).value());
     }
@@ -106,7 +112,7 @@ TEST_F(RealWorkerTest, APromptLongerThanTheContextIsRefusedWithBothNumbers) {
     for (int i = 0; i < 4'000; ++i) prompt += "once upon a time ";
     const Answer out = answer("a", prompt, yield);
     EXPECT_EQ(out.code(), "context_length_exceeded");
-    EXPECT_NE(out.error->message().find("512"), std::string::npos) << out.error->message();
+    EXPECT_NE(out.error->message().find("128"), std::string::npos) << out.error->message();
   });
 }
 

@@ -127,6 +127,25 @@ TEST_F(SupervisorTest, APromptThatKillsItsWorkerIsTriedTwiceOnly) {
   });
 }
 
+TEST_F(SupervisorTest, ARequestThatOnlyWaitedForASlotIsNotHeldToBlameForACrash) {
+  models_.add("a", "slots=1");
+  std::unique_ptr<Generation> computing;
+  std::unique_ptr<Generation> queued;
+  run([&](base::Yield yield) {
+    computing = supervisor().start(ask("a", "hang=1"), yield).value();
+    queued = supervisor().start(ask("a", "hang=1"), yield).value();
+    for (std::uint64_t kills = 1; kills <= 2; ++kills) {
+      ASSERT_EQ(::kill(status("a").pid, SIGKILL), 0);
+      ASSERT_TRUE(eventually(yield, [&] { return status("a").restarts == kills && status("a").running == 1; }));
+    }
+    const auto lost = computing->next(yield, base::Deadline{});
+    ASSERT_FALSE(lost.ok());
+    EXPECT_EQ(lost.error().code(), ErrorCode::kWorkerCrashed);
+    const auto alive = queued->next(yield, base::Deadline::after_ms(clock(), 5));
+    EXPECT_TRUE(alive.ok());
+  });
+}
+
 TEST_F(SupervisorTest, AModelThatNeverLoadsIsGivenUpWithTheReasonUntilLoadIsCalled) {
   models_.add("a", "die=3 die_times=5");
   run([&](base::Yield yield) {
