@@ -121,11 +121,14 @@ class Client {
     }
     return received_;
   }
+  // The last read ended in an error: the server closed with input unread, which may destroy its answer.
+  [[nodiscard]] bool was_reset() const { return reset_; }
 
  private:
   bool read_more() {
     std::string part(65536, '\0');
     const ssize_t n = ::recv(fd_, part.data(), part.size(), 0);
+    reset_ = n < 0;
     if (n <= 0) return false;
     received_.append(part, 0, static_cast<std::size_t>(n));
     return true;
@@ -133,6 +136,7 @@ class Client {
 
   int fd_;
   std::string received_;
+  bool reset_ = false;
 };
 
 inline std::string get_request(std::string_view path, std::string_view fields = {}) {

@@ -89,6 +89,7 @@ TEST(Server, LargeRefusedBodyDoesNotDestroyTheAnswer) {
     client.send("POST / HTTP/1.1\r\nHost: localhost\r\n" + std::string(framing) + "\r\n\r\nFFFF\r\n");
     client.send(std::string(600'000, 'x'));
     EXPECT_THAT(client.read_all(), HasSubstr("payload_too_large")) << framing;
+    EXPECT_FALSE(client.was_reset()) << framing;
   }
 }
 
