@@ -199,8 +199,8 @@ Result<Loaded> reload(const Config& before, const LoadRequest& request) {
   Loaded loaded = SHOAL_TRY(load(request).result());
   const std::vector<std::string> changed = restart_keys_changed(before, *loaded.config);
   if (!changed.empty()) {
-    return Error(ErrorCode::kInvalidConfig,
-                 fmt::format("nothing was changed: {} needs a restart", fmt::join(changed, ", ")));
+    return Error(ErrorCode::kInvalidConfig, fmt::format("nothing was changed: {} need{} a restart",
+                                                        fmt::join(changed, ", "), changed.size() == 1 ? "s" : ""));
   }
   return loaded;
 }

@@ -52,6 +52,9 @@ std::string advice(std::string_view section, std::string_view name) {
     const std::array<std::string_view, 1> leaf = {key.leaf()};
     if (!base::suggest(name, leaf).empty()) return fmt::format("did you mean `{}` in [{}]?", key.leaf(), key.section());
   }
+  if (name.find("key") != std::string_view::npos || name.find("secret") != std::string_view::npos) {
+    return "secrets are never values: name a file of keys in server.api_keys_file";
+  }
   return "`shoal config reference` lists every key";
 }
 
