@@ -5,7 +5,7 @@
 namespace shoal::engine {
 namespace {
 
-constexpr std::uint64_t kKvBytesPerValue = 2;  // f16
+constexpr double kKvBytesPerValue = 2;  // f16
 constexpr std::uint64_t kFloatBytes = 4;
 // Code, ggml's context and thread stacks of a worker without a model.
 constexpr std::uint64_t kBareProcessBytes = std::uint64_t{20} << 20;
@@ -14,16 +14,20 @@ constexpr std::uint64_t kBytesPerVocabularyEntry = 160;
 
 }  // namespace
 
+ModelShape shape_of(const gguf::Header& header) {
+  return {.kv_bytes_per_token = header.kv_bytes_per_token(kKvBytesPerValue),
+          .vocabulary = header.vocabulary(),
+          .feed_forward = header.arch_number("feed_forward_length").value_or(0)};
+}
+
 MemoryEstimate estimate_memory(const LocalModel& model, std::uint64_t file_bytes, std::uint32_t context_tokens,
                                std::uint32_t slots, std::uint32_t ubatch_tokens) {
   const ModelShape& shape = model.shape;
   MemoryEstimate out;
   out.weights_bytes = file_bytes;
-  // Keys and values of every layer and token: layers * kv_heads * (key_length + value_length) * 2 bytes.
-  out.kv_bytes = std::uint64_t{context_tokens} * shape.layers * shape.kv_heads *
-                 (std::uint64_t{shape.key_length} + shape.value_length) * kKvBytesPerValue;
+  out.kv_bytes = std::uint64_t{context_tokens} * shape.kv_bytes_per_token;
   // A quarter of the weights stands for the cache of a model whose shape is not known.
-  if (shape.layers == 0 || shape.kv_heads == 0) out.kv_bytes = file_bytes / 4;
+  if (shape.kv_bytes_per_token == 0) out.kv_bytes = file_bytes / 4;
   // The widest live tensors of a graph: six of the hidden width (residual, norm, q, k, v, attention out), three
   // of the feed-forward width (gate, up, product), and one row of logits per slot.
   const std::uint64_t feed_forward =

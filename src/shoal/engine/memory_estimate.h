@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "shoal/engine/model_source.h"
+#include "shoal/gguf/reader.h"
 
 namespace shoal::engine {
 
@@ -16,6 +17,9 @@ struct MemoryEstimate {
 
   [[nodiscard]] std::uint64_t total() const { return weights_bytes + kv_bytes + compute_bytes + process_bytes; }
 };
+
+// For a ModelSource, when it learns of a file.
+[[nodiscard]] ModelShape shape_of(const gguf::Header& header);
 
 // `file_bytes` as fstat says, not as the catalogue says. The rest as the worker will be told.
 [[nodiscard]] MemoryEstimate estimate_memory(const LocalModel& model, std::uint64_t file_bytes,

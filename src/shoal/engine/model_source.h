@@ -12,14 +12,12 @@
 
 namespace shoal::engine {
 
-// What the memory prediction needs of a GGUF's metadata; 0: not known, the prediction then uses the file alone.
+// What the memory prediction needs of a GGUF's metadata; shape_of() in memory_estimate.h reads it from a header.
+// 0: not known.
 struct ModelShape {
-  std::uint32_t layers = 0;        // <arch>.block_count
-  std::uint32_t kv_heads = 0;      // <arch>.attention.head_count_kv
-  std::uint32_t key_length = 0;    // <arch>.attention.key_length, or embedding_length / head_count
-  std::uint32_t value_length = 0;  // <arch>.attention.value_length, or the same
-  std::uint32_t vocabulary = 0;    // elements of tokenizer.ggml.tokens
-  std::uint32_t feed_forward = 0;  // <arch>.feed_forward_length
+  std::uint64_t kv_bytes_per_token = 0;  // keys and values over all layers, f16
+  std::uint64_t vocabulary = 0;          // tokens
+  std::uint64_t feed_forward = 0;        // width, <arch>.feed_forward_length
 };
 
 struct LocalModel {

@@ -140,8 +140,7 @@ TEST_F(WatchdogTest, AModelThatDoesNotFitBesideBusyOnesIsRefusedWithNumbers) {
 
 TEST_F(WatchdogTest, AModelLargerThanTheBudgetUnloadsNobody) {
   options_.memory_budget_bytes = 30 * kMib;
-  models_.at("b").shape = {
-      .layers = 30, .kv_heads = 3, .key_length = 64, .value_length = 64, .vocabulary = 0, .feed_forward = 0};
+  models_.at("b").shape.kv_bytes_per_token = 23'040;
   run([&](base::Yield yield) {
     EXPECT_TRUE(answer("a", "tokens=1", yield).finished);
     EXPECT_EQ(answer("b", "tokens=1", yield).code(), "insufficient_memory");
@@ -182,16 +181,21 @@ TEST_F(WatchdogTest, WhatStillRunsAtTheDeadlineOfADrainEndsTyped) {
   EXPECT_EQ(running.code(), "shutting_down");
 }
 
-// Layers, KV heads and head sizes as their GGUFs say; the products are known from measurements.
-TEST(MemoryEstimateTest, CacheBytesPerTokenAreThoseOfTheModel) {
-  LocalModel smol;
-  smol.shape = {
-      .layers = 30, .kv_heads = 3, .key_length = 64, .value_length = 64, .vocabulary = 49152, .feed_forward = 1536};
-  smol.info.embedding_length = 576;
-  const MemoryEstimate estimate = estimate_memory(smol, 100 * kMib, 4096, 4, 128);
-  EXPECT_EQ(estimate.kv_bytes, 23'040U * 4096);
+// The 260K stories model: 5 layers, 4 KV heads of 8, so 5 * 4 * (8 + 8) * 2 = 640 bytes of cache per token.
+TEST(MemoryEstimateTest, ComesFromTheHeaderOfTheFile) {
+  gguf::Header header;
+  header.metadata = {
+      {"general.architecture", std::string("llama")},      {"llama.block_count", std::uint64_t{5}},
+      {"llama.embedding_length", std::uint64_t{64}},       {"llama.attention.head_count", std::uint64_t{8}},
+      {"llama.attention.head_count_kv", std::uint64_t{4}}, {"llama.feed_forward_length", std::uint64_t{172}}};
+  LocalModel model;
+  model.shape = shape_of(header);
+  model.info.embedding_length = 64;
+  EXPECT_EQ(model.shape.kv_bytes_per_token, 640U);
+  EXPECT_EQ(model.shape.feed_forward, 172U);
+  const MemoryEstimate estimate = estimate_memory(model, 100 * kMib, 4096, 4, 128);
+  EXPECT_EQ(estimate.kv_bytes, 640U * 4096);
   EXPECT_EQ(estimate.weights_bytes, 100 * kMib);
-  EXPECT_GT(estimate.compute_bytes, 4U * 49152 * 4);
   EXPECT_EQ(estimate.total(),
             estimate.weights_bytes + estimate.kv_bytes + estimate.compute_bytes + estimate.process_bytes);
 }
