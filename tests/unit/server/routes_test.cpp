@@ -1,0 +1,250 @@
+#include <string>
+
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+
+#include "harness.h"
+
+namespace shoal::server {
+namespace {
+
+constexpr const char* kChat = "/v1/chat/completions";
+const std::string kHello = R"({"model":"smol","messages":[{"role":"user","content":"hi"}]})";
+
+TEST_F(ServerTest, UnknownPathsNameTheLikelyOne) {
+  const std::pair<const char*, const char*> cases[] = {{"/chat/completions", "/v1/chat/completions"},
+                                                       {"/v1/v1/models", "/v1/models"},
+                                                       {"/v1/models/", "/v1/models"},
+                                                       {"/models", "/v1/models"},
+                                                       {"/v1/chat/completion", "/v1/chat/completions"},
+                                                       {"/helthz", "/healthz"}};
+  for (const auto& [path, likely] : cases) {
+    EXPECT_EQ(status_of(get(path)), 404) << path;
+    EXPECT_EQ(code(), "not_found");
+    EXPECT_EQ(error_field("did_you_mean"), likely) << writer->body;
+  }
+  EXPECT_EQ(status_of(get("/something/else/entirely")), 404);
+  EXPECT_NE(error_field("message").find("/openapi.json"), std::string::npos);
+}
+
+TEST_F(ServerTest, WrongMethodsListTheRightOnes) {
+  EXPECT_EQ(status_of(get(kChat)), 405);
+  EXPECT_EQ(writer->headers.at("Allow"), "POST");
+  EXPECT_EQ(status_of(post("/v1/models", "{}")), 405);
+  EXPECT_EQ(writer->headers.at("Allow"), "GET, HEAD");
+  auto head = get("/healthz");
+  head.method = "HEAD";
+  EXPECT_EQ(status_of(head), 200);
+}
+
+TEST_F(ServerTest, ABodyMustBePlainJson) {
+  for (const char* type : {"text/plain", "", "application/x-www-form-urlencoded"}) {
+    auto request = post(kChat, kHello);
+    request.headers = {{"Content-Type", type}};
+    EXPECT_EQ(status_of(request), 415) << type;
+    EXPECT_EQ(code(), "unsupported_media_type");
+  }
+  auto packed = post(kChat, kHello);
+  packed.headers.emplace_back("Content-Encoding", "gzip");
+  EXPECT_EQ(status_of(packed), 415);
+  auto charset = post(kChat, kHello);
+  charset.headers = {{"content-type", "application/json; charset=utf-8"}};
+  EXPECT_EQ(status_of(charset), 200);
+}
+
+TEST_F(ServerTest, KeysGuardTheApiButNotItsHealth) {
+  keys = *KeySet::parse("right-key-0123456789\n", "keys");
+  EXPECT_EQ(status_of(post(kChat, kHello)), 401);
+  EXPECT_EQ(code(), "unauthenticated");
+  EXPECT_EQ(writer->headers.at("WWW-Authenticate"), "Bearer");
+  for (const char* wrong :
+       {"Bearer wrong-key-0123456789", "Basic right-key-0123456789", "Bearer ", "right-key-0123456789"}) {
+    auto request = get("/v1/models");
+    request.headers = {{"Authorization", wrong}};
+    EXPECT_EQ(status_of(request), 401) << wrong;
+    EXPECT_EQ(writer->body.find("right-key"), std::string::npos);
+  }
+  for (const char* right : {"Bearer right-key-0123456789", "bearer right-key-0123456789"}) {
+    auto request = post(kChat, kHello);
+    request.headers.emplace_back("authorization", right);
+    EXPECT_EQ(status_of(request), 200) << right;
+  }
+  EXPECT_NE(engine.requests.back().principal, 0U);
+  EXPECT_EQ(status_of(get("/metrics")), 401);
+  for (const char* open : {"/healthz", "/readyz", "/", "/assets/chat.js", "/assets/chat.css", "/openapi.json"}) {
+    EXPECT_EQ(status_of(get(open)), 200) << open;
+  }
+  EXPECT_EQ(status_of(admin(get("/v1/models"))), 200) << "the admin socket is its owner's";
+}
+
+TEST_F(ServerTest, ModelsShowTheirState) {
+  engine::WorkerStatus worker;
+  worker.model = "smol";
+  worker.state = types::ModelState::kReady;
+  worker.context_length = 1024;
+  engine.workers = {worker};
+  EXPECT_EQ(status_of(get("/v1/models")), 200);
+  const auto list = body();
+  ASSERT_EQ(list.at("data").get_array().size(), 2U);
+  EXPECT_EQ(list.at("data").at(0).at("x_shoal").at("state"), "ready");
+  EXPECT_EQ(list.at("data").at(0).at("x_shoal").at("ctx"), 1024);
+  EXPECT_EQ(list.at("data").at(1).at("x_shoal").at("state"), "stopped");
+  EXPECT_EQ(status_of(get("/v1/models/smol")), 200);
+  EXPECT_EQ(body().at("id"), "smol");
+}
+
+TEST_F(ServerTest, AModelNameMayHoldASlash) {
+  engine.model_list[0].name = "owner/smol";
+  EXPECT_EQ(status_of(get("/v1/models/owner/smol")), 200);
+  EXPECT_EQ(status_of(get("/v1/models/owner/smal")), 404);
+  EXPECT_EQ(code(), "model_not_found");
+  EXPECT_EQ(error_field("did_you_mean"), "owner/smol");
+}
+
+TEST_F(ServerTest, ReadinessSaysWhy) {
+  EXPECT_EQ(status_of(get("/readyz")), 200);
+  EXPECT_EQ(body().at("ready"), true);
+  engine::WorkerStatus failed;
+  failed.model = "smol";
+  failed.state = types::ModelState::kFailed;
+  failed.reason = "exit 9";
+  engine.workers = {failed};
+  EXPECT_EQ(status_of(get("/readyz")), 503);
+  EXPECT_NE(writer->body.find("exit 9"), std::string::npos);
+  options.default_model = "gone";
+  EXPECT_EQ(status_of(get("/readyz")), 503);
+  EXPECT_NE(writer->body.find("gone"), std::string::npos);
+  engine.model_list.clear();
+  EXPECT_EQ(status_of(get("/readyz")), 503);
+  EXPECT_NE(writer->body.find("shoal pull"), std::string::npos);
+  EXPECT_EQ(status_of(get("/healthz")), 200);
+}
+
+TEST_F(ServerTest, MetricsCountRequestsByRouteAndNeverByPath) {
+  EXPECT_EQ(status_of(post(kChat, kHello)), 200);
+  EXPECT_EQ(status_of(get("/secret-path")), 404);
+  EXPECT_EQ(status_of(get("/metrics")), 200);
+  EXPECT_EQ(writer->content_type, telemetry::Registry::kContentType);
+  EXPECT_NE(writer->body.find(R"(shoal_http_requests_total{route="/v1/chat/completions",status="200"} 1)"),
+            std::string::npos)
+      << writer->body;
+  EXPECT_NE(writer->body.find(R"(route="unknown",status="404"} 1)"), std::string::npos);
+  EXPECT_EQ(writer->body.find("secret-path"), std::string::npos);
+  EXPECT_NE(writer->body.find(R"(shoal_tokens_total{model="smol",kind="completion"} 2)"), std::string::npos)
+      << writer->body;
+}
+
+TEST_F(ServerTest, TheChatPageIsSelfContainedUnderAStrictPolicy) {
+  EXPECT_EQ(status_of(get("/")), 200);
+  EXPECT_EQ(writer->content_type, "text/html; charset=utf-8");
+  const std::string policy = writer->headers.at("Content-Security-Policy");
+  EXPECT_NE(policy.find("default-src 'none'"), std::string::npos);
+  EXPECT_EQ(policy.find("unsafe"), std::string::npos);
+  EXPECT_EQ(writer->body.find("http"), std::string::npos) << "nothing from elsewhere";
+  EXPECT_EQ(writer->body.find("style="), std::string::npos) << "the policy forbids inline styles";
+  EXPECT_EQ(status_of(get("/assets/chat.js")), 200);
+  EXPECT_EQ(writer->content_type, "text/javascript; charset=utf-8");
+  EXPECT_EQ(writer->body.find("innerHTML"), std::string::npos) << "answers are text, never markup";
+}
+
+TEST_F(ServerTest, AdminRoutesAreOnTheAdminListenerOnly) {
+  EXPECT_EQ(status_of(get("/admin/workers")), 404);
+  EXPECT_EQ(status_of(post("/admin/reload", "")), 404);
+  engine::WorkerStatus worker;
+  worker.model = "smol";
+  worker.pid = 42;
+  worker.sandbox = "landlock \"7\"";
+  engine.workers = {worker};
+  EXPECT_EQ(status_of(admin(get("/admin/workers"))), 200);
+  EXPECT_EQ(body().at("workers").at(0).at("pid"), 42);
+  EXPECT_EQ(body().at("workers").at(0).at("sandbox"), "landlock \"7\"");
+}
+
+TEST_F(ServerTest, AdminLoadsAModel) {
+  auto request = post("/admin/models/owner/smol/load", "");
+  request.headers.clear();
+  EXPECT_EQ(status_of(admin(request)), 200);
+  EXPECT_EQ(engine.loaded, std::vector<std::string>{"owner/smol"});
+  engine.embed_error = Error(ErrorCode::kInsufficientMemory, "900 MiB of 500");
+  EXPECT_EQ(status_of(admin(request)), 503);
+  EXPECT_EQ(writer->headers.at("x-should-retry"), "false");
+}
+
+TEST_F(ServerTest, AdminReloads) {
+  EXPECT_EQ(status_of(admin(post("/admin/reload", ""))), 501);
+  int reloads = 0;
+  hooks.reload = [&](base::Yield) -> Result<void> {
+    if (++reloads == 1) return {};
+    return Error(ErrorCode::kInvalidConfig, "line 3");
+  };
+  EXPECT_EQ(status_of(admin(post("/admin/reload", ""))), 200);
+  EXPECT_EQ(status_of(admin(post("/admin/reload", ""))), 400);
+  EXPECT_EQ(code(), "invalid_config");
+}
+
+TEST_F(ServerTest, RetryHeadersFollowTheErrorTable) {
+  engine.answers = {{{}, {}, Error(ErrorCode::kOverloaded, "full").with_retry_after_ms(1500)}};
+  EXPECT_EQ(status_of(post(kChat, kHello)), 429);
+  EXPECT_EQ(writer->headers.at("Retry-After"), "2");
+  EXPECT_EQ(writer->headers.at("retry-after-ms"), "1500");
+  EXPECT_FALSE(writer->headers.contains("x-should-retry"));
+  engine.answers = {{{}, {}, Error(ErrorCode::kModelLoading, "soon").with_retry_after_ms(900'000)}};
+  EXPECT_EQ(status_of(post(kChat, kHello)), 503);
+  EXPECT_EQ(writer->headers.at("Retry-After"), "120") << "SDKs give up past two minutes";
+  for (const ErrorCode final_code :
+       {ErrorCode::kBudgetExhausted, ErrorCode::kPolicyDenied, ErrorCode::kUnsupportedParameter,
+        ErrorCode::kDeadlineExceeded, ErrorCode::kModelFailed, ErrorCode::kModelInvalid}) {
+    engine.answers = {{{}, {}, Error(final_code, "no")}};
+    EXPECT_EQ(status_of(post(kChat, kHello)), base::error_info(final_code).http_status);
+    EXPECT_EQ(writer->headers["x-should-retry"], "false") << base::error_info(final_code).slug;
+  }
+}
+
+TEST_F(ServerTest, Embeddings) {
+  engine.embedded.embeddings = {{1, 0, 0, 0}, {0, 0.5F, 0, 0}};
+  engine.embedded.usage.prompt_tokens = 5;
+  EXPECT_EQ(status_of(post("/v1/embeddings", R"({"input":["a","b"]})")), 200);
+  EXPECT_EQ(engine.embed_requests.back().model, "mini") << "the first that embeds, when none is named";
+  EXPECT_EQ(body().at("data").at(1).at("embedding").at(1), 0.5);
+  EXPECT_EQ(body().at("usage").at("total_tokens"), 5);
+  EXPECT_EQ(writer->headers.at("x-shoal-model"), "mini");
+}
+
+TEST_F(ServerTest, EmbeddingDimensionsOnlyIfTheModelWasTrainedForThem) {
+  EXPECT_EQ(status_of(post("/v1/embeddings", R"({"model":"mini","input":"a","dimensions":2})")), 422);
+  EXPECT_EQ(error_field("param"), "dimensions");
+  EXPECT_TRUE(engine.embed_requests.empty());
+  engine.model_list[1].matryoshka_dimensions = {2};
+  engine.embedded.embeddings = {{0.6F, 0.0F, 0.8F, 0.0F}};
+  EXPECT_EQ(status_of(post("/v1/embeddings", R"({"model":"mini","input":"a","dimensions":2})")), 200);
+  EXPECT_EQ(writer->body.find("0.6"), std::string::npos) << "cut vectors have length 1 again: " << writer->body;
+  EXPECT_NE(writer->body.find(R"("embedding":[1,0])"), std::string::npos) << writer->body;
+  EXPECT_EQ(status_of(post("/v1/embeddings", R"({"model":"mini","input":"a","dimensions":4})")), 200);
+}
+
+TEST_F(ServerTest, EmbeddingFailures) {
+  EXPECT_EQ(status_of(post("/v1/embeddings", R"({"input":5})")), 400);
+  engine.embed_error = Error(ErrorCode::kUnsupportedParameter, "smol does not embed").with_param("model");
+  EXPECT_EQ(status_of(post("/v1/embeddings", R"({"model":"smol","input":"x"})")), 422);
+  engine.model_list.pop_back();
+  EXPECT_EQ(status_of(post("/v1/embeddings", R"({"input":"x"})")), 404);
+  EXPECT_EQ(code(), "model_not_found");
+}
+
+TEST_F(ServerTest, ATimeoutHeaderBecomesTheDeadline) {
+  auto request = post(kChat, kHello);
+  request.headers.emplace_back("x-shoal-timeout-ms", "1000");
+  const std::int64_t before = clock.monotonic_ns();
+  EXPECT_EQ(status_of(request), 200);
+  EXPECT_GE(engine.requests.back().deadline.at_ns, before + 1'000'000'000);
+  EXPECT_LT(engine.requests.back().deadline.at_ns, before + 100'000'000'000);
+  for (const char* wrong : {"0", "-5", "soon", "1.5", "99999999999999999999"}) {
+    auto bad = post(kChat, kHello);
+    bad.headers.emplace_back("x-shoal-timeout-ms", wrong);
+    EXPECT_EQ(status_of(bad), 400) << wrong;
+    EXPECT_EQ(error_field("param"), "x-shoal-timeout-ms");
+  }
+}
+
+}  // namespace
+}  // namespace shoal::server
