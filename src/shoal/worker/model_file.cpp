@@ -1,18 +1,13 @@
 #include "shoal/worker/model_file.h"
 
-#include <array>
-#include <cerrno>
-#include <cstring>
-
-#include <unistd.h>
+#include "shoal/gguf/reader.h"
 
 namespace shoal::worker {
 
 Result<void> check_model_file(int fd) {
-  std::array<char, 4> magic{};
-  if (pread(fd, magic.data(), magic.size(), 0) != 4 || std::memcmp(magic.data(), "GGUF", 4) != 0) {
-    return Error(ErrorCode::kModelInvalid, "the file does not begin with GGUF");
-  }
+  gguf::FileSource source(fd);  // reads by position: the descriptor stays at its beginning
+  const gguf::Header header = SHOAL_TRY(gguf::read_header(source));
+  if (header.tensors.empty()) return Error(ErrorCode::kModelInvalid, "the model file has no tensors");
   return {};
 }
 
