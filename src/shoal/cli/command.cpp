@@ -34,6 +34,17 @@ std::string escape_lines(std::string_view text) {
 
 }  // namespace
 
+config::LoadRequest CommandContext::load_request() const {
+  config::LoadRequest request{.environment = config::environment(), .flags = flags};
+  if (!config_path.empty()) request.path = config_path;
+  if (!data_dir.empty()) request.flags.push_back({"server.data_dir", data_dir, "--data-dir"});
+  return request;
+}
+
+Result<config::Loaded> CommandContext::load_config() const {
+  return config::load(load_request()).result();
+}
+
 void CommandContext::print(std::string_view text) {
   write(stdout, text);
 }

@@ -7,11 +7,10 @@
 #include <functional>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "shoal/base/result.h"
-#include "shoal/config/config.h"
+#include "shoal/config/load.h"
 
 namespace CLI {
 class App;
@@ -27,13 +26,14 @@ struct CommandContext {
   std::string data_dir;     // --data-dir; empty: as configured
   bool json = false;        // --json
 
-  // Values of further flags, as configuration keys: {"server.port", "0"}. They win over file and environment.
-  std::vector<std::pair<std::string, std::string>> flag_values;
+  std::vector<config::FlagValue> flags{};  // further flags that set a key; they win over file and environment
 
   Action action;  // of the command that was named
 
+  // What to load: the file, this process's variables and the flags.
+  [[nodiscard]] config::LoadRequest load_request() const;
   // The effective configuration. Errors: kInvalidConfig, its message lists every fault.
-  [[nodiscard]] Result<config::Config> load_config() const;
+  [[nodiscard]] Result<config::Loaded> load_config() const;
 
   // To stdout and stderr, as they are, flushed.
   static void print(std::string_view text);

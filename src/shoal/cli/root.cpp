@@ -13,12 +13,14 @@
 #include "shoal/base/suggest.h"
 #include "shoal/cli/command.h"
 #include "shoal/cli/completion.h"
+#include "shoal/cli/serve.h"
 #include "shoal/cli/version.h"
 
 namespace shoal::cli {
 namespace {
 
 void register_commands(CLI::App& root, CommandContext& context) {
+  add_serve_command(root, context);
   add_version_command(root, context);
   add_completion_command(root, context);
 }

@@ -1,0 +1,73 @@
+#include "shoal/cli/app.h"
+
+#include <utility>
+
+#include "shoal/telemetry/process_metrics.h"
+
+namespace shoal::cli {
+namespace {
+
+gateway::PipelineOptions pipeline_options(const config::Config& config) {
+  gateway::PipelineOptions options;
+  options.default_model = config.engine.default_model;
+  options.request_timeout_ms = config.server.request_timeout_ms;
+  return options;
+}
+
+server::ServerOptions server_options(const config::Config& config) {
+  return {.default_model = config.engine.default_model,
+          .default_embedding_model = config.engine.default_embedding_model,
+          .request_timeout_ms = config.server.request_timeout_ms};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<App>> App::make(config::Loaded loaded, config::LoadRequest request, ModelSourceOptions models) {
+  const config::Config& config = *loaded.config;
+  std::unique_ptr<engine::ModelSource> source = SHOAL_TRY(make_model_source(config, models));
+  engine::SupervisorOptions options = SHOAL_TRY(supervisor_options(config.engine));
+  server::KeySet keys = SHOAL_TRY(load_keys(config.server));
+  return std::make_unique<App>(std::move(loaded), std::move(request), std::move(source), std::move(options),
+                               std::move(keys));
+}
+
+App::App(config::Loaded from, config::LoadRequest again, std::unique_ptr<engine::ModelSource> source,
+         engine::SupervisorOptions options, server::KeySet keys)
+    : request(std::move(again)),
+      config(std::move(from.config)),
+      parts(make_log(config->log), std::move(source), std::move(options)),
+      pipeline(parts.engine, parts.clock, parts.log, pipeline_options(*config)),
+      server(pipeline, parts.engine, parts.registry, parts.clock, parts.log, server_options(*config), std::move(keys),
+             server::AdminHooks{.reload = [this](base::Yield) { return reload(); }}),
+      http(
+          parts.io, http_options(config->server, parts.log),
+          [this](const net::HttpRequest& asked, net::ResponseWriter& writer, base::Yield yield) {
+            server.handle(asked, writer, std::move(yield));
+          },
+          [this](const net::HttpRequest& asked, net::ResponseWriter& writer, base::Yield yield) {
+            server.handle(asked, writer, std::move(yield));
+          }) {
+  telemetry::add_process_metrics(parts.registry);
+}
+
+Result<void> App::reload() {
+  const auto apply = [this]() -> Result<void> {
+    config::Loaded loaded = SHOAL_TRY(config::reload(*config, request));
+    server::KeySet keys = SHOAL_TRY(load_keys(loaded.config->server));
+    SHOAL_TRY(config::check_bind(loaded.config->server));
+    // Nothing below can fail: all or nothing.
+    config = std::move(loaded.config);
+    server.set_keys(std::move(keys));
+    parts.log.set_level(log_level(config->log));
+    return {};
+  };
+  const Result<void> done = apply();
+  if (done.ok()) {
+    parts.log.info("configuration reloaded");
+  } else {
+    parts.log.error("configuration not reloaded; the old one stays", {{"reason", done.error().message()}});
+  }
+  return done;
+}
+
+}  // namespace shoal::cli

@@ -1,0 +1,83 @@
+// Everything that a running `shoal serve` is made of. The order of the members is the order of starting; they go
+// in reverse. wire_*.cpp make the options of each part from the configuration.
+// Owned by serve, or by a command that runs a model without a server. Threads: the main thread, which is the only
+// I/O thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include <boost/asio/io_context.hpp>
+
+#include "shoal/base/clock.h"
+#include "shoal/base/log.h"
+#include "shoal/base/result.h"
+#include "shoal/config/load.h"
+#include "shoal/engine/model_source.h"
+#include "shoal/engine/supervisor.h"
+#include "shoal/gateway/pipeline.h"
+#include "shoal/net/http_server.h"
+#include "shoal/server/key_set.h"
+#include "shoal/server/server.h"
+#include "shoal/telemetry/metrics.h"
+
+namespace shoal::cli {
+
+// wire_log.cpp
+[[nodiscard]] base::Log make_log(const config::LogConfig& config);
+[[nodiscard]] base::LogLevel log_level(const config::LogConfig& config);
+
+// wire_engine.cpp
+// Errors: kIo when the shoal-worker program is nowhere.
+[[nodiscard]] Result<engine::SupervisorOptions> supervisor_options(const config::EngineConfig& config);
+// Errors: kIo when the program is not there; the message names the places.
+[[nodiscard]] Result<std::string> find_worker(const config::EngineConfig& config);
+// Bytes that workers may use when the configuration leaves it open.
+[[nodiscard]] std::uint64_t automatic_memory_budget();
+
+// wire_models.cpp
+struct ModelSourceOptions {
+  bool none = false;  // --no-models
+};
+// Errors: kIo when the store cannot be read.
+[[nodiscard]] Result<std::unique_ptr<engine::ModelSource>> make_model_source(const config::Config& config,
+                                                                             ModelSourceOptions options);
+
+// wire_http.cpp
+// Keys come from the file or the variable that the configuration names. Errors: kInvalidConfig, kIo.
+[[nodiscard]] Result<server::KeySet> load_keys(const config::ServerConfig& config);
+[[nodiscard]] net::HttpServerOptions http_options(const config::ServerConfig& config, base::Log& log);
+
+// What runs models: enough for a command without a server.
+struct EngineParts {
+  EngineParts(base::Log engine_log, std::unique_ptr<engine::ModelSource> source, engine::SupervisorOptions options);
+
+  base::Log log;
+  base::SystemClock clock;
+  telemetry::Registry registry;
+  boost::asio::io_context io{1};
+  std::unique_ptr<engine::ModelSource> models;
+  engine::Supervisor engine;
+};
+
+struct App {
+  // Errors: what make_model_source(), supervisor_options() and load_keys() say.
+  [[nodiscard]] static Result<std::unique_ptr<App>> make(config::Loaded loaded, config::LoadRequest request,
+                                                         ModelSourceOptions models);
+
+  App(config::Loaded from, config::LoadRequest again, std::unique_ptr<engine::ModelSource> source,
+      engine::SupervisorOptions options, server::KeySet keys);
+
+  // Reads the configuration again; all or nothing. Errors: kInvalidConfig.
+  Result<void> reload();
+
+  const config::LoadRequest request;
+  std::shared_ptr<const config::Config> config;
+  EngineParts parts;
+  gateway::Pipeline pipeline;
+  server::Server server;
+  net::HttpServer http;
+};
+
+}  // namespace shoal::cli

@@ -1,0 +1,168 @@
+#include "shoal/cli/serve.h"
+
+#include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <memory>
+#include <utility>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include "shoal/cli/app.h"
+#include "shoal/cli/command.h"
+
+namespace shoal::cli {
+namespace {
+
+namespace asio = boost::asio;
+
+constexpr int kInterrupted = 130;
+// After the drain's deadline: for clients to read the error that ended their answer.
+constexpr std::int64_t kFarewellMs = 2'000;
+
+// Signals and the way out. Owned by serve() for the life of the io_context.
+class Lifecycle {
+ public:
+  explicit Lifecycle(App& app) : app_(app), signals_(app.parts.io, SIGTERM, SIGINT, SIGHUP) {}
+
+  void start() {
+    wait_for_signal();
+    for (const std::string& model : app_.config->engine.preload) preload(model);
+  }
+
+ private:
+  void wait_for_signal() {
+    signals_.async_wait([this](const base::error_code& error, int signal) {
+      if (error) return;
+      if (signal == SIGHUP) {
+        app_.reload().ignore("reload() logs why, and the old configuration stays");
+      } else if (draining_) {
+        // Workers die with this thread (PDEATHSIG).
+        ::_exit(kInterrupted);
+      } else {
+        draining_ = true;
+        base::spawn(app_.parts.io, "drain", [this](base::Yield yield) { drain(std::move(yield)); });
+      }
+      wait_for_signal();
+    });
+  }
+
+  void preload(const std::string& model) {
+    base::spawn(app_.parts.io, "preload", [this, model](base::Yield yield) {
+      const Result<void> loaded = app_.parts.engine.load(model, std::move(yield));
+      if (!loaded.ok())
+        app_.parts.log.error("cannot preload", {{"model", model}, {"reason", loaded.error().message()}});
+    });
+  }
+
+  void drain(base::Yield yield) {
+    const std::int64_t patience_ms = app_.config->server.drain_timeout_ms;
+    app_.parts.log.info("draining", {{"connections", app_.http.stats().open_connections}, {"timeout_ms", patience_ms}});
+    bool engine_done = false;
+    asio::steady_timer engine_event(app_.parts.io, asio::steady_timer::time_point::max());
+    base::spawn(app_.parts.io, "drain engine", [&](base::Yield inner) {
+      app_.parts.engine.drain(base::Deadline::after_ms(app_.parts.clock, patience_ms), std::move(inner));
+      engine_done = true;
+      engine_event.cancel();
+    });
+    const bool complete = app_.http.drain(patience_ms + kFarewellMs, yield);
+    if (!complete)
+      app_.parts.log.warn("some requests did not end in time", {{"requests", app_.http.stats().active_requests}});
+    if (!engine_done) {
+      base::error_code cancelled;
+      engine_event.async_wait(yield[cancelled]);
+    }
+    app_.http.stop();
+    signals_.cancel();
+    app_.parts.io.stop();
+  }
+
+  App& app_;
+  asio::signal_set signals_;
+  bool draining_ = false;
+};
+
+Result<void> make_folder(const std::string& path) {
+  std::error_code error;
+  if (std::filesystem::create_directories(path, error)) {
+    // Models and state are their owner's business.
+    std::filesystem::permissions(path, std::filesystem::perms::owner_all, error);
+  }
+  if (error) return Error(ErrorCode::kIo, fmt::format("cannot make the data folder {}: {}", path, error.message()));
+  return {};
+}
+
+Result<int> serve(const CommandContext& context, bool no_models) {
+  config::LoadRequest request = context.load_request();
+  config::Loaded loaded = SHOAL_TRY(config::load(request).result());
+  SHOAL_TRY(config::check_bind(loaded.config->server));
+  SHOAL_TRY(make_folder(loaded.config->server.data_dir));
+  // Whoever reads our output may go away; that is no reason to stop serving.
+  std::signal(SIGPIPE, SIG_IGN);
+  const std::unique_ptr<App> app = SHOAL_TRY(App::make(std::move(loaded), std::move(request), {.none = no_models}));
+  SHOAL_TRY(app->http.start());
+  Lifecycle life(*app);
+  life.start();
+  const config::ServerConfig& server = app->config->server;
+  CommandContext::print(greeting_text({.host = server.host,
+                                       .port = app->http.port(),
+                                       .model = app->config->engine.default_model,
+                                       .needs_key = !server.api_keys_file.empty() || !server.api_keys_env.empty(),
+                                       .has_models = no_models || !app->parts.engine.models().empty()}));
+  app->parts.log.info("listening", {{"host", server.host}, {"port", app->http.port()}, {"admin", server.admin_socket}});
+  app->parts.io.run();
+
+  // Coroutines that were told to end do so; what still does not is a bug, but not one to hang for.
+  app->parts.io.restart();
+  app->parts.io.run_for(std::chrono::milliseconds(kFarewellMs));
+  app->parts.log.info("stopped");
+  if (!app->parts.io.stopped()) ::_exit(0);
+  return 0;
+}
+
+}  // namespace
+
+std::string greeting_text(const Greeting& greeting) {
+  const bool bare_v6 = greeting.host.find(':') != std::string::npos;
+  const std::string url =
+      fmt::format("http://{}{}{}:{}", bare_v6 ? "[" : "", greeting.host, bare_v6 ? "]" : "", greeting.port);
+  const std::string key_header = greeting.needs_key ? " -H 'Authorization: Bearer KEY'" : "";
+  std::string out = fmt::format("Shoal listens on {}\n", url);
+  if (!greeting.has_models) out += fmt::format("No model is here yet. Fetch one: shoal pull {}\n", greeting.model);
+  out += fmt::format(
+      "\nAsk it:\n"
+      "  curl {}/v1/chat/completions -H 'Content-Type: application/json'{} \\\n"
+      "    -d '{{\"model\":\"{}\",\"messages\":[{{\"role\":\"user\",\"content\":\"Hello!\"}}]}}'\n"
+      "\nFrom Python:\n"
+      "  from openai import OpenAI\n"
+      "  client = OpenAI(base_url=\"{}/v1\", api_key=\"{}\")\n"
+      "\nFrom most other clients:\n"
+      "  export OPENAI_BASE_URL={}/v1\n\n",
+      url, key_header, greeting.model, url, greeting.needs_key ? "KEY" : "unused", url);
+  return out;
+}
+
+void add_serve_command(CLI::App& root, CommandContext& context) {
+  CLI::App& command = add_command(root, context,
+                                  {.name = "serve",
+                                   .help = "Serve the OpenAI API on this machine",
+                                   .example = "shoal serve --port 8080",
+                                   .json = false});
+  const auto as_key = [&context](const char* key, const char* flag) {
+    return [&context, key, flag](const std::string& text) { context.flags.push_back({key, text, flag}); };
+  };
+  command.add_option_function<std::string>("--host", as_key("server.host", "--host"), "Listen on this address");
+  command.add_option_function<std::string>("--port", as_key("server.port", "--port"), "Listen on this port; 0: any");
+  auto no_models = std::make_shared<bool>(false);
+  command.add_flag("--no-models", *no_models, "Serve without any model");
+  on_run(command, context, [&context, no_models] { return serve(context, *no_models); });
+}
+
+}  // namespace shoal::cli
