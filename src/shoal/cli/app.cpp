@@ -59,6 +59,7 @@ Result<void> App::reload() {
     config = std::move(loaded.config);
     server.set_keys(std::move(keys));
     parts.log.set_level(log_level(config->log));
+    parts.engine.forgive_failures();
     return {};
   };
   const Result<void> done = apply();

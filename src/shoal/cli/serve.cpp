@@ -17,6 +17,7 @@
 
 #include "shoal/cli/app.h"
 #include "shoal/cli/command.h"
+#include "shoal/cli/sd_notify.h"
 
 namespace shoal::cli {
 namespace {
@@ -41,6 +42,8 @@ class Lifecycle {
   void wait_for_signal() {
     signals_.async_wait([this](const base::error_code& error, int signal) {
       if (error) return;
+      // First: a drain with nothing to wait for runs to its end, and cancels this, before spawn() returns.
+      wait_for_signal();
       if (signal == SIGHUP) {
         app_.reload().ignore("reload() logs why, and the old configuration stays");
       } else if (draining_) {
@@ -50,7 +53,6 @@ class Lifecycle {
         draining_ = true;
         base::spawn(app_.parts.io, "drain", [this](base::Yield yield) { drain(std::move(yield)); });
       }
-      wait_for_signal();
     });
   }
 
@@ -64,6 +66,7 @@ class Lifecycle {
 
   void drain(base::Yield yield) {
     const std::int64_t patience_ms = app_.config->server.drain_timeout_ms;
+    sd_notify("STOPPING=1");
     app_.parts.log.info("draining", {{"connections", app_.http.stats().open_connections}, {"timeout_ms", patience_ms}});
     bool engine_done = false;
     asio::steady_timer engine_event(app_.parts.io, asio::steady_timer::time_point::max());
@@ -116,6 +119,7 @@ Result<int> serve(const CommandContext& context, bool no_models) {
                                        .model = app->config->engine.default_model,
                                        .needs_key = !server.api_keys_file.empty() || !server.api_keys_env.empty(),
                                        .has_models = no_models || !app->parts.engine.models().empty()}));
+  sd_notify("READY=1");
   app->parts.log.info("listening", {{"host", server.host}, {"port", app->http.port()}, {"admin", server.admin_socket}});
   app->parts.io.run();
 
