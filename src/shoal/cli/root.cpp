@@ -11,16 +11,25 @@
 #include <CLI/Formatter.hpp>
 
 #include "shoal/base/suggest.h"
+#include "shoal/cli/ask_commands.h"
 #include "shoal/cli/command.h"
 #include "shoal/cli/completion.h"
+#include "shoal/cli/config_commands.h"
+#include "shoal/cli/doctor.h"
 #include "shoal/cli/serve.h"
 #include "shoal/cli/version.h"
+#include "shoal/cli/worker_commands.h"
 
 namespace shoal::cli {
 namespace {
 
 void register_commands(CLI::App& root, CommandContext& context) {
   add_serve_command(root, context);
+  add_ask_commands(root, context);
+  add_worker_commands(root, context);
+  add_doctor_command(root, context);
+  add_config_commands(root, context);
+  add_explain_command(root, context);
   add_version_command(root, context);
   add_completion_command(root, context);
 }

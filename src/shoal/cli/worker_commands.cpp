@@ -1,0 +1,185 @@
+#include "shoal/cli/worker_commands.h"
+
+#include <algorithm>
+#include <csignal>
+#include <cstdint>
+#include <ctime>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/parse.hpp>
+
+#include "shoal/base/terminal.h"
+#include "shoal/base/text.h"
+#include "shoal/cli/command.h"
+#include "shoal/cli/local_client.h"
+
+namespace shoal::cli {
+namespace {
+
+namespace json = boost::json;
+
+constexpr std::int64_t kRefreshMs = 1'000;
+constexpr int kInterrupted = 130;
+
+struct Row {
+  std::string model;
+  std::string state;
+  std::string reason;
+  std::string sandbox;
+  std::int64_t pid = 0;
+  std::int64_t slots = 0;
+  std::int64_t running = 0;
+  std::int64_t queued = 0;
+  std::int64_t resident_bytes = 0;
+  std::int64_t restarts = 0;
+  std::int64_t idle_ms = 0;
+  double tokens_per_second = 0;
+};
+
+std::string text_of(const json::object& from, std::string_view name) {
+  const json::value* const value = from.if_contains(name);
+  return value != nullptr && value->is_string() ? base::escape_control(std::string(value->as_string())) : "";
+}
+
+double number_of(const json::object& from, std::string_view name) {
+  const json::value* const value = from.if_contains(name);
+  boost::system::error_code ignored;
+  return value != nullptr && value->is_number() ? value->to_number<double>(ignored) : 0;
+}
+
+std::int64_t integer_of(const json::object& from, std::string_view name) {
+  return static_cast<std::int64_t>(number_of(from, name));
+}
+
+Result<std::vector<Row>> parse_rows(const std::string& body) {
+  boost::system::error_code error;
+  const json::value root = json::parse(body, error);
+  const json::object* const object = error ? nullptr : root.if_object();
+  const json::value* const list = object == nullptr ? nullptr : object->if_contains("workers");
+  if (list == nullptr || !list->is_array()) {
+    return Error(ErrorCode::kUnreachable, "what answers on the admin socket is not this version of Shoal");
+  }
+  std::vector<Row> rows;
+  for (const json::value& item : list->get_array()) {
+    const json::object* const from = item.if_object();
+    if (from == nullptr) continue;
+    rows.push_back({.model = text_of(*from, "model"),
+                    .state = text_of(*from, "state"),
+                    .reason = text_of(*from, "reason"),
+                    .sandbox = text_of(*from, "sandbox"),
+                    .pid = integer_of(*from, "pid"),
+                    .slots = integer_of(*from, "slots"),
+                    .running = integer_of(*from, "running"),
+                    .queued = integer_of(*from, "queued"),
+                    .resident_bytes = integer_of(*from, "resident_bytes"),
+                    .restarts = integer_of(*from, "restarts"),
+                    .idle_ms = integer_of(*from, "idle_ms"),
+                    .tokens_per_second = number_of(*from, "tokens_per_second")});
+  }
+  return rows;
+}
+
+std::string table(const std::vector<Row>& rows) {
+  std::size_t width = 5;
+  for (const Row& row : rows) width = std::max(width, row.model.size());
+  std::string out = fmt::format("{:<{}}  {:<8} {:>7} {:>8} {:>6} {:>9} {:>8}  {}\n", "MODEL", width, "STATE", "PID",
+                                "RUNNING", "QUEUED", "MEMORY", "TOKENS/S", "NOTE");
+  for (const Row& row : rows) {
+    const bool alive = row.pid > 0;
+    std::string note = row.reason;
+    if (note.empty() && alive && row.running == 0) note = "idle " + base::human_duration(row.idle_ms);
+    if (row.restarts > 0) note += fmt::format("{}{} restarts", note.empty() ? "" : ", ", row.restarts);
+    out += fmt::format("{:<{}}  {:<8} {:>7} {:>8} {:>6} {:>9} {:>8}  {}\n", row.model, width, row.state,
+                       alive ? fmt::format("{}", row.pid) : "-",
+                       alive ? fmt::format("{}/{}", row.running, row.slots) : "-", row.queued,
+                       alive ? base::human_bytes(static_cast<std::uint64_t>(row.resident_bytes)) : "-",
+                       alive ? fmt::format("{:.1f}", row.tokens_per_second) : "-", note);
+  }
+  return rows.empty() ? "The server has no models.\n" : out;
+}
+
+Result<std::string> fetch(const LocalClient& client, const std::string& socket) {
+  Result<LocalReply> reply = client.request({.target = "/admin/workers"});
+  if (!reply.ok()) {
+    if (reply.error().code() == ErrorCode::kCancelled) return std::move(reply).error();
+    return Error(ErrorCode::kUnreachable,
+                 fmt::format("no running server: {}. Start one with `shoal serve` (admin socket {})",
+                             reply.error().message(), socket));
+  }
+  if (reply->status != 200) {
+    return Error(ErrorCode::kUnreachable, fmt::format("the server answered {} to /admin/workers", reply->status));
+  }
+  return std::move(reply->body);
+}
+
+Result<int> once(const CommandContext& context, const LocalClient& client, const std::string& socket) {
+  const std::string body = SHOAL_TRY(fetch(client, socket));
+  const std::vector<Row> rows = SHOAL_TRY(parse_rows(body));
+  CommandContext::print(context.json ? body + "\n" : table(rows));
+  return 0;
+}
+
+// Blocks SIGINT while it lives and waits for it: a signal between two reads is not lost.
+class Interrupt {
+ public:
+  Interrupt() {
+    sigemptyset(&set_);
+    sigaddset(&set_, SIGINT);
+    sigaddset(&set_, SIGTERM);
+    sigprocmask(SIG_BLOCK, &set_, &before_);
+  }
+  Interrupt(const Interrupt&) = delete;
+  Interrupt& operator=(const Interrupt&) = delete;
+  ~Interrupt() { sigprocmask(SIG_SETMASK, &before_, nullptr); }
+
+  // True: it came within that time.
+  [[nodiscard]] bool came_within(std::int64_t ms) const {
+    const timespec limit{.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1'000'000};
+    return sigtimedwait(&set_, nullptr, &limit) > 0;
+  }
+
+ private:
+  sigset_t set_{};
+  sigset_t before_{};
+};
+
+Result<int> watch(const CommandContext& context, const LocalClient& client, const std::string& socket) {
+  if (context.json || !base::is_terminal(STDOUT_FILENO)) return once(context, client, socket);
+  const Interrupt interrupt;
+  for (;;) {
+    const std::string body = SHOAL_TRY(fetch(client, socket));
+    const std::vector<Row> rows = SHOAL_TRY(parse_rows(body));
+    // Home, the table, and clear what is below: no flicker.
+    CommandContext::print("\x1b[H" + table(rows) + "\nCtrl-C ends.\x1b[J");
+    if (interrupt.came_within(kRefreshMs)) break;
+  }
+  CommandContext::print("\n");
+  return kInterrupted;
+}
+
+}  // namespace
+
+void add_worker_commands(CLI::App& root, CommandContext& context) {
+  using Show = Result<int> (*)(const CommandContext&, const LocalClient&, const std::string&);
+  const auto add = [&](const CommandInfo& info, Show show_rows) {
+    CLI::App& command = add_command(root, context, info);
+    on_run(command, context, [&context, show_rows]() -> Result<int> {
+      const config::Loaded loaded = SHOAL_TRY(context.load_config());
+      const std::string& socket = loaded.config->server.admin_socket;
+      return show_rows(context, LocalClient::over_unix(socket), socket);
+    });
+  };
+  add({.name = "ps", .help = "List the models of the running server and their workers", .example = "shoal ps --json"},
+      &once);
+  add({.name = "top", .help = "Watch the workers of the running server", .example = "shoal top"}, &watch);
+}
+
+}  // namespace shoal::cli
