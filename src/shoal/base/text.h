@@ -13,6 +13,9 @@ namespace shoal::base {
 // bytes that are no UTF-8 become \n, \r, \t, \x1b, \u009b or \xff.
 [[nodiscard]] std::string escape_control(std::string_view text);
 
+// The same for text of several lines: line ends and tabs stay.
+[[nodiscard]] std::string escape_lines(std::string_view text);
+
 // A JSON string with its quotes; bytes that are no UTF-8 become U+FFFD, what escape_control() escapes becomes \u....
 [[nodiscard]] std::string json_string(std::string_view text);
 

@@ -20,18 +20,6 @@ void write(std::FILE* to, std::string_view text) {
   std::fflush(to);
 }
 
-// A message may have lines, a config fault shows the line and a caret; each line by itself is escaped.
-std::string escape_lines(std::string_view text) {
-  std::string out;
-  while (!text.empty()) {
-    const std::size_t end = std::min(text.find('\n'), text.size());
-    out += base::escape_control(text.substr(0, end));
-    if (end < text.size()) out += '\n';
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return out;
-}
-
 }  // namespace
 
 config::LoadRequest CommandContext::load_request() const {
@@ -76,7 +64,7 @@ void on_run(CLI::App& command, CommandContext& context, Action action) {
 int report(const Error& error) {
   const bool colour = base::wants_colour(STDERR_FILENO);
   std::string out = fmt::format("{}error:{} {}\n", colour ? "\x1b[1;31m" : "", colour ? "\x1b[0m" : "",
-                                escape_lines(error.message()));
+                                base::escape_lines(error.message()));
   if (!error.suggestion().empty() && error.message().find(error.suggestion()) == std::string::npos) {
     out += fmt::format("did you mean `{}`?\n", base::escape_control(error.suggestion()));
   }
