@@ -1,12 +1,11 @@
 #include "shoal/base/log.h"
 
-#include <unistd.h>
-
-#include <chrono>
+#include <ctime>
 
 #include <spdlog/logger.h>
 #include <spdlog/sinks/null_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
+#include <unistd.h>
 
 #include "shoal/base/log_format.h"
 #include "shoal/base/terminal.h"
@@ -31,8 +30,9 @@ spdlog::level::level_enum to_spdlog(LogLevel level) {
 }
 
 std::int64_t unix_ms_now() {
-  using std::chrono::duration_cast;
-  return duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  return std::int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
 }
 
 }  // namespace
@@ -65,7 +65,9 @@ Log::Log(Log&&) noexcept = default;
 Log& Log::operator=(Log&&) noexcept = default;
 Log::~Log() = default;
 
-void Log::set_level(LogLevel level) { impl_->logger.set_level(to_spdlog(level)); }
+void Log::set_level(LogLevel level) {
+  impl_->logger.set_level(to_spdlog(level));
+}
 
 void Log::write(LogLevel level, std::string_view event, std::initializer_list<LogField> fields) {
   const spdlog::level::level_enum to = to_spdlog(level);
