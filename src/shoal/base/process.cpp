@@ -5,12 +5,11 @@
 #include <csignal>
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <poll.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <fmt/format.h>
 
 #include "shoal/base/clock.h"
 
@@ -34,7 +33,8 @@ struct Pipe {
   }
 };
 
-Result<pid_t> start(const std::vector<std::string>& argv, const std::filesystem::path& folder, const Pipe& out, const Pipe& err) {
+Result<pid_t> start(const std::vector<std::string>& argv, const std::filesystem::path& folder, const Pipe& out,
+                    const Pipe& err) {
   std::vector<char*> words;
   for (const std::string& word : argv) words.push_back(const_cast<char*>(word.c_str()));
   words.push_back(nullptr);
@@ -71,7 +71,8 @@ bool drain(Pipe& pipe, std::string& into, std::size_t limit, bool keep_tail) {
 Result<ProcessResult> run_process(const std::vector<std::string>& argv, const ProcessOptions& options) {
   Pipe out;
   Pipe err;
-  if (pipe2(out.ends.data(), O_CLOEXEC) != 0 || pipe2(err.ends.data(), O_CLOEXEC) != 0) return errno_error("pipe", errno);
+  if (pipe2(out.ends.data(), O_CLOEXEC) != 0 || pipe2(err.ends.data(), O_CLOEXEC) != 0)
+    return errno_error("pipe", errno);
   const pid_t pid = SHOAL_TRY(start(argv, options.folder, out, err));
   out.close_end(1);
   err.close_end(1);
@@ -93,7 +94,9 @@ Result<ProcessResult> run_process(const std::vector<std::string>& argv, const Pr
   int status = 0;
   while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
-  if (late) return Error(ErrorCode::kDeadlineExceeded, fmt::format("`{}` did not end within {} ms", argv[0], options.timeout_ms));
+  if (late)
+    return Error(ErrorCode::kDeadlineExceeded,
+                 fmt::format("`{}` did not end within {} ms", argv[0], options.timeout_ms));
   result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return result;
 }

@@ -14,18 +14,19 @@
 namespace shoal::base {
 
 struct ProcessOptions {
-  std::filesystem::path folder;     // to run in; empty: this one
-  std::int64_t timeout_ms = 0;      // then SIGKILL; 0: none
+  std::filesystem::path folder;  // to run in; empty: this one
+  std::int64_t timeout_ms = 0;   // then SIGKILL; 0: none
   std::function<void()> on_tick;
 };
 
 struct ProcessResult {
-  int exit_code = 0;        // 128 + signal when it was killed
-  std::string output;       // stdout, at most 4 MiB
-  std::string error_tail;   // the last 4 KiB of stderr
+  int exit_code = 0;       // 128 + signal when it was killed
+  std::string output;      // stdout, at most 4 MiB
+  std::string error_tail;  // the last 4 KiB of stderr
 };
 
 // argv[0] is looked up in PATH. Errors: kNotFound when there is no such program, kIo, kDeadlineExceeded.
-[[nodiscard]] Result<ProcessResult> run_process(const std::vector<std::string>& argv, const ProcessOptions& options = {});
+[[nodiscard]] Result<ProcessResult> run_process(const std::vector<std::string>& argv,
+                                                const ProcessOptions& options = {});
 
 }  // namespace shoal::base

@@ -4,10 +4,9 @@
 #include <vector>
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sodium.h>
 #include <unistd.h>
-
-#include <fmt/format.h>
 
 namespace shoal::base {
 
@@ -15,7 +14,9 @@ struct Sha256::State {
   crypto_hash_sha256_state hash;
 };
 
-Sha256::Sha256() : state_(std::make_unique<State>()) { crypto_hash_sha256_init(&state_->hash); }
+Sha256::Sha256() : state_(std::make_unique<State>()) {
+  crypto_hash_sha256_init(&state_->hash);
+}
 Sha256::~Sha256() = default;
 
 void Sha256::update(std::span<const char> bytes) {

@@ -1,0 +1,226 @@
+#include "shoal/models/store.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <cerrno>
+#include <ctime>
+#include <fstream>
+#include <iterator>
+#include <system_error>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <boost/json.hpp>
+
+#include "shoal/base/suggest.h"
+
+namespace shoal::models {
+namespace {
+
+namespace fs = std::filesystem;
+namespace json = boost::json;
+
+constexpr std::size_t kMaxEntryBytes = 64 * 1024;
+
+Error io_error(std::string_view what, const fs::path& path, const std::error_code& why) {
+  return {ErrorCode::kIo, fmt::format("cannot {} {}: {}", what, path.string(), why.message())};
+}
+
+Result<void> sync(const fs::path& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return base::errno_error("cannot open " + path.string(), errno);
+  const int result = fsync(fd);
+  const int why = errno;
+  close(fd);
+  if (result != 0) return base::errno_error("cannot sync " + path.string(), why);
+  return {};
+}
+
+std::string now_utc() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  gmtime_r(&now, &parts);
+  std::array<char, 32> text{};
+  std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text.data();
+}
+
+std::string text_of(const json::object& object, std::string_view key) {
+  const json::value* value = object.if_contains(key);
+  return value != nullptr && value->is_string() ? std::string(value->get_string()) : "";
+}
+
+Result<Installed> parse_entry(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  const std::string bytes((std::istreambuf_iterator<char>(in)), {});
+  json::error_code fault;
+  const json::value value = bytes.size() <= kMaxEntryBytes ? json::parse(bytes, fault) : json::value();
+  if (fault || !value.is_object())
+    return Error(ErrorCode::kIo, fmt::format("{} is not a model entry; remove it and pull again", path.string()));
+  const json::object& object = value.get_object();
+  Installed entry;
+  entry.name = path.stem().string();
+  entry.path = text_of(object, "path");
+  entry.sha256 = text_of(object, "sha256");
+  entry.licence = text_of(object, "licence");
+  entry.source = text_of(object, "source");
+  entry.lineage = text_of(object, "lineage");
+  entry.installed_at = text_of(object, "installed_at");
+  if (entry.path.is_relative()) entry.path = path.parent_path().parent_path() / entry.path;
+  std::error_code ignored;
+  entry.bytes = fs::file_size(entry.path, ignored);
+  if (ignored)
+    return Error(ErrorCode::kIo,
+                 fmt::format("the model {} points to {}, which is not there", entry.name, entry.path.string()));
+  return entry;
+}
+
+}  // namespace
+
+Result<void> check_name(const std::string& name) {
+  const auto allowed = [](unsigned char c) { return std::isalnum(c) != 0 || c == '.' || c == '_' || c == '-'; };
+  if (name.empty() || name.size() > 128 || name[0] == '.' || !std::ranges::all_of(name, allowed)) {
+    return Error(ErrorCode::kInvalidRequest,
+                 fmt::format("wanted a name of letters, digits, '.', '_' and '-', up to 128, got \"{}\"", name));
+  }
+  return {};
+}
+
+Store::Store(fs::path data_dir) : root_(std::move(data_dir) / "models") {}
+
+Result<std::vector<Installed>> Store::list(std::vector<std::string>* faults) const {
+  std::vector<Installed> entries;
+  std::error_code why;
+  const fs::directory_iterator names(root_ / "names", why);
+  if (why == std::errc::no_such_file_or_directory) return entries;
+  if (why) return io_error("list", root_ / "names", why);
+  for (const fs::directory_entry& file : names) {
+    if (file.path().extension() != ".json") continue;
+    auto entry = parse_entry(file.path());
+    if (entry.ok()) {
+      entries.push_back(std::move(entry).value());
+    } else if (faults != nullptr) {
+      faults->push_back(entry.error().message());
+    }
+  }
+  std::ranges::sort(entries, {}, &Installed::name);
+  return entries;
+}
+
+Result<Installed> Store::find(const std::string& name) const {
+  const auto entries = SHOAL_TRY(list());
+  std::vector<std::string> names;
+  for (const Installed& entry : entries) {
+    if (entry.name == name) return entry;
+    names.push_back(entry.name);
+  }
+  std::string near = base::suggest(name, names);
+  return Error(ErrorCode::kModelNotFound, fmt::format("no model named \"{}\" is installed{}", name,
+                                                      near.empty() ? "" : fmt::format(" (did you mean \"{}\"?)", near)))
+      .with_suggestion(std::move(near));
+}
+
+Result<fs::path> Store::partial_folder() const {
+  std::error_code why;
+  fs::create_directories(root_ / "partial", why);
+  if (why) return io_error("make", root_ / "partial", why);
+  return root_ / "partial";
+}
+
+Result<void> Store::write_entry(const Installed& entry) const {
+  std::error_code why;
+  fs::create_directories(root_ / "names", why);
+  if (why) return io_error("make", root_ / "names", why);
+  const bool inside = entry.path.string().starts_with(root_.string());
+  json::object object;
+  object["path"] = inside ? fs::relative(entry.path, root_).string() : entry.path.string();
+  object["sha256"] = entry.sha256;
+  object["bytes"] = entry.bytes;
+  object["licence"] = entry.licence;
+  object["source"] = entry.source;
+  object["lineage"] = entry.lineage;
+  object["installed_at"] = entry.installed_at;
+  const fs::path target = root_ / "names" / (entry.name + ".json");
+  const fs::path temporary = target.string() + fmt::format(".{}", getpid());
+  {
+    std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
+    out << json::serialize(object) << '\n';
+    if (!out.flush()) return base::errno_error("cannot write " + temporary.string(), errno);
+  }
+  SHOAL_TRY(sync(temporary));
+  fs::rename(temporary, target, why);
+  if (why) return io_error("rename", temporary, why);
+  return sync(root_ / "names");
+}
+
+Result<Installed> Store::adopt(const fs::path& file, Installed entry) const {
+  SHOAL_TRY(check_name(entry.name));
+  std::error_code why;
+  fs::create_directories(root_ / "blobs", why);
+  if (why) return io_error("make", root_ / "blobs", why);
+  entry.path = root_ / "blobs" / ("sha256-" + entry.sha256);
+  entry.bytes = fs::file_size(file, why);
+  if (why) return io_error("read", file, why);
+  entry.installed_at = now_utc();
+  SHOAL_TRY(sync(file));
+  fs::rename(file, entry.path, why);
+  if (why) return io_error("rename", file, why);
+  SHOAL_TRY(sync(root_ / "blobs"));
+  SHOAL_TRY(write_entry(entry));
+  return entry;
+}
+
+Result<Installed> Store::link(const fs::path& file, Installed entry) const {
+  SHOAL_TRY(check_name(entry.name));
+  std::error_code why;
+  entry.path = fs::canonical(file, why);
+  if (why) return io_error("find", file, why);
+  entry.bytes = fs::file_size(entry.path, why);
+  entry.installed_at = now_utc();
+  SHOAL_TRY(write_entry(entry));
+  return entry;
+}
+
+Result<void> Store::remove(const std::string& name) const {
+  const Installed entry = SHOAL_TRY(find(name));
+  std::error_code why;
+  fs::remove(root_ / "names" / (name + ".json"), why);
+  if (why) return io_error("remove", root_ / "names" / (name + ".json"), why);
+  const auto left = SHOAL_TRY(list());
+  const bool shared = std::ranges::any_of(left, [&](const Installed& other) { return other.path == entry.path; });
+  if (!shared && entry.path.parent_path() == root_ / "blobs") fs::remove(entry.path, why);
+  if (why) return io_error("remove", entry.path, why);
+  return {};
+}
+
+Result<gguf::Header> read_model(const fs::path& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return base::errno_error("cannot open " + path.string(), errno);
+  gguf::FileSource source(fd);
+  auto header = gguf::read_header(source);
+  close(fd);
+  return header;
+}
+
+types::ModelInfo describe(const std::string& name, const fs::path& path, const std::string& sha256,
+                          const gguf::Header& header) {
+  types::ModelInfo info;
+  info.name = name;
+  info.architecture = header.architecture();
+  info.path = path.string();
+  info.sha256 = sha256;
+  info.bytes = header.file_bytes;
+  info.context_length = static_cast<std::uint32_t>(header.arch_number("context_length").value_or(0));
+  info.embedding_length = static_cast<std::uint32_t>(header.arch_number("embedding_length").value_or(0));
+  // The same rule as the worker's: an encoder, or a model that says how to pool, embeds.
+  const bool encoder = info.architecture.find("bert") != std::string::npos || info.architecture == "gemma-embedding";
+  info.embeds = encoder || header.arch_number("pooling_type").value_or(0) != 0;
+  info.generates = !info.embeds;
+  info.has_chat_template = header.text("tokenizer.chat_template").has_value();
+  return info;
+}
+
+}  // namespace shoal::models

@@ -1,0 +1,78 @@
+// The store: installed models under <data-dir>/models. Files are kept by content (blobs/sha256-...), names point
+// to them (names/NAME.json), and what is half fetched waits in partial/. Every change is a write to a temporary
+// name, an fsync and a rename, so that a cut leaves the old state or the new one.
+// Owned by the command, or by cli/'s App. Threads: any one at a time; methods read and write files.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "shoal/base/result.h"
+#include "shoal/gguf/reader.h"
+#include "shoal/types/model.h"
+
+namespace shoal::models {
+
+// names/NAME.json.
+struct Installed {
+  std::string name;
+  std::filesystem::path path;  // of the GGUF: in blobs/, or where it was found
+  std::string sha256;
+  std::uint64_t bytes = 0;
+  std::string licence;
+  std::string source;        // the way that delivered it
+  std::string lineage;       // what it was made from; empty: as delivered
+  std::string installed_at;  // ISO 8601, UTC
+};
+
+class Store {
+ public:
+  explicit Store(std::filesystem::path data_dir);
+
+  // Sorted by name. A broken entry is left out and named in `faults`. Errors: kIo.
+  [[nodiscard]] Result<std::vector<Installed>> list(std::vector<std::string>* faults = nullptr) const;
+  // Errors: kModelNotFound, with the nearest name.
+  [[nodiscard]] Result<Installed> find(const std::string& name) const;
+  // Takes a finished file over into blobs/ and points the name at it. `entry.sha256` is that of the file.
+  // Errors: kIo; kInvalidRequest for a name that is not one.
+  [[nodiscard]] Result<Installed> adopt(const std::filesystem::path& file, Installed entry) const;
+  // Points the name at a file where it is. Errors: as adopt().
+  [[nodiscard]] Result<Installed> link(const std::filesystem::path& file, Installed entry) const;
+  // Removes the name, and the blob when no other name points to it. Errors: kModelNotFound, kIo.
+  [[nodiscard]] Result<void> remove(const std::string& name) const;
+
+  // Where fetches keep what they have so far; made when missing. Errors: kIo.
+  [[nodiscard]] Result<std::filesystem::path> partial_folder() const;
+
+ private:
+  [[nodiscard]] Result<void> write_entry(const Installed& entry) const;
+
+  std::filesystem::path root_;
+};
+
+// Letters, digits, '.', '_', '-', up to 128, not beginning with '.': a file name everywhere. Errors: kInvalidRequest.
+[[nodiscard]] Result<void> check_name(const std::string& name);
+
+// What a model file is, from its header. Errors: kIo, kModelInvalid.
+[[nodiscard]] Result<gguf::Header> read_model(const std::filesystem::path& path);
+[[nodiscard]] types::ModelInfo describe(const std::string& name, const std::filesystem::path& path,
+                                        const std::string& sha256, const gguf::Header& header);
+
+// Model files of other programs on this machine, used where they are: Ollama, LM Studio, the Hugging Face cache.
+struct Found {
+  std::string name;  // "ollama:llama3.2:1b", "lmstudio:publisher/model/file", "hf:org/model/file"
+  std::filesystem::path path;
+  std::uint64_t bytes = 0;
+};
+// `home` and the variables that those programs read. Never fails: what cannot be read is not found.
+struct FoundIn {
+  std::filesystem::path ollama;  // the folder that holds manifests/ and blobs/
+  std::vector<std::filesystem::path> lm_studio;
+  std::filesystem::path hugging_face;  // the hub folder
+};
+[[nodiscard]] FoundIn default_found_in();
+[[nodiscard]] std::vector<Found> find_models(const FoundIn& where);
+
+}  // namespace shoal::models
