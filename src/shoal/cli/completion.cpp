@@ -141,13 +141,14 @@ Result<std::string> completion_script(const CLI::App& root, const std::string& s
 }
 
 void add_completion_command(CLI::App& root, CommandContext& context) {
-  CLI::App& command = add_command(root, context,
-                                  {.name = "completion",
-                                   .help = "Print a completion script for bash, zsh or fish",
-                                   .example = "source <(shoal completion bash)",
-                                   .config = false,
-                                   .data_dir = false,
-                                   .json = false});
+  CLI::App& command =
+      add_command(root, context,
+                  {.name = "completion",
+                   .help = "Print a completion script for bash, zsh or fish",
+                   .example = "shoal completion bash > ~/.local/share/bash-completion/completions/shoal",
+                   .config = false,
+                   .data_dir = false,
+                   .json = false});
   auto shell = std::make_shared<std::string>();
   command.add_option("shell", *shell, "bash, zsh or fish")->required();
   on_run(command, context, [&root, shell]() -> Result<int> {
