@@ -22,7 +22,7 @@ build: deps ## compile build/release/bin/shoal and shoal-worker
 	@ninja -C $(BUILD) -j$(JOBS) shoal shoal-worker
 
 run: build ## build, fetch the default models, serve on localhost:8080
-	@$(SHOAL) pull --if-missing --default
+	@$(SHOAL) pull --default
 	@exec $(SHOAL) serve
 
 test: deps-dev ## build everything and run every test

@@ -86,9 +86,11 @@ Result<ProcessResult> run_process(const std::vector<std::string>& argv, const Pr
     if (waiting[0].revents != 0) drain(out, result.output, kMaxOutputBytes, false);
     if (waiting[1].revents != 0) drain(err, result.error_tail, kMaxErrorBytes, true);
     if (options.on_tick) options.on_tick();
-    if (!late && deadline.passed(clock)) {
+    if (deadline.passed(clock)) {
+      // What the child has started may hold the pipes open: do not wait for their end.
       late = true;
       kill(pid, SIGKILL);
+      break;
     }
   }
   int status = 0;

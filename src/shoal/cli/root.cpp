@@ -16,6 +16,7 @@
 #include "shoal/cli/completion.h"
 #include "shoal/cli/config_commands.h"
 #include "shoal/cli/doctor.h"
+#include "shoal/cli/models_commands.h"
 #include "shoal/cli/serve.h"
 #include "shoal/cli/version.h"
 #include "shoal/cli/worker_commands.h"
@@ -25,6 +26,7 @@ namespace {
 
 void register_commands(CLI::App& root, CommandContext& context) {
   add_serve_command(root, context);
+  add_models_commands(root, context);
   add_ask_commands(root, context);
   add_worker_commands(root, context);
   add_doctor_command(root, context);

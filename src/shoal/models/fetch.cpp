@@ -71,11 +71,22 @@ std::string text_at(const json::value& value, std::string_view pointer) {
 
 }  // namespace
 
+namespace {
+
+// curl's exits after which going on makes sense: cut (18), timed out (28), empty answer (52), receive error (56).
+bool was_cut(int exit_code) {
+  return exit_code == 18 || exit_code == 28 || exit_code == 52 || exit_code == 56;
+}
+
+constexpr int kMaxResumes = 5;
+
+}  // namespace
+
 Result<void> fetch_url(const std::string& url, const fs::path& target, const OnProgress& progress) {
   const fs::path partial = target.string() + ".part";
   const std::uint64_t total = remote_size(url);
-  // A server that ignores ranges would append the whole file again: then begin anew.
-  if (total > 0 && size_or_zero(partial) >= total) fs::remove(partial);
+  std::error_code why;
+  if (total > 0 && size_or_zero(partial) > total) fs::remove(partial, why);
   base::ProcessOptions options;
   options.on_tick = [&] { progress(size_or_zero(partial), total); };
   const std::vector<std::string> argv = {"curl",
@@ -86,24 +97,25 @@ Result<void> fetch_url(const std::string& url, const fs::path& target, const OnP
                                          "1000",
                                          "--speed-time",
                                          "60",
-                                         "--retry",
-                                         "3",
-                                         "--retry-delay",
-                                         "1",
                                          "-C",
                                          "-",
                                          "-o",
                                          partial.string(),
                                          "--",
                                          url};
-  auto run = SHOAL_TRY(base::run_process(argv, options));
-  // 33: no ranges; 36: the resume was refused.
-  if (run.exit_code == 33 || run.exit_code == 36) {
-    fs::remove(partial);
+  base::ProcessResult run;
+  for (int attempt = 0; attempt <= kMaxResumes; ++attempt) {
     run = SHOAL_TRY(base::run_process(argv, options));
+    if (run.exit_code == 0) break;
+    // 33 and 36: the server or the file cannot be resumed; begin anew, once.
+    if ((run.exit_code == 33 || run.exit_code == 36) && attempt == 0) {
+      fs::remove(partial, why);
+    } else if (!was_cut(run.exit_code)) {
+      break;
+    }
   }
-  if (run.exit_code != 0) return failed(fmt::format("{} ({})", last_line(run.error_tail), url));
-  std::error_code why;
+  if (run.exit_code != 0)
+    return failed(fmt::format("{} ({}); what came so far is kept", last_line(run.error_tail), url));
   fs::rename(partial, target, why);
   if (why) return Error(ErrorCode::kIo, fmt::format("cannot rename {}: {}", partial.string(), why.message()));
   progress(size_or_zero(target), size_or_zero(target));
@@ -113,9 +125,9 @@ Result<void> fetch_url(const std::string& url, const fs::path& target, const OnP
 Result<Resolved> resolve_package(Way::Kind kind, const Package& package) {
   Resolved resolved;
   if (kind == Way::Kind::kPypi) {
-    const auto report = SHOAL_TRY(
-        ask_json({"python3", "-m", "pip", "install", "--quiet", "--dry-run", "--no-deps", "--ignore-installed",
-                  "--report", "-", fmt::format("{}=={}", package.name, package.version)}));
+    const auto report = SHOAL_TRY(ask_json({"python3", "-m", "pip", "install", "--quiet", "--dry-run", "--no-deps",
+                                            "--only-binary", ":all:", "--ignore-installed", "--report", "-",
+                                            fmt::format("{}=={}", package.name, package.version)}));
     resolved.url = text_at(report, "/install/0/download_info/url");
     resolved.sha256 = text_at(report, "/install/0/download_info/archive_info/hashes/sha256");
   } else {

@@ -64,7 +64,7 @@ void find_ollama(const fs::path& root, std::vector<Found>& found) {
       std::ranges::replace(blob, ':', '-');
       if (blob.find('/') != std::string::npos) continue;
       // registry/namespace/model/tag; the usual registry and namespace go without saying.
-      std::string model = fs::relative(path.parent_path(), manifests, why).string();
+      std::string model = path.parent_path().lexically_relative(manifests).string();
       const std::string usual = "registry.ollama.ai/library/";
       if (model.starts_with(usual)) model.erase(0, usual.size());
       add(found, fmt::format("ollama:{}:{}", model, path.filename().string()), root / "blobs" / blob);
@@ -90,12 +90,12 @@ std::vector<Found> find_models(const FoundIn& where) {
   for (const fs::path& root : where.lm_studio) {
     for_each_file(root, [&](const fs::path& path) {
       if (path.extension() == ".gguf")
-        add(found, "lmstudio:" + fs::relative(path, root).replace_extension().string(), path);
+        add(found, "lmstudio:" + path.lexically_relative(root).replace_extension().string(), path);
     });
   }
   // models--ORG--NAME/snapshots/REVISION/FILE.gguf, links into blobs/.
   for_each_file(where.hugging_face, [&](const fs::path& path) {
-    const std::string relative = fs::relative(path, where.hugging_face).string();
+    const std::string relative = path.lexically_relative(where.hugging_face).string();
     const std::size_t snapshots = relative.find("/snapshots/");
     if (path.extension() != ".gguf" || !relative.starts_with("models--") || snapshots == std::string::npos) return;
     std::string repository = relative.substr(8, snapshots - 8);

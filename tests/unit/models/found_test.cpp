@@ -28,8 +28,9 @@ TEST(Found, OllamaLmStudioAndHuggingFace) {
   write(root / "ollama/blobs/sha256-bb", "model");
   write(root / "lm/publisher/model/file-Q4.gguf", "model");
   write(root / "lm/publisher/model/notes.txt", "text");
-  write(root / "hf/models--org--name/snapshots/0123/file.gguf", "model");
   write(root / "hf/models--org--name/blobs/0123", "model");
+  fs::create_directories(root / "hf/models--org--name/snapshots/0123");
+  fs::create_symlink("../../blobs/0123", root / "hf/models--org--name/snapshots/0123/file.gguf");
   const auto found = find_models({root / "ollama", {root / "lm", root / "absent"}, root / "hf"});
   std::vector<std::string> names;
   for (const Found& one : found) names.push_back(one.name);

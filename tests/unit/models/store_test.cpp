@@ -105,6 +105,10 @@ TEST_F(StoreTest, ABrokenEntryIsNamedAndTheOthersStand) {
   std::vector<std::string> faults;
   EXPECT_EQ(store.list(&faults)->size(), 1U);
   EXPECT_EQ(faults.size(), 2U);
+  EXPECT_TRUE(store.remove("bad").ok() && store.remove("gone").ok());
+  faults.clear();
+  EXPECT_EQ(store.list(&faults)->size(), 1U);
+  EXPECT_TRUE(faults.empty());
 }
 
 TEST_F(StoreTest, AMissingNameSuggestsTheNearest) {
