@@ -29,12 +29,13 @@ namespace shoal::cli {
 [[nodiscard]] base::LogLevel log_level(const config::LogConfig& config);
 
 // wire_engine.cpp
-// Errors: kIo when the shoal-worker program is nowhere.
+// Cores and memory that the configuration leaves open are those of this machine or its cgroup. Errors: as
+// find_worker().
 [[nodiscard]] Result<engine::SupervisorOptions> supervisor_options(const config::EngineConfig& config);
+// Bytes that workers may use when the configuration leaves it open: three quarters of what there is.
+[[nodiscard]] std::uint64_t automatic_memory_budget();
 // Errors: kIo when the program is not there; the message names the places.
 [[nodiscard]] Result<std::string> find_worker(const config::EngineConfig& config);
-// Bytes that workers may use when the configuration leaves it open.
-[[nodiscard]] std::uint64_t automatic_memory_budget();
 
 // wire_models.cpp
 struct ModelSourceOptions {

@@ -1,36 +1,19 @@
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
-#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "shoal/cli/app.h"
+#include "shoal/device/machine.h"
 
 namespace shoal::cli {
 namespace {
 
 constexpr std::uint64_t kMiB = 1024 * 1024;
-
-// The memory limit of the cgroup (version 2) that this process is in, or no limit.
-std::uint64_t cgroup_limit() {
-  std::ifstream membership("/proc/self/cgroup");
-  std::string line;
-  std::uint64_t limit = UINT64_MAX;
-  while (std::getline(membership, line)) {
-    if (!line.starts_with("0::")) continue;
-    // A parent's limit binds too.
-    for (std::filesystem::path group = line.substr(3); !group.empty(); group = group.parent_path()) {
-      std::ifstream file(std::filesystem::path("/sys/fs/cgroup") / group.relative_path() / "memory.max");
-      std::uint64_t bytes = 0;
-      if (file >> bytes) limit = std::min(limit, bytes);
-      if (group == group.root_path()) break;
-    }
-  }
-  return limit;
-}
+constexpr std::uint32_t kMostThreads = 256;  // as engine.threads may be
 
 template <class To>
 To narrow(std::int64_t value) {
@@ -40,10 +23,7 @@ To narrow(std::int64_t value) {
 }  // namespace
 
 std::uint64_t automatic_memory_budget() {
-  struct sysinfo info{};
-  if (::sysinfo(&info) != 0) return 0;
-  const std::uint64_t installed = std::uint64_t{info.totalram} * info.mem_unit;
-  return std::min(installed, cgroup_limit()) / 4 * 3;
+  return device::probe_machine().memory_bytes / 4 * 3;
 }
 
 Result<std::string> find_worker(const config::EngineConfig& config) {
@@ -61,12 +41,13 @@ Result<std::string> find_worker(const config::EngineConfig& config) {
 }
 
 Result<engine::SupervisorOptions> supervisor_options(const config::EngineConfig& config) {
+  const device::Machine machine = device::probe_machine();
   engine::SupervisorOptions options;
   options.worker_path = SHOAL_TRY(find_worker(config));
   options.sandbox = config.sandbox == "none" ? engine::SandboxMode::kNone : engine::SandboxMode::kRequired;
   options.context_tokens = narrow<std::uint32_t>(config.context_length);
   options.slots = narrow<std::uint32_t>(config.slots);
-  options.threads = narrow<std::uint32_t>(config.threads);
+  options.threads = config.threads > 0 ? narrow<std::uint32_t>(config.threads) : std::min(machine.cores, kMostThreads);
   options.ubatch_tokens = narrow<std::uint32_t>(config.ubatch);
   options.use_mmap = config.mmap;
   options.worker_memory_limit_mib = narrow<std::uint64_t>(config.worker_memory_limit_mib);
