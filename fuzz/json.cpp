@@ -4,7 +4,7 @@
 //    nothing else;
 //  - the parsers of the three endpoints end in a value or in an error whose body is JSON;
 //  - any bytes, printed as a string, read back as valid JSON, the same when they were UTF-8.
-// SHOAL_PLANTED_BUG overlooks a "model" whose value follows a tab: the fuzzer must find it.
+// SHOAL_PLANTED_BUG overlooks a "model" that is no string: the fuzzer must find it; no seed has one.
 #include "shoal/wire/json.h"
 
 #include <cstddef>
@@ -35,7 +35,7 @@ void require(bool condition) {
 std::optional<wire::ByteRange> find_model(std::string_view text) {
   auto range = wire::model_range(text);
 #ifdef SHOAL_PLANTED_BUG
-  if (range && text[range->begin - 1] == '\t') return std::nullopt;
+  if (range && text[range->begin] != '"') return std::nullopt;
 #endif
   return range;
 }
