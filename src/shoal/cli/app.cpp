@@ -56,6 +56,10 @@ Result<void> App::reload() {
     server::KeySet keys = SHOAL_TRY(load_keys(loaded.config->server));
     SHOAL_TRY(config::check_bind(loaded.config->server));
     // Nothing below can fail: all or nothing.
+    for (const config::Overridden& value : loaded.overridden) {
+      parts.log.warn("a value of the file has no effect",
+                     {{"key", value.key}, {"place", value.place}, {"set_by", value.by}});
+    }
     config = std::move(loaded.config);
     server.set_keys(std::move(keys));
     parts.log.set_level(log_level(config->log));

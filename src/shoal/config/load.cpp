@@ -55,9 +55,11 @@ class Loader {
     whole();
     if (!faults_.empty()) return {.loaded = std::nullopt, .faults = std::move(faults_)};
     fill_paths();
+    for (Overridden& value : overridden_) value.by = origin_of(value.key).place;
     return {.loaded = Loaded{.config = std::make_shared<const Config>(std::move(config_)),
                              .file = std::move(file_),
-                             .origins = std::move(origins_)},
+                             .origins = std::move(origins_),
+                             .overridden = std::move(overridden_)},
             .faults = {}};
   }
 
@@ -129,7 +131,9 @@ class Loader {
     std::error_code code;
     resolve_paths(key, fs::current_path(code).string(), value);
     key.write(config_, std::move(value));
-    origins_[static_cast<std::size_t>(&key - keys().data())] = std::move(origin);
+    Origin& before = origin_of(key.name);
+    if (before.layer == Layer::kFile) overridden_.push_back({key.name, std::move(before.place), {}});
+    before = std::move(origin);
   }
 
   // What no key can say alone.
@@ -149,9 +153,11 @@ class Loader {
   }
 
   void at(std::string_view key, const std::string& message, std::string suggestion) {
-    const auto index = static_cast<std::size_t>(find_key(key) - keys().data());
-    faults_.push_back(plain_fault(origins_[index].place, fmt::format("`{}`: {}", key, message), std::move(suggestion)));
+    faults_.push_back(plain_fault(origin_of(key).place, fmt::format("`{}`: {}", key, message), std::move(suggestion)));
   }
+
+  // REQUIRES: a key of the table.
+  Origin& origin_of(std::string_view key) { return origins_[static_cast<std::size_t>(find_key(key) - keys().data())]; }
 
   void fill_paths() {
     if (config_.server.data_dir.empty()) config_.server.data_dir = default_data_dir(request_.environment);
@@ -164,6 +170,7 @@ class Loader {
   Config config_;
   std::vector<Origin> origins_;
   std::vector<Fault> faults_;
+  std::vector<Overridden> overridden_;
   std::string file_;
 };
 

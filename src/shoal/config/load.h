@@ -61,10 +61,18 @@ struct LoadRequest {
   std::vector<FlagValue> flags{};
 };
 
+// A value of the file that has no effect.
+struct Overridden {
+  std::string_view key;
+  std::string place;  // "config.toml:3"
+  std::string by;     // "--port"
+};
+
 struct Loaded {
   std::shared_ptr<const Config> config;
   std::string file;             // empty: none was read
   std::vector<Origin> origins;  // one per key, in the order of keys()
+  std::vector<Overridden> overridden{};
 };
 
 struct LoadOutcome {

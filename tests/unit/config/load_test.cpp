@@ -59,6 +59,10 @@ TEST_F(LoadTest, FlagsWinOverVariablesOverTheFileOverDefaults) {
   EXPECT_EQ(origin(*loaded, "server.max_connections").place, file + ":4");
   EXPECT_EQ(origin(*loaded, "engine.slots").layer, Layer::kFile);
   EXPECT_EQ(origin(*loaded, "engine.threads").layer, Layer::kDefault);
+  ASSERT_EQ(loaded->overridden.size(), 2U);  // what the file says of host and port has no effect
+  EXPECT_EQ(loaded->overridden[1].key, "server.port");
+  EXPECT_EQ(loaded->overridden[1].place, file + ":2");
+  EXPECT_EQ(loaded->overridden[1].by, "--port");
 }
 
 TEST_F(LoadTest, EveryKeyCanBeSetByItsVariable) {
