@@ -91,6 +91,24 @@ Result<int> list_errors(const CommandContext& context) {
   return 0;
 }
 
+// docs/reference/errors.md.
+std::string errors_reference() {
+  std::string out =
+      "# Errors\n\n"
+      "Made by `shoal explain --markdown` from the table in `src/shoal/base/error.def`; do not edit by hand.\n\n"
+      "The code is `error.code` in the body of an answer and the word to give to `shoal explain`. *Retry* says\n"
+      "whether the same request may succeed later, unchanged. The exit code is that of the command line.\n\n"
+      "| Code | HTTP | OpenAI type | Exit | Retry |\n|---|---|---|---|---|\n";
+  for (const base::ErrorInfo& row : base::error_table()) {
+    out += fmt::format("| [`{0}`](#{0}) | {1} | `{2}` | {3} | {4} |\n", row.slug, row.http_status, row.openai_type,
+                       row.exit_code, row.retryable ? "yes" : "no");
+  }
+  for (const base::ErrorInfo& row : base::error_table()) {
+    out += fmt::format("\n## {}\n\n{}\n\nWhat to do: {}\n", row.slug, row.text, row.fix);
+  }
+  return out;
+}
+
 Result<int> explain_error(const CommandContext& context, const std::string& slug) {
   if (slug.empty()) return list_errors(context);
   const std::optional<ErrorCode> code = base::error_code_from_slug(slug);
@@ -175,7 +193,13 @@ void add_explain_command(CLI::App& root, CommandContext& context) {
                                    .data_dir = false});
   auto slug = std::make_shared<std::string>();
   command.add_option("CODE", *slug, "As in error.code; none: list them all");
-  on_run(command, context, [&context, slug] { return explain_error(context, *slug); });
+  auto markdown = std::make_shared<bool>(false);
+  command.add_flag("--markdown", *markdown, "Print the reference of every code, as Markdown");
+  on_run(command, context, [&context, slug, markdown]() -> Result<int> {
+    if (!*markdown) return explain_error(context, *slug);
+    CommandContext::print(errors_reference());
+    return 0;
+  });
 }
 
 }  // namespace shoal::cli

@@ -16,6 +16,7 @@
 #include "shoal/cli/command.h"
 #include "shoal/cli/progress.h"
 #include "shoal/models/catalogue.h"
+#include "shoal/models/convert/convert.h"
 #include "shoal/models/pull.h"
 #include "shoal/models/store.h"
 
@@ -33,8 +34,8 @@ models::PullTools make_tools(Progress& progress) {
   return {[&progress](std::uint64_t done, std::uint64_t total) { progress.update(done, total); },
           [&progress](const std::string& text) { progress.note(text); },
           [](const std::filesystem::path& folder, const std::filesystem::path& out) -> Result<void> {
-            (void)out;
-            return Error(ErrorCode::kUnimplemented, "cannot convert " + folder.string() + " yet; import a GGUF");
+            SHOAL_TRY(models::convert::convert_folder(folder, out));
+            return {};
           }};
 }
 
