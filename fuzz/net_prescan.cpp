@@ -2,6 +2,8 @@
 //  - the outcome does not depend on how the bytes were cut into reads;
 //  - what the head reader accepts, Beast reads too, with the same method, target, fields and framing, so that
 //    no second parser can see another request in the same bytes.
+// SHOAL_PLANTED_BUG takes away the limit of a chunked body (net/chunked.cpp): the fuzzer must find it; no seed is
+// over the limit.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>

@@ -227,7 +227,12 @@ std::optional<Tensor> read_tensor(Cursor& cursor) {
   const std::uint64_t at = cursor.offset();
   tensor.name = cursor.text(kMaxTensorNameBytes, "a tensor name");
   const auto dims = cursor.number<std::uint32_t>();
-  if (!cursor.failed() && (dims < 1 || dims > 4))
+#ifdef SHOAL_PLANTED_BUG
+  constexpr std::uint32_t kLeastDims = 0;
+#else
+  constexpr std::uint32_t kLeastDims = 1;
+#endif
+  if (!cursor.failed() && (dims < kLeastDims || dims > 4))
     cursor.fail(at, fmt::format("tensor '{}': wanted 1 to 4 dimensions, got {}", tensor.name, dims));
   std::uint64_t elements = 1;
   for (std::uint32_t i = 0; i < dims && !cursor.failed(); ++i) {
@@ -404,8 +409,10 @@ std::uint64_t Header::kv_bytes_per_token(double bytes_per_value) const {
   const std::uint64_t heads_kv = arch_number("attention.head_count_kv").value_or(heads);
   const std::uint64_t key = arch_number("attention.key_length").value_or(width / heads);
   const std::uint64_t value = arch_number("attention.value_length").value_or(width / heads);
-  return static_cast<std::uint64_t>(static_cast<double>(layers) * static_cast<double>(heads_kv) *
-                                    static_cast<double>(key + value) * bytes_per_value);
+  const double bytes = static_cast<double>(layers) * static_cast<double>(heads_kv) *
+                       (static_cast<double>(key) + static_cast<double>(value)) * bytes_per_value;
+  // A hostile file may say anything; past 2^62 the number no longer matters and the conversion would not be defined.
+  return static_cast<std::uint64_t>(std::min(bytes, 0x1p62));
 }
 
 }  // namespace shoal::gguf

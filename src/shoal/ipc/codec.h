@@ -87,10 +87,10 @@ class Reader {
 
  private:
   bool take(std::size_t bytes) {
-    if (failed_ || bytes > in_.size() - at_) {
-      failed_ = true;
-      return false;
-    }
+#ifndef SHOAL_PLANTED_BUG
+    if (bytes > in_.size() - at_) failed_ = true;
+#endif
+    if (failed_) return false;
     at_ += bytes;
     return true;
   }

@@ -254,7 +254,7 @@ Result<void> HeadReader::read_target(std::string_view target) {
     target.remove_prefix(http ? 7 : 8);
     const auto end = std::min(target.find_first_of("/?"), target.size());
     target_host_ = lower(target.substr(0, end));
-    SHOAL_TRY(parse_authority(target_host_));
+    [[maybe_unused]] const Authority checked = SHOAL_TRY(parse_authority(target_host_));
     target.remove_prefix(end);
   }
   const auto question = target.find('?');
