@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import ROOT, SHOAL, STORE
+from conftest import ROOT, SHOAL, STORE
 
 PAGES = sorted(p for p in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")] if p.exists())
 TOP = [p for p in sorted(ROOT.glob("*.md")) if p not in PAGES]
@@ -35,7 +35,7 @@ def runnable():
     for page in PAGES:
         for line, info, text in blocks(page):
             if info.split()[:2] == ["sh", "test"]:
-                yield pytest.param(info, text, id=f"{name_of(page)}:{line}")
+                yield pytest.param(text, id=f"{name_of(page)}:{line}")
 
 
 def slugs_of(page):
@@ -62,11 +62,11 @@ def test_every_shell_block_says_whether_it_is_run(page):
     assert not silent, "write ```sh test, or ```sh no-test REASON"
 
 
-@pytest.mark.parametrize(("info", "script"), runnable())
-def test_block_runs(server, tmp_path, info, script):
+@pytest.mark.parametrize("script", list(runnable()))
+def test_block_runs(server, tmp_path, script):
     programs = tmp_path / "bin"
     programs.mkdir()
-    # A store of its own would be empty: commands see the models of the test store and the socket of the server.
+    # Commands see the models of the test store and, through the admin socket, the server.
     wrapper = programs / "shoal"
     wrapper.write_text(f'#!/bin/sh\nexec "{SHOAL}" "$@"\n')
     wrapper.chmod(0o755)
@@ -74,6 +74,7 @@ def test_block_runs(server, tmp_path, info, script):
     environment |= {
         "PATH": f"{programs}:{Path(sys.executable).parent}:{environment['PATH']}",
         "SHOAL_SERVER__DATA_DIR": str(STORE),
+        "SHOAL_SERVER__PORT": str(server.port),
         "XDG_RUNTIME_DIR": str(server.tmp),
         "HOME": str(tmp_path),
     }
