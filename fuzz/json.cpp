@@ -4,13 +4,13 @@
 //    nothing else;
 //  - the parsers of the three endpoints end in a value or in an error whose body is JSON;
 //  - any bytes, printed as a string, read back as valid JSON, the same when they were UTF-8.
-// SHOAL_PLANTED_BUG overlooks a "model" that is no string: the fuzzer must find it; no seed has one.
+// SHOAL_PLANTED_BUG leaves one control character unescaped (wire/json_text.cpp): the fuzzer must find it; no seed has
+// one.
 #include "shoal/wire/json.h"
 
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -32,16 +32,8 @@ void require(bool condition) {
   if (!condition) std::abort();
 }
 
-std::optional<wire::ByteRange> find_model(std::string_view text) {
-  auto range = wire::model_range(text);
-#ifdef SHOAL_PLANTED_BUG
-  if (range && text[range->begin] != '"') return std::nullopt;
-#endif
-  return range;
-}
-
 void check_model_range(std::string_view text, const json::object& object) {
-  const auto range = find_model(text);
+  const auto range = wire::model_range(text);
   require(range.has_value() == object.contains("model"));
   if (!range) return;
   json::object wanted = object;

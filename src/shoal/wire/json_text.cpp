@@ -91,6 +91,11 @@ std::string shortened(std::string_view text) {
 }
 
 void append_json_string(std::string& out, std::string_view text) {
+#ifdef SHOAL_PLANTED_BUG
+  constexpr unsigned char kFirstPlain = 0x1F;
+#else
+  constexpr unsigned char kFirstPlain = 0x20;
+#endif
   out += '"';
   std::size_t plain = 0;  // start of what can be copied as it is
   std::size_t i = 0;
@@ -99,7 +104,7 @@ void append_json_string(std::string& out, std::string_view text) {
     const char c = text[i];
     const auto byte = static_cast<unsigned char>(c);
     if (byte < 0x80) {
-      if (byte < 0x20 || c == '"' || c == '\\' || byte == 0x7F) {
+      if (byte < kFirstPlain || c == '"' || c == '\\' || byte == 0x7F) {
         flush();
         append_escaped_ascii(out, c);
         plain = ++i;
