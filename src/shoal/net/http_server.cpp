@@ -121,6 +121,8 @@ void HttpServer::Impl::accept_loop(const std::shared_ptr<Listener>& listener, ba
     listener->acceptor.async_accept(socket, yield[ec]);
     if (!listener->acceptor.is_open()) return;
     if (!ec) {
+      // Another thread may have taken the reserve while it was lent out.
+      if (reserve_fd < 0) reserve_fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
       take(std::move(socket), *listener);
       continue;
     }

@@ -161,8 +161,8 @@ struct Real {
 };
 
 TEST(GgufReader, ReadsRealModels) {
-  for (const Real& real : {Real{"stories260K-f32.gguf", "llama", 5, 128, 512, 1280},
-                           Real{"stories15M-q4_0.gguf", "llama", 6, 256, 32000, 6912},
+  for (const Real& real : {Real{"stories260K-f32.gguf", "llama", 5, 128, 512, 640},
+                           Real{"stories15M-q4_0.gguf", "llama", 6, 128, 32000, 6912},
                            Real{"minimind2-small-26m-q4_0.gguf", "llama", 8, 32768, 6400, 4096},
                            Real{"all-MiniLM-L6-v2-q8_0.gguf", "bert", 6, 512, 30522, 9216}}) {
     const auto path = weights(real.file);

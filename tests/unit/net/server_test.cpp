@@ -199,7 +199,13 @@ TEST(Server, RunningOutOfDescriptorsShedsAndRecovers) {
   ::setrlimit(RLIMIT_NOFILE, &low);
   Client client;  // its descriptor must exist before the others are used up
   std::vector<int> fill;
-  for (int fd = 0; (fd = ::dup(client.fd())) >= 0;) fill.push_back(fd);
+  // On the server's own thread: elsewhere the loop could take the descriptor that the server has lent itself.
+  std::promise<void> filled;
+  boost::asio::post(server.io(), [&] {
+    for (int fd = 0; (fd = ::dup(client.fd())) >= 0;) fill.push_back(fd);
+    filled.set_value();
+  });
+  filled.get_future().wait();
   client.connect(server.port());
   EXPECT_EQ(client.read_all(), "") << "the connection is dropped, not left hanging";
   for (const int fd : fill) ::close(fd);
