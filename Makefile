@@ -34,7 +34,7 @@ bench: deps-dev ## measure, on the release build
 fuzz: deps-dev ## run every fuzz target, and check that each finds a planted bug
 	@tools/fuzz_check
 
-lint: deps-dev ## format, layers, style, clang-tidy
+lint: deps-dev ## format, layers, style (tools/lint --tidy for clang-tidy)
 	@tools/lint
 
 format: deps-dev ## reformat the sources in place

@@ -1,11 +1,11 @@
 // The one translation unit that compiles Asio.
-#include <boost/asio/impl/src.hpp>
-
 #include "shoal/base/async.h"
 
 #include <cstdlib>
 
 #include <fmt/format.h>
+
+#include <boost/asio/impl/src.hpp>
 
 namespace shoal::base {
 

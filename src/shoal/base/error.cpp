@@ -17,9 +17,13 @@ constexpr std::array kTable = {
 
 }  // namespace
 
-std::span<const ErrorInfo> error_table() { return kTable; }
+std::span<const ErrorInfo> error_table() {
+  return kTable;
+}
 
-const ErrorInfo& error_info(ErrorCode code) { return kTable[static_cast<std::size_t>(code)]; }
+const ErrorInfo& error_info(ErrorCode code) {
+  return kTable[static_cast<std::size_t>(code)];
+}
 
 std::optional<ErrorCode> error_code_from_slug(std::string_view slug) {
   for (const ErrorInfo& row : kTable) {

@@ -47,21 +47,33 @@ class [[nodiscard]] Result {
   }
   template <class U = T>
     requires(!std::is_void_v<U>)
-  [[nodiscard]] U& operator*() & { return value(); }
+  [[nodiscard]] U& operator*() & {
+    return value();
+  }
   template <class U = T>
     requires(!std::is_void_v<U>)
-  [[nodiscard]] const U& operator*() const& { return value(); }
+  [[nodiscard]] const U& operator*() const& {
+    return value();
+  }
   template <class U = T>
     requires(!std::is_void_v<U>)
-  [[nodiscard]] U operator*() && { return std::move(*this).value(); }
+  [[nodiscard]] U operator*() && {
+    return std::move(*this).value();
+  }
   template <class U = T>
     requires(!std::is_void_v<U>)
-  [[nodiscard]] U* operator->() { return &value(); }
+  [[nodiscard]] U* operator->() {
+    return &value();
+  }
   template <class U = T>
     requires(!std::is_void_v<U>)
-  [[nodiscard]] const U* operator->() const { return &value(); }
+  [[nodiscard]] const U* operator->() const {
+    return &value();
+  }
   template <class U>
-  [[nodiscard]] T value_or(U&& fallback) && { return ok() ? std::move(*this).value() : T(std::forward<U>(fallback)); }
+  [[nodiscard]] T value_or(U&& fallback) && {
+    return ok() ? std::move(*this).value() : T(std::forward<U>(fallback));
+  }
 
   // REQUIRES: !ok().
   [[nodiscard]] const Error& error() const& {
@@ -88,9 +100,9 @@ using base::Result;
 
 // The value of a Result, or return its error from the enclosing function. A statement expression: not
 // for C++20 coroutines (gcc PR 115851), which Shoal does not use.
-#define SHOAL_TRY(expr)                                              \
-  ({                                                                 \
-    auto shoal_try_result = (expr);                                  \
+#define SHOAL_TRY(expr)                                                     \
+  ({                                                                        \
+    auto shoal_try_result = (expr);                                         \
     if (!shoal_try_result.ok()) return std::move(shoal_try_result).error(); \
-    std::move(shoal_try_result).value();                             \
+    std::move(shoal_try_result).value();                                    \
   })

@@ -27,7 +27,7 @@ struct Prompt {
 };
 
 struct GenerateRequest {
-  std::string model;       // a name that models() lists
+  std::string model;            // a name that models() lists
   std::uint64_t principal = 0;  // who asks: fair queueing and, later, the salt of the prefix cache; 0: anonymous
   base::Deadline deadline;
   Prompt prompt;
@@ -86,11 +86,11 @@ struct TokenizeResult {
 struct WorkerStatus {
   std::string model;
   types::ModelState state = types::ModelState::kStopped;
-  std::string reason;            // why it failed, or is loading; empty otherwise
-  std::int32_t pid = 0;          // 0: no process
+  std::string reason;                // why it failed, or is loading; empty otherwise
+  std::int32_t pid = 0;              // 0: no process
   std::uint32_t context_length = 0;  // tokens of KV cache shared by its slots
   std::uint32_t slots = 0;
-  std::uint32_t running = 0;     // requests in the batch
+  std::uint32_t running = 0;  // requests in the batch
   std::uint32_t queued = 0;
   std::uint64_t predicted_bytes = 0;
   std::uint64_t resident_bytes = 0;
@@ -98,8 +98,8 @@ struct WorkerStatus {
   std::uint64_t tokens_decoded = 0;
   double tokens_per_second = 0;  // over the last ten seconds in which it decoded
   std::int64_t idle_ms = 0;
-  std::string sandbox;           // "landlock abi 7 + seccomp", "none (allowed by config)"
-  std::string cpu_backend;       // the ggml variant that was chosen: "zen4"
+  std::string sandbox;      // "landlock abi 7 + seccomp", "none (allowed by config)"
+  std::string cpu_backend;  // the ggml variant that was chosen: "zen4"
 };
 
 class Engine {

@@ -33,7 +33,7 @@ struct Request {
   std::uint64_t id = 0;
   base::Deadline deadline;
   RequestState state = RequestState::kWaiting;
-  std::string frame;  // encoded kGenerate or kEmbed; dropped when it can no longer be sent again
+  std::string frame;         // encoded kGenerate or kEmbed; dropped when it can no longer be sent again
   bool resubmitted = false;  // after a crash that it may have caused: not a second time
   std::int64_t submitted_ns = 0;
 

@@ -21,14 +21,14 @@ struct Message {
 
 // How the next token is chosen. Defaults are OpenAI's: temperature 1, everything else off.
 struct SamplingParams {
-  float temperature = 1.0F;  // [0, 2]; 0 is greedy
-  float top_p = 1.0F;        // (0, 1]
-  std::int32_t top_k = 0;    // 0: off
-  float min_p = 0.0F;        // [0, 1]
-  float presence_penalty = 0.0F;   // [-2, 2]
-  float frequency_penalty = 0.0F;  // [-2, 2]
-  float repetition_penalty = 1.0F; // (0, 2]; 1: off
-  std::optional<std::uint64_t> seed;  // none: fresh randomness per request
+  float temperature = 1.0F;                                // [0, 2]; 0 is greedy
+  float top_p = 1.0F;                                      // (0, 1]
+  std::int32_t top_k = 0;                                  // 0: off
+  float min_p = 0.0F;                                      // [0, 1]
+  float presence_penalty = 0.0F;                           // [-2, 2]
+  float frequency_penalty = 0.0F;                          // [-2, 2]
+  float repetition_penalty = 1.0F;                         // (0, 2]; 1: off
+  std::optional<std::uint64_t> seed;                       // none: fresh randomness per request
   std::vector<std::pair<std::int32_t, float>> logit_bias;  // token id, bias in [-100, 100]
 };
 
@@ -42,14 +42,14 @@ struct GenerationParams {
   bool logprobs = false;                   // report the log-probability of each chosen token
   std::int32_t top_logprobs = 0;           // alternatives per token, [0, 20]
   bool stream = false;
-  bool include_usage = false;              // stream_options.include_usage
+  bool include_usage = false;  // stream_options.include_usage
 };
 
 struct ChatRequest {
   std::string model;  // empty: the configured default
   std::vector<Message> messages;
   GenerationParams params;
-  std::string user;   // the client's own end-user id, for the ledger; empty: none
+  std::string user;  // the client's own end-user id, for the ledger; empty: none
 };
 
 struct CompletionRequest {

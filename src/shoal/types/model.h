@@ -16,10 +16,10 @@ struct ModelInfo {
   std::string path;          // of the GGUF
   std::string sha256;        // lower-case hex; empty when never hashed (a file used in place)
   std::uint64_t bytes = 0;
-  std::uint32_t context_length = 0;    // trained
+  std::uint32_t context_length = 0;  // trained
   std::uint32_t embedding_length = 0;
-  bool generates = false;              // chat and completions
-  bool embeds = false;                 // embeddings
+  bool generates = false;  // chat and completions
+  bool embeds = false;     // embeddings
   bool has_chat_template = false;
   std::vector<std::uint32_t> matryoshka_dimensions;  // sizes that `dimensions` may ask for; empty: not trained for it
 };
