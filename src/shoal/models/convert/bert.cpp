@@ -2,8 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <fstream>
-#include <iterator>
+#include <set>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -11,6 +10,8 @@
 #include <fmt/format.h>
 
 #include <boost/json.hpp>
+
+#include "shoal/models/convert/fields.h"
 
 namespace shoal::models::convert {
 namespace {
@@ -28,24 +29,14 @@ Error invalid(std::string why) {
   return {ErrorCode::kModelInvalid, std::move(why)};
 }
 
-Result<std::uint32_t> positive(const json::object& config, std::string_view key) {
-  const json::value* value = config.if_contains(key);
-  std::error_code why;
-  const auto number = value != nullptr && value->is_number() ? value->to_number<std::uint32_t>(why) : 0U;
-  if (number == 0 || why) return invalid(fmt::format("config.json: wanted a positive number at '{}'", key));
-  return number;
-}
-
 // Mean pooling unless the folder says otherwise. Source: sentence-transformers' 1_Pooling/config.json.
 Result<std::uint32_t> pooling_type(const std::filesystem::path& folder) {
-  std::ifstream in(folder / "1_Pooling/config.json", std::ios::binary);
-  if (!in) return kMeanPooling;
-  const std::string bytes((std::istreambuf_iterator<char>(in)), {});
-  std::error_code why;
-  const json::value root = json::parse(bytes, why);
-  if (why || !root.is_object()) return invalid("1_Pooling/config.json is not a JSON object");
-  const auto is_on = [&root](std::string_view key) {
-    const json::value* value = root.get_object().if_contains(key);
+  const std::filesystem::path file = folder / "1_Pooling/config.json";
+  std::error_code ignored;
+  if (!std::filesystem::exists(file, ignored)) return kMeanPooling;
+  const json::object pooling = SHOAL_TRY(read_json(file));
+  const auto is_on = [&pooling](std::string_view key) {
+    const json::value* value = pooling.if_contains(key);
     return value != nullptr && value->is_bool() && value->get_bool();
   };
   if (is_on("pooling_mode_mean_tokens")) return kMeanPooling;
@@ -100,30 +91,32 @@ std::string llama_token(const std::string& token) {
 
 }  // namespace
 
-Result<void> write_bert_metadata(const json::object& config, const json::object& tokenizer,
-                                 const std::filesystem::path& folder, gguf::Writer& writer) {
+Result<void> write_bert_metadata(const json::object& config_object, const std::filesystem::path& folder,
+                                 gguf::Writer& writer) {
+  const Fields config("config.json", config_object);
+  const json::object tokenizer = SHOAL_TRY(read_json(folder / "tokenizer.json"));
   writer.text("general.architecture", "bert");
   writer.text("general.name", folder.filename().string());
   writer.u32("general.file_type", 1);  // mostly F16
   writer.u32("general.quantization_version", 2);
-  writer.u32("bert.context_length", SHOAL_TRY(positive(config, "max_position_embeddings")));
-  writer.u32("bert.embedding_length", SHOAL_TRY(positive(config, "hidden_size")));
-  writer.u32("bert.feed_forward_length", SHOAL_TRY(positive(config, "intermediate_size")));
-  writer.u32("bert.block_count", SHOAL_TRY(positive(config, "num_hidden_layers")));
-  writer.u32("bert.attention.head_count", SHOAL_TRY(positive(config, "num_attention_heads")));
-  const json::value* epsilon = config.if_contains("layer_norm_eps");
-  if (epsilon == nullptr || !epsilon->is_double()) return invalid("config.json: wanted a number at 'layer_norm_eps'");
-  writer.f32("bert.attention.layer_norm_epsilon", static_cast<float>(epsilon->get_double()));
+  writer.u32("bert.context_length", SHOAL_TRY(config.positive("max_position_embeddings")));
+  writer.u32("bert.embedding_length", SHOAL_TRY(config.positive("hidden_size")));
+  writer.u32("bert.feed_forward_length", SHOAL_TRY(config.positive("intermediate_size")));
+  writer.u32("bert.block_count", SHOAL_TRY(config.positive("num_hidden_layers")));
+  writer.u32("bert.attention.head_count", SHOAL_TRY(config.positive("num_attention_heads")));
+  if (config.lacks("layer_norm_eps")) return config.wrong("a positive number", "layer_norm_eps");
+  writer.f32("bert.attention.layer_norm_epsilon",
+             static_cast<float>(SHOAL_TRY(config.positive_real("layer_norm_eps", 0))));
   writer.boolean("bert.attention.causal", false);
   writer.u32("bert.pooling_type", SHOAL_TRY(pooling_type(folder)));
 
-  const std::uint32_t vocabulary_size = SHOAL_TRY(positive(config, "vocab_size"));
+  const std::uint32_t vocabulary_size = SHOAL_TRY(config.positive("vocab_size"));
   const Vocabulary vocabulary = SHOAL_TRY(read_vocabulary(tokenizer, vocabulary_size));
   std::vector<std::string> tokens;
   for (const std::string& token : vocabulary.tokens) tokens.push_back(llama_token(token));
   writer.text("tokenizer.ggml.model", "bert");
   writer.text("tokenizer.ggml.pre", "bert-bge");
-  writer.u32("tokenizer.ggml.token_type_count", SHOAL_TRY(positive(config, "type_vocab_size")));
+  writer.u32("tokenizer.ggml.token_type_count", SHOAL_TRY(config.positive("type_vocab_size")));
   writer.texts("tokenizer.ggml.tokens", tokens);
   writer.i32s("tokenizer.ggml.token_type", vocabulary.types);
   for (const auto& [key, token] : {std::pair{"bos", "[CLS]"},
@@ -172,7 +165,22 @@ Result<std::string> bert_tensor_name(const std::string& full_name) {
         return fmt::format("blk.{}.{}{}", rest.substr(0, point), to, suffix);
     }
   }
-  return invalid(fmt::format("model.safetensors: BERT has no tensor named '{}'", full_name));
+  return invalid(fmt::format("BERT has no tensor named '{}'", full_name));
+}
+
+Result<std::vector<PlannedTensor>> plan_bert_tensors(const WeightMap& tensors) {
+  std::vector<PlannedTensor> plan;
+  std::set<std::string> planned;
+  for (const auto& [name, weight] : tensors) {
+    const std::string target = SHOAL_TRY(bert_tensor_name(name));
+    if (target.empty()) continue;
+    if (!planned.insert(target).second) return invalid(fmt::format("two tensors are '{}'", target));
+    // Positions and token types are few and added to everything: they stay exact.
+    const bool exact = target == "position_embd.weight" || target == "token_types.weight";
+    plan.push_back({.name = target, .source = &weight, .exact = exact});
+  }
+  std::ranges::sort(plan, {}, &PlannedTensor::name);  // the order of the files that older versions wrote
+  return plan;
 }
 
 }  // namespace shoal::models::convert

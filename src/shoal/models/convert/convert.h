@@ -1,7 +1,7 @@
-// Converts a Hugging Face folder (config.json, tokenizer.json, model.safetensors) to a GGUF that llama.cpp loads.
-// Today: the BERT architecture with a WordPiece tokenizer, which is what small embedders are; other architectures
-// are refused by name. Matrices become F16; vectors, positions and token types stay F32, as llama.cpp's own converter
-// does. Blocks. Threads: any.
+// Converts a Hugging Face folder (config.json, tokenizer.json, safetensors) to a GGUF that llama.cpp loads: the BERT
+// architecture with a WordPiece tokenizer, which is what small embedders are, and the Llama architecture with a BPE
+// one. Others are refused by name, and so is what llama.cpp would compute otherwise. Matrices become F16; vectors,
+// positions and token types stay F32, as llama.cpp's own converter does. Blocks. Threads: any.
 #pragma once
 
 #include <cstdint>

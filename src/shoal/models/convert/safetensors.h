@@ -36,17 +36,14 @@ class Safetensors {
   static Result<Safetensors> open(const std::filesystem::path& path);
 
   [[nodiscard]] const std::map<std::string, TensorEntry>& tensors() const { return tensors_; }
-  // As 32-bit floats, whatever it is stored as. Errors: kIo, kModelInvalid for types that are no floats.
-  [[nodiscard]] Result<std::vector<float>> read(const TensorEntry& tensor);
+  // Elements first to first + count, as 32-bit floats whatever they are stored as. REQUIRES: the tensor has them.
+  // Errors: kIo, kModelInvalid for types that are no floats.
+  [[nodiscard]] Result<std::vector<float>> read(const TensorEntry& tensor, std::uint64_t first, std::uint64_t count);
 
  private:
   std::ifstream in_;
   std::filesystem::path path_;
   std::map<std::string, TensorEntry> tensors_;
 };
-
-// IEEE 754 binary16, rounded to nearest even; values beyond its range become infinity.
-[[nodiscard]] std::uint16_t to_f16(float value);
-[[nodiscard]] float from_f16(std::uint16_t bits);
 
 }  // namespace shoal::models::convert
