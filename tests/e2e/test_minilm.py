@@ -38,7 +38,6 @@ def test_similarities_of_the_model_card(server):
     assert all(abs(got - wanted) < 0.002 for got, wanted in zip(cosines, PUBLISHED)), cosines
 
 
-@pytest.mark.xfail(strict=True, reason="llama.cpp splits Hangul, Indic vowel signs and very long words otherwise")
 def test_equals_sentence_transformers(one_by_one):
     assert len(RECORDED) >= 100
     cosines = []

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -20,6 +21,7 @@
 #include <ggml-cpu.h>
 
 #include "shoal/worker/llama/chat_template.h"
+#include "shoal/worker/word_piece.h"
 
 namespace shoal::worker::llama {
 namespace {
@@ -53,6 +55,28 @@ std::string vocab_text(const llama_vocab* vocab, llama_token token) {
   return token >= 0 ? llama_vocab_get_text(vocab, token) : "";
 }
 
+// Of a BERT model; nullopt for all others, whose texts llama.cpp splits as their authors do.
+std::optional<WordPiece> word_piece_of(const llama_model* model) {
+  const llama_vocab* vocab = llama_model_get_vocab(model);
+  if (llama_vocab_type(vocab) != LLAMA_VOCAB_TYPE_WPM) return std::nullopt;
+  // Defaults as in llama.cpp.
+  const auto metadata = [model](const char* key, std::string otherwise) {
+    std::array<char, 16> value{};
+    return llama_model_meta_val_str(model, key, value.data(), value.size()) < 0 ? otherwise : std::string(value.data());
+  };
+  const std::string lowercase = metadata("tokenizer.ggml.normalizer.lowercase", "true");
+  const std::string unknown = metadata("tokenizer.ggml.unknown_token_id", "100");
+  const std::int32_t size = llama_vocab_n_tokens(vocab);
+  WordPieceOptions options;
+  options.lowercase = lowercase == "true";
+  options.strip_accents = metadata("tokenizer.ggml.normalizer.strip_accents", lowercase) == "true";
+  std::from_chars(unknown.data(), unknown.data() + unknown.size(), options.unknown);
+  options.unknown = std::clamp(options.unknown, 0, size - 1);
+  std::vector<std::string> tokens;
+  for (llama_token token = 0; token < size; ++token) tokens.push_back(vocab_text(vocab, token));
+  return WordPiece(tokens, options);
+}
+
 class LlamaModel final : public Model {
  public:
   LlamaModel(llama_model* model, llama_context* context, ModelShape shape, Threadpool pool,
@@ -71,6 +95,7 @@ class LlamaModel final : public Model {
       if (std::string text = vocab_text(vocab_, token); control && !text.empty())
         control_texts_.push_back(std::move(text));
     }
+    word_piece_ = word_piece_of(model_);
   }
   ~LlamaModel() override {
     llama_batch_free(batch_);
@@ -249,6 +274,13 @@ class LlamaModel final : public Model {
   }
 
   void append_tokens(std::vector<std::int32_t>& tokens, const std::string& text, bool add_special, bool parse_special) {
+    if (word_piece_) {
+      const std::vector<std::int32_t> words = word_piece_->tokenize(text);
+      if (const auto first = llama_vocab_bos(vocab_); add_special && first >= 0) tokens.push_back(first);
+      tokens.insert(tokens.end(), words.begin(), words.end());
+      if (const auto last = llama_vocab_sep(vocab_); add_special && last >= 0) tokens.push_back(last);
+      return;
+    }
     const std::size_t before = tokens.size();
     tokens.resize(before + text.size() + 4);
     const auto tokenize_into = [&] {
@@ -284,6 +316,7 @@ class LlamaModel final : public Model {
   llama_batch batch_{};
   std::vector<std::int32_t> end_tokens_;
   std::vector<std::string> control_texts_;
+  std::optional<WordPiece> word_piece_;
   std::optional<ChatTemplate> template_;
   std::atomic<bool> interrupted_{false};
 };
