@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cerrno>
+#include <cassert>
 #include <cstring>
 #include <system_error>
 
@@ -117,14 +117,16 @@ Result<Safetensors> Safetensors::open(const std::filesystem::path& path) {
   return file;
 }
 
-Result<std::vector<float>> Safetensors::read(const TensorEntry& tensor) {
+Result<std::vector<float>> Safetensors::read(const TensorEntry& tensor, std::uint64_t first, std::uint64_t count) {
   if (tensor.dtype == DType::kOther) return invalid("a weight is stored as something other than F32, F16 or BF16");
-  std::string raw(tensor.bytes, '\0');
+  assert(first + count <= tensor.elements());
+  const std::uint64_t width = bytes_of(tensor.dtype);
+  std::string raw(count * width, '\0');
   in_.clear();
-  in_.seekg(static_cast<std::streamoff>(tensor.begin));
+  in_.seekg(static_cast<std::streamoff>(tensor.begin + first * width));
   in_.read(raw.data(), static_cast<std::streamsize>(raw.size()));
   if (!in_) return Error(ErrorCode::kIo, fmt::format("cannot read {}", path_.string()));
-  std::vector<float> values(tensor.elements());
+  std::vector<float> values(count);
   if (tensor.dtype == DType::kF32) {
     std::memcpy(values.data(), raw.data(), raw.size());
     return values;
@@ -132,37 +134,10 @@ Result<std::vector<float>> Safetensors::read(const TensorEntry& tensor) {
   for (std::size_t i = 0; i < values.size(); ++i) {
     std::uint16_t bits = 0;
     std::memcpy(&bits, raw.data() + 2 * i, sizeof bits);
-    values[i] = tensor.dtype == DType::kF16 ? from_f16(bits) : std::bit_cast<float>(std::uint32_t{bits} << 16);
+    values[i] = tensor.dtype == DType::kF16 ? static_cast<float>(std::bit_cast<_Float16>(bits))
+                                            : std::bit_cast<float>(std::uint32_t{bits} << 16);
   }
   return values;
-}
-
-std::uint16_t to_f16(float value) {
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  const auto sign = static_cast<std::uint16_t>((bits >> 16) & 0x8000U);
-  const std::uint32_t magnitude = bits & 0x7FFFFFFFU;
-  if (magnitude >= 0x7F800000U) return static_cast<std::uint16_t>(sign | (magnitude > 0x7F800000U ? 0x7E00U : 0x7C00U));
-  if (magnitude >= 0x477FF000U) return static_cast<std::uint16_t>(sign | 0x7C00U);  // rounds to 65536 or more
-  if (magnitude < 0x38800000U) {
-    // Subnormal: let the float unit round, by adding 0.5 whose last mantissa bit is 2^-24.
-    const float shifted = std::bit_cast<float>(magnitude) + 0.5F;
-    return static_cast<std::uint16_t>(sign | (std::bit_cast<std::uint32_t>(shifted) - 0x3F000000U));
-  }
-  const std::uint32_t odd = (magnitude >> 13) & 1U;
-  const std::uint32_t rounded = magnitude + 0xFFFU + odd - 0x38000000U;
-  return static_cast<std::uint16_t>(sign | (rounded >> 13));
-}
-
-float from_f16(std::uint16_t bits) {
-  const std::uint32_t sign = (bits & 0x8000U) << 16;
-  const std::uint32_t exponent = (bits >> 10) & 0x1FU;
-  const std::uint32_t mantissa = bits & 0x3FFU;
-  if (exponent == 0) {
-    const float value = static_cast<float>(mantissa) * 0x1p-24F;
-    return sign != 0 ? -value : value;
-  }
-  const std::uint32_t wide = exponent == 0x1F ? 0xFFU : exponent + 112;
-  return std::bit_cast<float>(sign | (wide << 23) | (mantissa << 13));
 }
 
 }  // namespace shoal::models::convert
