@@ -2,13 +2,15 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
+import subprocess
 import threading
 import time
 
 import pytest
-from conftest import CHAT_MODEL, EMBED_MODEL, PRESET
+from conftest import CHAT_MODEL, EMBED_MODEL, PRESET, SHOAL, WEIGHTS
 
 
 def test_first_output_tells_what_to_do(server):
@@ -150,3 +152,36 @@ def test_two_models_side_by_side(server):
     done["chat"] = server.chat("hello")["object"]
     thread.join()
     assert done == {"embed": 200, "chat": "chat.completion"}
+
+
+def test_a_model_that_is_imported_while_the_server_runs_answers(serve, tmp_path):
+    store, folder = tmp_path / "store", tmp_path / "folder"
+    folder.mkdir()
+    shutil.copy(WEIGHTS / "stories260K-f32.gguf", folder / "tale.gguf")
+    server = serve(f'[models]\ndirs = ["{folder}"]\n', data_dir=store)
+
+    def names():
+        return sorted(entry["id"] for entry in server.get("/v1/models")[2]["data"])
+
+    def ask(model):
+        return server.post("/v1/completions", {"model": model, "prompt": "Once", "max_tokens": 4, "temperature": 0})
+
+    assert names() == ["tale"], "a file of models.dirs, used where it is"
+    assert ask("stories")[0] == 404
+    command = [SHOAL, "models", "import", WEIGHTS / "stories260K-f32.gguf", "--name", "stories", "--data-dir", store]
+    subprocess.run([str(part) for part in command], check=True, capture_output=True)
+    assert names() == ["stories", "tale"]
+    status, headers, answer = ask("stories")
+    assert status == 200 and headers["x-shoal-model"] == "stories"
+    assert answer["choices"][0]["text"] == ask("tale")[2]["choices"][0]["text"]
+    subprocess.run([str(SHOAL), "models", "rm", "stories", "--data-dir", str(store)], check=True, capture_output=True)
+    assert names() == ["tale"]
+    assert ask("stories")[0] == 404
+
+
+def test_an_alias_is_answered_under_the_models_own_name(server):
+    body = {"model": "smollm2", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
+    status, headers, answer = server.post("/v1/chat/completions", body)
+    assert (status, headers["x-shoal-model"], answer["model"]) == (200, CHAT_MODEL, CHAT_MODEL)
+    assert answer["x_shoal"]["model"] == CHAT_MODEL
+    assert server.get("/v1/models/smollm2")[2]["id"] == CHAT_MODEL

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -69,6 +70,22 @@ class FakeEngine final : public engine::Engine {
   };
 
   [[nodiscard]] std::vector<types::ModelInfo> models() const override { return model_list; }
+  // An empty list knows every name.
+  [[nodiscard]] Result<types::ModelInfo> resolve(const std::string& name) const override {
+    const auto alias = aliases.find(name);
+    const std::string& wanted = alias == aliases.end() ? name : alias->second;
+    for (const types::ModelInfo& info : model_list) {
+      if (info.name == wanted) return info;
+    }
+    if (!model_list.empty()) {
+      return Error(ErrorCode::kModelNotFound, "no model named \"" + name + "\" is here")
+          .with_param("model")
+          .with_suggestion(model_list.front().name);
+    }
+    types::ModelInfo any;
+    any.name = wanted;
+    return any;
+  }
   [[nodiscard]] std::vector<engine::WorkerStatus> status() const override { return workers; }
 
   Result<std::unique_ptr<engine::Generation>> start(engine::GenerateRequest request, base::Yield yield) override {
@@ -83,6 +100,14 @@ class FakeEngine final : public engine::Engine {
     if (embed_error) return *embed_error;
     return embedded;
   }
+  Result<engine::TokenizeResult> tokenize(engine::TokenizeRequest request, base::Yield) override {
+    tokenize_requests.push_back(std::move(request));
+    return tokenized;
+  }
+  Result<std::string> detokenize(engine::DetokenizeRequest request, base::Yield) override {
+    detokenize_requests.push_back(std::move(request));
+    return detokenized;
+  }
   Result<void> load(const std::string& model, base::Yield) override {
     loaded.push_back(model);
     if (embed_error) return *embed_error;
@@ -91,10 +116,15 @@ class FakeEngine final : public engine::Engine {
 
   // What the test sets and reads.
   std::vector<types::ModelInfo> model_list;
+  std::map<std::string, std::string> aliases;
   std::vector<engine::WorkerStatus> workers;
   std::deque<Answer> answers;  // in the order of start(); the last one repeats
   std::vector<engine::GenerateRequest> requests;
   std::vector<engine::EmbedRequest> embed_requests;
+  std::vector<engine::TokenizeRequest> tokenize_requests;
+  std::vector<engine::DetokenizeRequest> detokenize_requests;
+  engine::TokenizeResult tokenized;
+  std::string detokenized;
   std::vector<std::string> loaded;
   engine::EmbedResult embedded;
   std::optional<Error> embed_error;

@@ -17,7 +17,8 @@ gateway::PipelineOptions pipeline_options(const config::Config& config) {
 server::ServerOptions server_options(const config::Config& config) {
   return {.default_model = config.engine.default_model,
           .default_embedding_model = config.engine.default_embedding_model,
-          .request_timeout_ms = config.server.request_timeout_ms};
+          .request_timeout_ms = config.server.request_timeout_ms,
+          .allowed_origins = config.server.allowed_origins};
 }
 
 }  // namespace

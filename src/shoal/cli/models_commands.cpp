@@ -112,7 +112,10 @@ Result<int> list_available(const CommandContext& context) {
 }
 
 Result<int> list_found(const CommandContext& context) {
-  for (const models::Found& found : models::find_models(models::default_found_in())) {
+  models::FoundIn where = models::default_found_in();
+  const auto loaded = SHOAL_TRY(context.load_config());
+  where.folders.assign(loaded.config->models.dirs.begin(), loaded.config->models.dirs.end());
+  for (const models::Found& found : models::find_models(where)) {
     if (context.json) {
       CommandContext::print(fmt::format("{{\"name\":{},\"path\":{},\"bytes\":{}}}\n", json_string(found.name),
                                         json_string(found.path.string()), found.bytes));

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <cstdint>
+#include <filesystem>
 #include <utility>
 #include <vector>
 
@@ -9,6 +11,7 @@
 #include "shoal/engine/memory_estimate.h"
 #include "shoal/models/catalogue.h"
 #include "shoal/models/store.h"
+#include "shoal/wire/json_text.h"
 
 namespace shoal::cli {
 namespace {
@@ -18,42 +21,82 @@ class NoModels final : public engine::ModelSource {
   [[nodiscard]] std::vector<types::ModelInfo> list() const override { return {}; }
   [[nodiscard]] Result<engine::LocalModel> resolve(const std::string& name) const override {
     return Error(ErrorCode::kModelNotFound,
-                 fmt::format("no model named \"{}\": this server runs without models", name));
+                 fmt::format("no model named \"{}\": this server runs without models", wire::shortened(name)))
+        .with_param("model");
   }
 };
 
-// What was installed when the server started, with the catalogue's aliases; found models of other programs answer
-// to their own names and are listed only when they are asked for.
+// The time of the store's folder has the resolution of a timer tick: a change right after a look may not show.
+constexpr std::int64_t kSettledNs = 1'000'000'000;
+
+Result<engine::LocalModel> read_local(const std::string& name, const std::filesystem::path& path,
+                                      const std::string& sha256) {
+  const gguf::Header header = SHOAL_TRY(models::read_model(path));
+  return engine::LocalModel{models::describe(name, path, sha256, header), engine::shape_of(header)};
+}
+
+// The store as it is now, so that a model that is pulled while the server runs answers at once, with the catalogue's
+// aliases; then the files of the configured folders. Models of other programs answer to their names and are not
+// listed.
 class StoredModels final : public engine::ModelSource {
  public:
-  StoredModels(std::vector<engine::LocalModel> models, std::vector<models::Found> found, models::Catalogue catalogue)
-      : models_(std::move(models)), found_(std::move(found)), catalogue_(std::move(catalogue)) {}
+  StoredModels(models::Store store, const config::ModelsConfig& config, models::Catalogue catalogue)
+      : store_(std::move(store)), catalogue_(std::move(catalogue)) {
+    models::FoundIn own;
+    own.folders.assign(config.dirs.begin(), config.dirs.end());
+    for (const models::Found& found : models::find_models(own)) {
+      if (auto local = read_local(found.name, found.path, ""); local.ok()) in_folders_.push_back(*std::move(local));
+    }
+    if (config.found) found_ = models::find_models(models::default_found_in());
+  }
+
+  // Errors: kIo when the store cannot be read.
+  Result<void> scan() const {
+    const std::int64_t now = clock_.unix_seconds() * 1'000'000'000;
+    const std::int64_t revision = store_.revision();
+    const std::vector<models::Installed> entries = SHOAL_TRY(store_.list());
+    std::vector<engine::LocalModel> models;
+    for (const models::Installed& entry : entries) {
+      // One damaged file must not stop the server; `shoal models verify` names it.
+      auto local = read_local(entry.name, entry.path, entry.sha256);
+      if (local.ok()) models.push_back(*std::move(local));
+    }
+    for (const engine::LocalModel& local : in_folders_) {
+      if (find(models, local.info.name) == nullptr) models.push_back(local);
+    }
+    models_ = std::move(models);
+    seen_revision_ = now - revision > kSettledNs ? revision : -1;
+    return {};
+  }
 
   [[nodiscard]] std::vector<types::ModelInfo> list() const override {
+    refresh();
     std::vector<types::ModelInfo> infos;
     for (const engine::LocalModel& model : models_) infos.push_back(model.info);
     return infos;
   }
 
   [[nodiscard]] Result<engine::LocalModel> resolve(const std::string& name) const override {
-    if (const engine::LocalModel* model = named(name)) return *model;
-    for (const models::Found& found : found_) {
-      if (found.name != name) continue;
-      const gguf::Header header = SHOAL_TRY(models::read_model(found.path));
-      return engine::LocalModel{models::describe(name, found.path, "", header), engine::shape_of(header)};
+    refresh();
+    if (const engine::LocalModel* model = find(models_, name)) return *model;
+    if (const engine::LocalModel* model = find(opened_, name)) return *model;
+    const auto found = std::ranges::find(found_, name, &models::Found::name);
+    if (found != found_.end()) {
+      opened_.push_back(SHOAL_TRY(read_local(name, found->path, "")));
+      return opened_.back();
     }
-    const auto entry = catalogue_.find(name);
-    if (entry.ok()) {
-      if (const engine::LocalModel* model = named((*entry)->name)) return *model;
+    if (const auto entry = catalogue_.find(name); entry.ok()) {
+      if (const engine::LocalModel* model = find(models_, (*entry)->name)) return *model;
       return Error(
-          ErrorCode::kModelNotFound,
-          fmt::format("the model \"{}\" is in the catalogue but not on this machine; `shoal pull {}` fetches it", name,
-                      (*entry)->name));
+                 ErrorCode::kModelNotFound,
+                 fmt::format("the model \"{}\" is in the catalogue but not on this machine; `shoal pull {}` fetches it",
+                             name, (*entry)->name))
+          .with_param("model");
     }
     std::vector<std::string> names;
     for (const engine::LocalModel& model : models_) names.push_back(model.info.name);
     std::string near = base::suggest(name, names);
-    return Error(ErrorCode::kModelNotFound, fmt::format("no model named \"{}\" is here{}", name,
+    return Error(ErrorCode::kModelNotFound, fmt::format("no model named \"{}\" is here{}", wire::shortened(name),
                                                         near.empty() ? "; GET /v1/models lists them"
                                                                      : fmt::format("; did you mean \"{}\"?", near)))
         .with_param("model")
@@ -61,15 +104,24 @@ class StoredModels final : public engine::ModelSource {
   }
 
  private:
-  [[nodiscard]] const engine::LocalModel* named(const std::string& name) const {
-    const auto found =
-        std::ranges::find_if(models_, [&name](const engine::LocalModel& m) { return m.info.name == name; });
-    return found != models_.end() ? &*found : nullptr;
+  // A store that cannot be read at this moment leaves what was known.
+  void refresh() const {
+    if (store_.revision() != seen_revision_) scan().ignore("what was known stays");
   }
 
-  std::vector<engine::LocalModel> models_;
+  static const engine::LocalModel* find(const std::vector<engine::LocalModel>& models, const std::string& name) {
+    const auto found = std::ranges::find(models, name, [](const auto& model) { return model.info.name; });
+    return found != models.end() ? &*found : nullptr;
+  }
+
+  const base::SystemClock clock_;
+  const models::Store store_;
+  const models::Catalogue catalogue_;
+  std::vector<engine::LocalModel> in_folders_;
   std::vector<models::Found> found_;
-  models::Catalogue catalogue_;
+  mutable std::vector<engine::LocalModel> models_;
+  mutable std::int64_t seen_revision_ = -1;
+  mutable std::vector<engine::LocalModel> opened_;  // of found_, those that somebody asked for
 };
 
 }  // namespace
@@ -77,20 +129,11 @@ class StoredModels final : public engine::ModelSource {
 Result<std::unique_ptr<engine::ModelSource>> make_model_source(const config::Config& config,
                                                                ModelSourceOptions options) {
   if (options.none) return std::unique_ptr<engine::ModelSource>(std::make_unique<NoModels>());
-  const models::Store store(config.server.data_dir);
-  std::vector<engine::LocalModel> local;
-  for (const models::Installed& installed : SHOAL_TRY(store.list())) {
-    const auto header = models::read_model(installed.path);
-    // One damaged file must not stop the server; `shoal models verify` names it.
-    if (header.ok())
-      local.push_back(
-          {models::describe(installed.name, installed.path, installed.sha256, *header), engine::shape_of(*header)});
-  }
-  std::vector<models::Found> found;
-  if (config.models.found) found = models::find_models(models::default_found_in());
   models::Catalogue catalogue = SHOAL_TRY(models::Catalogue::built_in());
-  return std::unique_ptr<engine::ModelSource>(
-      std::make_unique<StoredModels>(std::move(local), std::move(found), std::move(catalogue)));
+  auto source =
+      std::make_unique<StoredModels>(models::Store(config.server.data_dir), config.models, std::move(catalogue));
+  SHOAL_TRY(source->scan());
+  return std::unique_ptr<engine::ModelSource>(std::move(source));
 }
 
 }  // namespace shoal::cli

@@ -78,8 +78,23 @@ struct EmbedResult {
   types::Usage usage;
 };
 
+struct TokenizeRequest {
+  std::string model;
+  base::Deadline deadline;
+  std::variant<std::vector<types::Message>, std::string> input;
+  bool add_special = true;  // with what the model puts around a text (BOS, [CLS]); messages have the template's own
+};
 struct TokenizeResult {
   std::vector<std::int32_t> tokens;
+  std::uint32_t context_length = 0;  // tokens that a prompt and its answer may have together
+  bool lossless = true;              // false: the vocabulary has no token for some byte of the text, or its tokenizer
+                                     // changes texts (upper case, spaces)
+};
+struct DetokenizeRequest {
+  std::string model;
+  base::Deadline deadline;
+  std::vector<std::int32_t> tokens;
+  bool skip_special = false;  // leave control tokens out instead of spelling them
 };
 
 // A worker as `shoal ps` and /v1/models show it.
@@ -108,6 +123,8 @@ class Engine {
 
   // Every model that could answer, loaded or not; from memory, never blocks.
   [[nodiscard]] virtual std::vector<types::ModelInfo> models() const = 0;
+  // The model that a name means, aliases included. Errors: kModelNotFound (with suggestion).
+  [[nodiscard]] virtual Result<types::ModelInfo> resolve(const std::string& name) const = 0;
   [[nodiscard]] virtual std::vector<WorkerStatus> status() const = 0;
 
   // Starts the worker when none runs, waits for its READY and admits the request. On return the prompt
@@ -118,6 +135,13 @@ class Engine {
 
   // Errors: as start(), and kUnsupportedParameter when the model does not embed.
   virtual Result<EmbedResult> embed(EmbedRequest request, base::Yield yield) = 0;
+
+  // Exactly the tokens that a request with this input has; nothing in a text becomes a control token. Errors: as
+  // start(), and kPayloadTooLarge for more than fits a frame (1 MiB).
+  virtual Result<TokenizeResult> tokenize(TokenizeRequest request, base::Yield yield) = 0;
+  // The bytes of the tokens, which need not be UTF-8 when a character is spread over tokens that are not all there.
+  // Errors: as tokenize(), and kInvalidRequest for an id outside the vocabulary.
+  virtual Result<std::string> detokenize(DetokenizeRequest request, base::Yield yield) = 0;
 
   // Loads a model without a request, for warm-up. Errors: as start().
   virtual Result<void> load(const std::string& model, base::Yield yield) = 0;

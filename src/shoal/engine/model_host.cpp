@@ -64,7 +64,7 @@ Result<void> ModelHost::submit(const std::shared_ptr<Request>& request) {
 }
 
 void ModelHost::send(const std::shared_ptr<Request>& request) {
-  if (request->frame.empty()) {  // a warm-up: it asks for nothing but a worker that is ready
+  if (request->kind == RequestKind::kWarmUp) {  // it asks for nothing but a worker that is ready
     finish(request, std::nullopt);
     return;
   }
@@ -105,11 +105,10 @@ void ModelHost::finish(const std::shared_ptr<Request>& held, std::optional<Error
   const auto request = held;  // `held` may be the entry of the map
   const std::int64_t now = services_.clock.monotonic_ns();
   requests_.erase(request->id);
-  const bool warm_up = request->frame.empty() && request->tokens == 0 && request->inputs == 0;
   request->state = RequestState::kDone;
   request->frame.clear();
   request->frame.shrink_to_fit();
-  if (!warm_up) {
+  if (request->kind != RequestKind::kWarmUp) {
     metrics_.request_ended(error ? &*error : nullptr);
     metrics_.request_seconds.observe(static_cast<double>(now - request->submitted_ns) / kNsPerSecond);
   }
@@ -215,6 +214,8 @@ void ModelHost::on_lost(const std::string& why) {
       request->resubmitted = request->resubmitted || suspect;
       request->received = 0;
       request->embedding = {};
+      request->token_ids.clear();
+      request->text.clear();
       metrics_.resubmitted.add();
     } else {
       finish(request, crashed);
@@ -382,7 +383,7 @@ void ModelHost::watch_ready(std::int64_t now_ns) {
 bool ModelHost::work_is_possible() const {
   const auto paused = std::ranges::count_if(requests_, [](const auto& entry) {
     const Request& request = *entry.second;
-    return request.state == RequestState::kAccepted && request.inputs == 0 && request.credits == 0;
+    return request.state == RequestState::kAccepted && request.kind == RequestKind::kGenerate && request.credits == 0;
   });
   const auto unpaused = requests_.size() - static_cast<std::size_t>(paused);
   return unpaused > 0 && static_cast<std::size_t>(paused) < slots();

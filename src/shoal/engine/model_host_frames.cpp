@@ -20,6 +20,9 @@ constexpr std::size_t kMaxTextBytes = std::size_t{64} * 1024;
 constexpr std::size_t kMaxTopLogprobs = 20;
 constexpr std::size_t kMaxMessageBytes = 600;
 constexpr std::uint32_t kMaxSlots = 256;  // llama.cpp's limit of sequences
+// Far above what the largest frame asks for: a token of text has a byte at least, and templates add little.
+constexpr std::size_t kMaxTokenIds = std::size_t{4} * ipc::kMaxBodyBytes;
+constexpr std::size_t kMaxDetokenizedBytes = std::size_t{64} * 1024 * 1024;
 
 Error violation(std::string what) {
   return Error(ErrorCode::kInternal, std::move(what));
@@ -101,6 +104,8 @@ Result<void> ModelHost::on_request_frame(const std::shared_ptr<Request>& request
   if (auto* finished = std::get_if<ipc::Finished>(&frame.body)) return on_finished(request, std::move(*finished));
   if (const auto* accepted = std::get_if<ipc::Accepted>(&frame.body)) return on_accepted(*request, *accepted);
   if (auto* embedding = std::get_if<ipc::Embedding>(&frame.body)) return on_embedding(request, std::move(*embedding));
+  if (auto* tokens = std::get_if<ipc::Tokens>(&frame.body)) return on_tokens(request, std::move(*tokens));
+  if (const auto* text = std::get_if<ipc::Text>(&frame.body)) return on_text(request, *text);
   if (const auto* failed = std::get_if<ipc::Failed>(&frame.body)) {
     Error error(failed->code, plain(failed->message));
     if (!failed->param.empty()) error = Error(std::move(error).with_param(plain(failed->param)));
@@ -116,7 +121,7 @@ Result<void> ModelHost::on_request_frame(const std::shared_ptr<Request>& request
 Result<void> ModelHost::on_accepted(Request& request, const ipc::Accepted& accepted) {
   if (request.state != RequestState::kSent) return violation("a request accepted twice");
   if (accepted.prompt_tokens < 0 ||
-      (request.inputs == 0 && std::cmp_greater(accepted.prompt_tokens, ready_.context_length))) {
+      (request.kind == RequestKind::kGenerate && std::cmp_greater(accepted.prompt_tokens, ready_.context_length))) {
     return violation(fmt::format("a prompt of {} tokens accepted into a context of {}", accepted.prompt_tokens,
                                  ready_.context_length));
   }
@@ -128,7 +133,7 @@ Result<void> ModelHost::on_accepted(Request& request, const ipc::Accepted& accep
 }
 
 Result<void> ModelHost::on_token(Request& request, ipc::TokenFrame frame) {
-  if (request.state != RequestState::kAccepted || request.inputs != 0)
+  if (request.state != RequestState::kAccepted || request.kind != RequestKind::kGenerate)
     return violation("a token that nobody waits for");
   if (request.credits == 0) return violation("a token without credit");
   if (!plausible(frame.token) || frame.text.size() > kMaxTextBytes) return violation("a token of implausible size");
@@ -149,7 +154,7 @@ Result<void> ModelHost::on_token(Request& request, ipc::TokenFrame frame) {
 }
 
 Result<void> ModelHost::on_finished(const std::shared_ptr<Request>& request, ipc::Finished finished) {
-  if (request->state != RequestState::kAccepted || request->inputs != 0) {
+  if (request->state != RequestState::kAccepted || request->kind != RequestKind::kGenerate) {
     return violation("an answer finished that was not begun");
   }
   const types::Usage& usage = finished.usage;
@@ -182,6 +187,27 @@ Result<void> ModelHost::on_embedding(const std::shared_ptr<Request>& request, ip
   if (!embedding.last) return {};
   metrics_.prompt_tokens.add(request->embedding.usage.prompt_tokens);
   finish(request, std::nullopt);
+  return {};
+}
+
+Result<void> ModelHost::on_tokens(const std::shared_ptr<Request>& request, ipc::Tokens part) {
+  if (request->kind != RequestKind::kTokenize) return violation("token ids that nobody waits for");
+  std::vector<std::int32_t>& all = request->token_ids;
+  if (all.size() + part.ids.size() > kMaxTokenIds) return violation("more token ids than a text can have");
+  if (!std::ranges::all_of(part.ids, [this](auto id) { return id >= 0 && std::cmp_less(id, ready_.vocabulary); })) {
+    return violation(fmt::format("a token id outside the vocabulary of {}", ready_.vocabulary));
+  }
+  all.insert(all.end(), part.ids.begin(), part.ids.end());
+  request->lossless = part.lossless;
+  if (part.last) finish(request, std::nullopt);
+  return {};
+}
+
+Result<void> ModelHost::on_text(const std::shared_ptr<Request>& request, const ipc::Text& part) {
+  if (request->kind != RequestKind::kDetokenize) return violation("a text that nobody waits for");
+  if (request->text.size() + part.bytes.size() > kMaxDetokenizedBytes) return violation("a text of implausible size");
+  request->text += part.bytes;
+  if (part.last) finish(request, std::nullopt);
   return {};
 }
 

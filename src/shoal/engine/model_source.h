@@ -1,6 +1,7 @@
-// Where the engine learns which models exist: a list and a look-up by name, from memory. Implemented by
-// models/ (through cli/'s wiring); tests use a fake. Kept small so that the engine does not know the store.
-// Owned by cli/'s App; outlives the Supervisor. Threads: the I/O thread; neither call may block.
+// Where the engine learns which models exist: a list and a look-up by name. Implemented by models/ (through cli/'s
+// wiring); tests use a fake. Kept small so that the engine does not know the store.
+// Owned by cli/'s App; outlives the Supervisor. Threads: the I/O thread; both calls come with every request, so they
+// answer from memory and look at the disk only when something there has changed.
 #pragma once
 
 #include <cstdint>

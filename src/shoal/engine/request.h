@@ -27,13 +27,16 @@ enum class RequestState : std::uint8_t {
   kDone,      // finished, failed or cancelled; no frame about it is heard any more
 };
 
+enum class RequestKind : std::uint8_t { kWarmUp, kGenerate, kEmbed, kTokenize, kDetokenize };
+
 struct Request {
   explicit Request(const base::asio::any_io_executor& executor) : wake(executor) {}
 
   std::uint64_t id = 0;
+  RequestKind kind = RequestKind::kWarmUp;
   base::Deadline deadline;
   RequestState state = RequestState::kWaiting;
-  std::string frame;         // encoded kGenerate or kEmbed; dropped when it can no longer be sent again
+  std::string frame;         // encoded; dropped when it can no longer be sent again
   bool resubmitted = false;  // after a crash that it may have caused: not a second time
   std::int64_t submitted_ns = 0;
 
@@ -45,9 +48,14 @@ struct Request {
   std::deque<GenerateEvent> events;
 
   // Embedding.
-  std::size_t inputs = 0;  // 0: this is a generation
+  std::size_t inputs = 0;
   std::size_t received = 0;
   EmbedResult embedding;
+
+  // Tokens of a text, or the text of tokens.
+  std::vector<std::int32_t> token_ids;
+  bool lossless = false;
+  std::string text;
 
   std::optional<Error> failure;
   base::asio::steady_timer wake;  // cancelled whenever something above changed

@@ -54,10 +54,12 @@ class Supervisor::Impl final : public MemoryRoom, public std::enable_shared_from
   std::shared_ptr<ModelHost> host_for(const LocalModel& model);
   [[nodiscard]] std::shared_ptr<ModelHost> find(const std::string& name) const;
   Result<LocalModel> admit(const std::string& name) const;
-  [[nodiscard]] std::shared_ptr<Request> new_request(base::Deadline deadline);
+  [[nodiscard]] std::shared_ptr<Request> new_request(RequestKind kind, base::Deadline deadline);
   Result<void> submit(ModelHost& host, const std::shared_ptr<Request>& request);
   Result<void> await(const std::shared_ptr<ModelHost>& host, const std::shared_ptr<Request>& request,
                      RequestState until, base::Yield yield);
+  Result<void> run(const std::shared_ptr<ModelHost>& host, const std::shared_ptr<Request>& request,
+                   const ipc::Body& body, base::Yield yield);
   Result<void> embed_part(const std::shared_ptr<ModelHost>& host, const EmbedRequest& request, std::size_t first,
                           std::size_t count, EmbedResult& out, base::Yield yield);
   void drain(base::Deadline deadline, base::Yield yield);
@@ -131,8 +133,9 @@ std::shared_ptr<ModelHost> Supervisor::Impl::find(const std::string& name) const
   return found == hosts_.end() ? nullptr : found->second;
 }
 
-std::shared_ptr<Request> Supervisor::Impl::new_request(base::Deadline deadline) {
+std::shared_ptr<Request> Supervisor::Impl::new_request(RequestKind kind, base::Deadline deadline) {
   auto request = std::make_shared<Request>(executor_);
+  request->kind = kind;
   request->id = ++last_id_;
   request->deadline = deadline;
   return request;
@@ -159,19 +162,32 @@ Result<void> Supervisor::Impl::await(const std::shared_ptr<ModelHost>& host, con
   return {};
 }
 
+// From the first frame to the last of a request that is no generation. Errors: kPayloadTooLarge for a body that no
+// frame holds, and why it failed.
+Result<void> Supervisor::Impl::run(const std::shared_ptr<ModelHost>& host, const std::shared_ptr<Request>& request,
+                                   const ipc::Body& body, base::Yield yield) {
+  auto frame = ipc::encode(request->id, request->deadline.at_ns, body);
+  if (!frame.ok()) {
+    return Error(ErrorCode::kPayloadTooLarge,
+                 fmt::format("one input may have at most {} bytes (4 for each token id); send it in parts",
+                             ipc::kMaxBodyBytes - 1024));
+  }
+  request->frame = std::move(frame).value();
+  SHOAL_TRY(submit(*host, request));
+  // Told to the worker also when this coroutine ends early, by an unwinding stack.
+  const WorkerGeneration guard(request, host, clock_);
+  return await(host, request, RequestState::kDone, yield);
+}
+
 Result<void> Supervisor::Impl::embed_part(const std::shared_ptr<ModelHost>& host, const EmbedRequest& request,
                                           std::size_t first, std::size_t count, EmbedResult& out, base::Yield yield) {
   ipc::Embed body;
   body.principal = request.principal;
   const auto begin = request.inputs.begin() + static_cast<std::ptrdiff_t>(first);
   body.inputs.assign(begin, begin + static_cast<std::ptrdiff_t>(count));
-  const auto part = new_request(request.deadline);
+  const auto part = new_request(RequestKind::kEmbed, request.deadline);
   part->inputs = count;
-  part->frame = SHOAL_TRY(ipc::encode(part->id, request.deadline.at_ns, body));
-  SHOAL_TRY(submit(*host, part));
-  // Told to the worker also when this coroutine ends early, by an unwinding stack.
-  const WorkerGeneration guard(part, host, clock_);
-  SHOAL_TRY(await(host, part, RequestState::kDone, yield));
+  SHOAL_TRY(run(host, part, body, yield));
   for (auto& row : part->embedding.embeddings) out.embeddings.push_back(std::move(row));
   out.usage.prompt_tokens += part->embedding.usage.prompt_tokens;
   return {};
@@ -332,6 +348,10 @@ std::vector<types::ModelInfo> Supervisor::models() const {
   return impl_->source().list();
 }
 
+Result<types::ModelInfo> Supervisor::resolve(const std::string& name) const {
+  return SHOAL_TRY(impl_->source().resolve(name)).info;
+}
+
 std::vector<WorkerStatus> Supervisor::status() const {
   return impl_->status();
 }
@@ -343,7 +363,7 @@ Result<std::unique_ptr<Generation>> Supervisor::start(GenerateRequest asked, bas
     return Error(ErrorCode::kUnsupportedParameter, fmt::format("{} does not generate text; it embeds", model.info.name))
         .with_param("model");
   }
-  const auto request = impl->new_request(asked.deadline);
+  const auto request = impl->new_request(RequestKind::kGenerate, asked.deadline);
   ipc::Generate body{.principal = asked.principal,
                      .credits = impl->credit_tokens(),
                      .max_tokens = asked.max_tokens.value_or(-1),
@@ -391,12 +411,31 @@ Result<EmbedResult> Supervisor::embed(EmbedRequest asked, base::Yield yield) {
   return out;
 }
 
+Result<TokenizeResult> Supervisor::tokenize(TokenizeRequest asked, base::Yield yield) {
+  const Impl::Call impl(impl_);
+  const LocalModel model = SHOAL_TRY(impl->admit(asked.model));
+  const auto host = impl->host_for(model);
+  const auto request = impl->new_request(RequestKind::kTokenize, asked.deadline);
+  SHOAL_TRY(impl->run(host, request, ipc::Tokenize{asked.add_special, std::move(asked.input)}, yield));
+  return TokenizeResult{std::move(request->token_ids),
+                        std::min(model.info.context_length, host->status().context_length), request->lossless};
+}
+
+Result<std::string> Supervisor::detokenize(DetokenizeRequest asked, base::Yield yield) {
+  const Impl::Call impl(impl_);
+  const LocalModel model = SHOAL_TRY(impl->admit(asked.model));
+  const auto host = impl->host_for(model);
+  const auto request = impl->new_request(RequestKind::kDetokenize, asked.deadline);
+  SHOAL_TRY(impl->run(host, request, ipc::Detokenize{asked.skip_special, std::move(asked.tokens)}, yield));
+  return std::move(request->text);
+}
+
 Result<void> Supervisor::load(const std::string& model, base::Yield yield) {
   const Impl::Call impl(impl_);
   const LocalModel local = SHOAL_TRY(impl->admit(model));
   const auto host = impl->host_for(local);
   host->forgive();
-  const auto warm_up = impl->new_request(base::Deadline{});
+  const auto warm_up = impl->new_request(RequestKind::kWarmUp, base::Deadline{});
   SHOAL_TRY(impl->submit(*host, warm_up));
   return impl->await(host, warm_up, RequestState::kDone, yield);
 }

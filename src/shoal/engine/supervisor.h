@@ -33,10 +33,13 @@ class Supervisor final : public Engine {
   ~Supervisor() override;
 
   [[nodiscard]] std::vector<types::ModelInfo> models() const override;
+  [[nodiscard]] Result<types::ModelInfo> resolve(const std::string& name) const override;
   // A row per model of the source, and per worker whose model left the source.
   [[nodiscard]] std::vector<WorkerStatus> status() const override;
   Result<std::unique_ptr<Generation>> start(GenerateRequest request, base::Yield yield) override;
   Result<EmbedResult> embed(EmbedRequest request, base::Yield yield) override;
+  Result<TokenizeResult> tokenize(TokenizeRequest request, base::Yield yield) override;
+  Result<std::string> detokenize(DetokenizeRequest request, base::Yield yield) override;
   // Also forgets that a model was given up, and tries again.
   Result<void> load(const std::string& model, base::Yield yield) override;
 

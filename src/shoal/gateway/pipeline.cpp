@@ -60,14 +60,17 @@ void Pipeline::answer(AnswerRequest request, AnswerSink& sink,
 
   // --- route: the model that the client named, or the default; what was chosen is always shown.
   Receipt receipt;
-  receipt.model = request.model.empty() ? options_.default_model : request.model;
-  if (receipt.model.empty()) {
+  const std::string& named = request.model.empty() ? options_.default_model : request.model;
+  if (named.empty()) {
     sink.fail(Error(ErrorCode::kModelNotFound,
                     "the request names no model and no default is configured; name one, or set engine.default_model")
                   .with_param("model"),
               yield);
     return;
   }
+  auto model = engine_.resolve(named);
+  if (!model.ok()) return sink.fail(model.error(), yield);
+  receipt.model = std::move(model->name);  // its own name, whatever alias the client used
   sink.decided(receipt);
 
   // --- draft locally.

@@ -20,6 +20,25 @@ std::vector<std::int32_t> read_ids(Reader& r) {
   return ids;
 }
 
+void write_messages(Writer& w, const std::vector<types::Message>& messages) {
+  w.count(messages.size());
+  for (const types::Message& message : messages) {
+    w.number(message.role);
+    w.text(message.content);
+    w.text(message.name);
+  }
+}
+
+std::vector<types::Message> read_messages(Reader& r) {
+  std::vector<types::Message> messages(r.count(1 + 2 * sizeof(std::uint32_t)));
+  for (types::Message& message : messages) {
+    message.role = r.enumerator(types::Role::kTool);
+    message.content = r.text();
+    message.name = r.text();
+  }
+  return messages;
+}
+
 void write_sampling(Writer& w, const types::SamplingParams& p) {
   w.number(p.temperature);
   w.number(p.top_p);
@@ -103,12 +122,7 @@ void write(Writer& w, const Generate& b) {
   for (const std::string& stop : b.stop) w.text(stop);
   w.number(static_cast<std::uint8_t>(b.prompt.index()));
   if (const auto* messages = std::get_if<std::vector<types::Message>>(&b.prompt)) {
-    w.count(messages->size());
-    for (const types::Message& message : *messages) {
-      w.number(message.role);
-      w.text(message.content);
-      w.text(message.name);
-    }
+    write_messages(w, *messages);
   } else if (const auto* text = std::get_if<std::string>(&b.prompt)) {
     w.text(*text);
   } else {
@@ -126,16 +140,9 @@ void read(Reader& r, Generate& b) {
   b.stop.resize(r.count(sizeof(std::uint32_t)));
   for (std::string& stop : b.stop) stop = r.text();
   switch (r.number<std::uint8_t>()) {
-    case 0: {
-      std::vector<types::Message> messages(r.count(1 + 2 * sizeof(std::uint32_t)));
-      for (types::Message& message : messages) {
-        message.role = r.enumerator(types::Role::kTool);
-        message.content = r.text();
-        message.name = r.text();
-      }
-      b.prompt = std::move(messages);
+    case 0:
+      b.prompt = read_messages(r);
       return;
-    }
     case 1:
       b.prompt = r.text();
       return;
@@ -170,6 +177,35 @@ void read(Reader& r, Embed& b) {
       input = r.text();
     }
   }
+}
+
+void write(Writer& w, const Tokenize& b) {
+  w.number(static_cast<std::uint8_t>(b.add_special));
+  w.number(static_cast<std::uint8_t>(b.input.index()));
+  if (const auto* messages = std::get_if<std::vector<types::Message>>(&b.input)) {
+    write_messages(w, *messages);
+  } else {
+    w.text(std::get<std::string>(b.input));
+  }
+}
+
+void read(Reader& r, Tokenize& b) {
+  b.add_special = r.boolean();
+  if (r.boolean()) {
+    b.input = r.text();
+  } else {
+    b.input = read_messages(r);
+  }
+}
+
+void write(Writer& w, const Detokenize& b) {
+  w.number(static_cast<std::uint8_t>(b.skip_special));
+  write_ids(w, b.tokens);
+}
+
+void read(Reader& r, Detokenize& b) {
+  b.skip_special = r.boolean();
+  b.tokens = read_ids(r);
 }
 
 void write(Writer&, const Cancel&) {}
@@ -264,6 +300,28 @@ void read(Reader& r, Embedding& b) {
   b.last = r.boolean();
   b.values.resize(r.count(sizeof(float)));
   for (float& value : b.values) value = r.number<float>();
+}
+
+void write(Writer& w, const Tokens& b) {
+  w.number(static_cast<std::uint8_t>(b.last));
+  w.number(static_cast<std::uint8_t>(b.lossless));
+  write_ids(w, b.ids);
+}
+
+void read(Reader& r, Tokens& b) {
+  b.last = r.boolean();
+  b.lossless = r.boolean();
+  b.ids = read_ids(r);
+}
+
+void write(Writer& w, const Text& b) {
+  w.number(static_cast<std::uint8_t>(b.last));
+  w.text(b.bytes);
+}
+
+void read(Reader& r, Text& b) {
+  b.last = r.boolean();
+  b.bytes = r.text();
 }
 
 void write(Writer& w, const Failed& b) {

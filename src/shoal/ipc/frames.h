@@ -5,9 +5,11 @@
 //   gateway -> worker                         worker -> gateway
 //   kGenerate   a prompt and how to sample    kReady     the model is loaded, the sandbox closed
 //   kEmbed      texts to embed                kAccepted  admitted; prompt tokens counted
-//   kCancel     stop computing this request   kToken     one decoded token with its signals
-//   kCredit     may send n more tokens        kFinished  the answer is complete
-//   kPing       decode one token and say so   kEmbedding one vector
+//   kTokenize   text or messages to ids       kToken     one decoded token with its signals
+//   kDetokenize ids to text                   kFinished  the answer is complete
+//   kCancel     stop computing this request   kEmbedding one vector
+//   kCredit     may send n more tokens        kTokens    a part of the ids
+//   kPing       decode one token and say so   kText      a part of the text
 //   kDrain      finish what runs, then exit   kFailed    this request, with a code of error.def
 //                                             kPong, kStats
 //
@@ -27,7 +29,7 @@
 
 namespace shoal::ipc {
 
-inline constexpr std::uint16_t kProtocolVersion = 1;
+inline constexpr std::uint16_t kProtocolVersion = 2;
 inline constexpr std::uint32_t kMaxBodyBytes = 1U << 20;
 
 enum class FrameType : std::uint16_t {
@@ -37,6 +39,8 @@ enum class FrameType : std::uint16_t {
   kCredit = 4,
   kPing = 5,
   kDrain = 6,
+  kTokenize = 7,
+  kDetokenize = 8,
   kReady = 32,
   kAccepted = 33,
   kToken = 34,
@@ -45,6 +49,8 @@ enum class FrameType : std::uint16_t {
   kFailed = 37,
   kPong = 38,
   kStats = 39,
+  kTokens = 40,
+  kText = 41,
 };
 
 struct FrameHeader {
@@ -71,6 +77,16 @@ struct Generate {
 struct Embed {
   std::uint64_t principal = 0;
   std::vector<std::variant<std::string, std::vector<std::int32_t>>> inputs;
+};
+// As a request with this prompt would be read: messages through the chat template. Never parses text as control
+// tokens.
+struct Tokenize {
+  bool add_special = true;  // what the model puts around a text: BOS, [CLS]; messages have theirs from the template
+  std::variant<std::vector<types::Message>, std::string> input;
+};
+struct Detokenize {
+  bool skip_special = false;  // leave control tokens out instead of spelling them
+  std::vector<std::int32_t> tokens;
 };
 struct Cancel {};
 struct Credit {
@@ -110,6 +126,16 @@ struct Embedding {
   bool last = false;          // the request is complete
   std::vector<float> values;  // [embedding_length], L2-normalised
 };
+// The answer to kTokenize and kDetokenize comes in parts, each within a frame's limit.
+struct Tokens {
+  bool last = false;
+  bool lossless = false;  // the ids spell the whole text again
+  std::vector<std::int32_t> ids;
+};
+struct Text {
+  bool last = false;
+  std::string bytes;  // need not be UTF-8
+};
 struct Failed {
   base::ErrorCode code = base::ErrorCode::kInternal;
   std::string message;
@@ -125,8 +151,8 @@ struct Stats {
   std::uint32_t kv_used = 0;  // cells
 };
 
-using Body = std::variant<Generate, Embed, Cancel, Credit, Ping, Drain, Ready, Accepted, TokenFrame, Finished,
-                          Embedding, Failed, Pong, Stats>;
+using Body = std::variant<Generate, Embed, Tokenize, Detokenize, Cancel, Credit, Ping, Drain, Ready, Accepted,
+                          TokenFrame, Finished, Embedding, Tokens, Text, Failed, Pong, Stats>;
 
 struct Frame {
   FrameHeader header;

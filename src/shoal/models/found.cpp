@@ -102,7 +102,15 @@ std::vector<Found> find_models(const FoundIn& where) {
     if (const auto dashes = repository.find("--"); dashes != std::string::npos) repository.replace(dashes, 2, "/");
     add(found, fmt::format("hf:{}/{}", repository, path.stem().string()), path);
   });
-  std::ranges::sort(found, {}, &Found::name);
+  for (const fs::path& folder : where.folders) {
+    for_each_file(folder, [&](const fs::path& path) {
+      if (path.extension() == ".gguf") add(found, path.stem().string(), path);
+    });
+  }
+  // Of two files with one name the first folder's counts.
+  std::ranges::stable_sort(found, {}, &Found::name);
+  const auto again = std::ranges::unique(found, {}, &Found::name);
+  found.erase(again.begin(), again.end());
   return found;
 }
 

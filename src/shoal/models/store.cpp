@@ -11,6 +11,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <boost/json.hpp>
@@ -90,6 +91,12 @@ Result<void> check_name(const std::string& name) {
 }
 
 Store::Store(fs::path data_dir) : root_(std::move(data_dir) / "models") {}
+
+std::int64_t Store::revision() const {
+  struct stat names{};
+  if (::stat((root_ / "names").c_str(), &names) != 0) return 0;
+  return static_cast<std::int64_t>(names.st_mtim.tv_sec) * 1'000'000'000 + names.st_mtim.tv_nsec;
+}
 
 Result<std::vector<Installed>> Store::list(std::vector<std::string>* faults) const {
   std::vector<Installed> entries;

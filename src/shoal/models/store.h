@@ -33,6 +33,8 @@ class Store {
 
   // Sorted by name. A broken entry is left out and named in `faults`. Errors: kIo.
   [[nodiscard]] Result<std::vector<Installed>> list(std::vector<std::string>* faults = nullptr) const;
+  // Changes whenever list() may have changed. Cheap: one look at a folder's time, no file is read.
+  [[nodiscard]] std::int64_t revision() const;
   // Errors: kModelNotFound, with the nearest name.
   [[nodiscard]] Result<Installed> find(const std::string& name) const;
   // Takes a finished file over into blobs/ and points the name at it. `entry.sha256` is that of the file.
@@ -60,9 +62,11 @@ class Store {
 [[nodiscard]] types::ModelInfo describe(const std::string& name, const std::filesystem::path& path,
                                         const std::string& sha256, const gguf::Header& header);
 
-// Model files of other programs on this machine, used where they are: Ollama, LM Studio, the Hugging Face cache.
+// Model files outside the store, used where they are: of Ollama, LM Studio, the Hugging Face cache, and in folders
+// that the configuration names.
 struct Found {
-  std::string name;  // "ollama:llama3.2:1b", "lmstudio:publisher/model/file", "hf:org/model/file"
+  std::string name;  // "ollama:llama3.2:1b", "lmstudio:publisher/model/file", "hf:org/model/file"; in a folder of one's
+                     // own: the file's stem
   std::filesystem::path path;
   std::uint64_t bytes = 0;
 };
@@ -71,6 +75,7 @@ struct FoundIn {
   std::filesystem::path ollama;  // the folder that holds manifests/ and blobs/
   std::vector<std::filesystem::path> lm_studio;
   std::filesystem::path hugging_face;  // the hub folder
+  std::vector<std::filesystem::path> folders;
 };
 [[nodiscard]] FoundIn default_found_in();
 [[nodiscard]] std::vector<Found> find_models(const FoundIn& where);

@@ -100,6 +100,9 @@ constexpr Operation kOperations[] = {
     {"/v1/completions", "post", "createCompletion", "Continue a text.", "CompletionRequest", "TextCompletion",
      "application/json", true},
     {"/v1/embeddings", "post", "createEmbedding", "Texts as vectors.", "EmbeddingRequest", "Embeddings"},
+    {"/v1/tokenize", "post", "tokenize", "The tokens that a prompt or a conversation has.", "TokenizeRequest",
+     "Tokens"},
+    {"/v1/detokenize", "post", "detokenize", "The text that tokens spell.", "DetokenizeRequest", "Detokenized"},
     {"/v1/models", "get", "listModels", "The models that are here, with their state.", "", "Models"},
     {"/v1/models/{id}", "get", "getModel", "One model, with its state.", "", "Model", "application/json", false, true},
     {"/healthz", "get", "getHealth", "200 while the process answers.", "", "Health"},
@@ -165,6 +168,13 @@ constexpr std::string_view kAnswerSchemas =
     R"("data":{"type":"array","items":{"type":"object","properties":{"object":{"const":"embedding"},"index":{"type":"integer"},)"
     R"("embedding":{"oneOf":[{"type":"array","items":{"type":"number"}},{"type":"string"}]}}}},"model":{"type":"string"},)"
     R"("usage":{"type":"object"}}},)"
+    R"("Tokens":{"type":"object","required":["count","max_model_len","model","lossless","tokens"],"properties":{)"
+    R"("count":{"type":"integer"},"max_model_len":{"type":"integer","description":"Tokens that a prompt and its answer )"
+    R"(may have together."},"model":{"type":"string"},"lossless":{"type":"boolean","description":"False when the )"
+    R"(tokens do not spell the whole prompt again."},"tokens":{"type":"array","items":{"type":"integer"}}}},)"
+    R"("Detokenized":{"type":"object","required":["model","prompt"],"properties":{"model":{"type":"string"},)"
+    R"("prompt":{"type":"string"},"bytes":{"type":"array","items":{"type":"integer"},)"
+    R"("description":"Only when the bytes are not UTF-8, which prompt then shows as U+FFFD."}}},)"
     R"("Model":{"type":"object","required":["id","object","created","owned_by","x_shoal"],"properties":{"id":{"type":"string"},)"
     R"("object":{"const":"model"},"created":{"type":"integer"},"owned_by":{"type":"string"},"x_shoal":{"type":"object",)"
     R"("properties":{"state":{"enum":["ready","loading","stopped","failed"]},"reason":{"type":["string","null"]},)"
@@ -207,9 +217,13 @@ std::string openapi_document() {
          R"("schema":{"$ref":"#/components/schemas/Error"}}}}},"schemas":{)";
   out += kAnswerSchemas;
   const std::pair<std::string_view, std::span<const FieldSpec>> requests[] = {
-      {"ChatRequest", openai::chat_fields()},           {"Message", openai::message_fields()},
-      {"ContentPart", openai::content_part_fields()},   {"CompletionRequest", openai::completion_fields()},
+      {"ChatRequest", openai::chat_fields()},
+      {"Message", openai::message_fields()},
+      {"ContentPart", openai::content_part_fields()},
+      {"CompletionRequest", openai::completion_fields()},
       {"EmbeddingRequest", openai::embedding_fields()},
+      {"TokenizeRequest", openai::tokenize_fields()},
+      {"DetokenizeRequest", openai::detokenize_fields()},
   };
   for (const auto& [name, fields] : requests) {
     append_schema(out, name, fields);

@@ -10,7 +10,6 @@
 #include <boost/asio/post.hpp>
 
 #include "shoal/base/ids.h"
-#include "shoal/base/suggest.h"
 #include "shoal/server/answer_writer.h"
 #include "shoal/server/chat_page.h"
 #include "shoal/server/server.h"
@@ -53,6 +52,40 @@ void shorten(std::vector<float>& vector, std::size_t length) {
   if (squares <= 0) return;
   const auto scale = static_cast<float>(1 / std::sqrt(squares));
   for (float& x : vector) x *= scale;
+}
+
+// Errors: kUnsupportedParameter for a length that the model was not trained for.
+Result<void> check_dimensions(const types::EmbeddingRequest& request, const types::ModelInfo& model) {
+  if (!request.dimensions) return {};
+  const auto wanted = static_cast<std::uint32_t>(*request.dimensions);
+  if (wanted == model.embedding_length || std::ranges::count(model.matryoshka_dimensions, wanted) > 0) return {};
+  return Error(ErrorCode::kUnsupportedParameter,
+               fmt::format("{} was not trained for vectors of {} dimensions; it gives {}{}", model.name, wanted,
+                           model.embedding_length,
+                           model.matryoshka_dimensions.empty()
+                               ? std::string(" only")
+                               : fmt::format(", or {}", fmt::join(model.matryoshka_dimensions, ", "))))
+      .with_param("dimensions");
+}
+
+openai::ModelEntry entry_of(types::ModelInfo info, const std::vector<engine::WorkerStatus>& workers) {
+  openai::ModelEntry entry;
+  const auto worker = std::ranges::find(workers, info.name, &engine::WorkerStatus::model);
+  if (worker != workers.end()) {
+    entry.state = worker->state;
+    entry.reason = worker->reason;
+    entry.context_length = worker->context_length;
+  }
+  entry.info = std::move(info);
+  return entry;
+}
+
+// An answer of a local model outside the pipeline.
+void send_local(Exchange& exchange, const std::string& model, std::string_view body) {
+  exchange.writer.set_header("x-shoal-model", model);
+  exchange.writer.set_header("x-shoal-route", "local");
+  exchange.writer.set_header("x-shoal-egress", "none");
+  exchange.send_json(200, body);
 }
 
 void set_page_headers(net::ResponseWriter& writer) {
@@ -130,41 +163,23 @@ void Server::embed(Exchange& exchange) {
   if (auto done = embed_into(exchange, *parsed); !done.ok()) exchange.send_error(done.error());
 }
 
-std::string Server::embedding_model(const types::EmbeddingRequest& request) const {
-  if (!request.model.empty()) return request.model;
-  if (!options_.default_embedding_model.empty()) return options_.default_embedding_model;
+Result<types::ModelInfo> Server::embedding_model(const types::EmbeddingRequest& request) const {
+  if (!request.model.empty()) return engine_.resolve(request.model);
+  if (!options_.default_embedding_model.empty()) return engine_.resolve(options_.default_embedding_model);
   const auto models = engine_.models();
   const auto found = std::ranges::find_if(models, &types::ModelInfo::embeds);
-  return found == models.end() ? std::string() : found->name;
-}
-
-Result<void> Server::check_dimensions(const types::EmbeddingRequest& request, const std::string& model) const {
-  if (!request.dimensions) return {};
-  const auto models = engine_.models();
-  const auto found = std::ranges::find(models, model, &types::ModelInfo::name);
-  if (found == models.end()) return {};  // the engine says so, with a suggestion
-  const auto wanted = static_cast<std::uint32_t>(*request.dimensions);
-  if (wanted == found->embedding_length || std::ranges::count(found->matryoshka_dimensions, wanted) > 0) return {};
-  return Error(ErrorCode::kUnsupportedParameter,
-               fmt::format("{} was not trained for vectors of {} dimensions; it gives {}{}", model, wanted,
-                           found->embedding_length,
-                           found->matryoshka_dimensions.empty()
-                               ? std::string(" only")
-                               : fmt::format(", or {}", fmt::join(found->matryoshka_dimensions, ", "))))
-      .with_param("dimensions");
+  if (found != models.end()) return *found;
+  return Error(ErrorCode::kModelNotFound,
+               "the request names no model, and no embedding model is here; pull or import one")
+      .with_param("model");
 }
 
 Result<void> Server::embed_into(Exchange& exchange, const types::EmbeddingRequest& request) {
-  base::Deadline deadline = base::Deadline::after_ms(clock_, options_.request_timeout_ms);
-  deadline.at_ns = std::min(deadline.at_ns, SHOAL_TRY(deadline_of(exchange.request, clock_)).at_ns);
-  const std::string model = embedding_model(request);
-  if (model.empty()) {
-    return Error(ErrorCode::kModelNotFound,
-                 "the request names no model, and no embedding model is here; pull or import one")
-        .with_param("model");
-  }
-  SHOAL_TRY(check_dimensions(request, model));
-  engine::EmbedRequest work{model, exchange.principal, deadline, {}};
+  const base::Deadline until = SHOAL_TRY(deadline(exchange));
+  const types::ModelInfo info = SHOAL_TRY(embedding_model(request));
+  SHOAL_TRY(check_dimensions(request, info));
+  const std::string& model = info.name;
+  engine::EmbedRequest work{model, exchange.principal, until, {}};
   for (const auto& input : request.inputs) {
     if (input.tokens.empty()) {
       work.inputs.emplace_back(input.text);
@@ -187,10 +202,54 @@ Result<void> Server::embed_into(Exchange& exchange, const types::EmbeddingReques
     }
   }
   openai::append_embeddings_close(body, model, result.usage);
-  exchange.writer.set_header("x-shoal-model", model);
-  exchange.writer.set_header("x-shoal-route", "local");
-  exchange.writer.set_header("x-shoal-egress", "none");
-  exchange.send_json(200, body);
+  send_local(exchange, model, body);
+  return {};
+}
+
+// --- tokens
+
+void Server::tokenize(Exchange& exchange) {
+  if (auto done = tokenize_into(exchange); !done.ok()) exchange.send_error(done.error());
+}
+
+void Server::detokenize(Exchange& exchange) {
+  if (auto done = detokenize_into(exchange); !done.ok()) exchange.send_error(done.error());
+}
+
+Result<types::ModelInfo> Server::model_or_default(const std::string& name) const {
+  if (!name.empty()) return engine_.resolve(name);
+  if (!options_.default_model.empty()) return engine_.resolve(options_.default_model);
+  return Error(ErrorCode::kModelNotFound,
+               "the request names no model and no default is configured; name one, or set engine.default_model")
+      .with_param("model");
+}
+
+Result<base::Deadline> Server::deadline(const Exchange& exchange) const {
+  const base::Deadline own = base::Deadline::after_ms(clock_, options_.request_timeout_ms);
+  return base::Deadline{std::min(own.at_ns, SHOAL_TRY(deadline_of(exchange.request, clock_)).at_ns)};
+}
+
+Result<void> Server::tokenize_into(Exchange& exchange) {
+  types::TokenizeRequest request = SHOAL_TRY(openai::parse_tokenize_request(exchange.request.body));
+  const base::Deadline until = SHOAL_TRY(deadline(exchange));
+  const types::ModelInfo model = SHOAL_TRY(model_or_default(request.model));
+  const engine::TokenizeResult result = SHOAL_TRY(
+      engine_.tokenize({model.name, until, std::move(request.input), request.add_special_tokens}, exchange.yield));
+  std::string body;
+  openai::append_tokens(body, model.name, result.tokens, result.context_length, result.lossless);
+  send_local(exchange, model.name, body);
+  return {};
+}
+
+Result<void> Server::detokenize_into(Exchange& exchange) {
+  types::DetokenizeRequest request = SHOAL_TRY(openai::parse_detokenize_request(exchange.request.body));
+  const base::Deadline until = SHOAL_TRY(deadline(exchange));
+  const types::ModelInfo model = SHOAL_TRY(model_or_default(request.model));
+  const std::string text = SHOAL_TRY(
+      engine_.detokenize({model.name, until, std::move(request.tokens), request.skip_special_tokens}, exchange.yield));
+  std::string body;
+  openai::append_detokenized(body, model.name, text);
+  send_local(exchange, model.name, body);
   return {};
 }
 
@@ -199,16 +258,7 @@ Result<void> Server::embed_into(Exchange& exchange, const types::EmbeddingReques
 std::vector<openai::ModelEntry> Server::model_entries() const {
   const std::vector<engine::WorkerStatus> workers = engine_.status();
   std::vector<openai::ModelEntry> entries;
-  for (types::ModelInfo& info : engine_.models()) {
-    openai::ModelEntry& entry = entries.emplace_back();
-    const auto worker = std::ranges::find(workers, info.name, &engine::WorkerStatus::model);
-    if (worker != workers.end()) {
-      entry.state = worker->state;
-      entry.reason = worker->reason;
-      entry.context_length = worker->context_length;
-    }
-    entry.info = std::move(info);
-  }
+  for (types::ModelInfo& info : engine_.models()) entries.push_back(entry_of(std::move(info), workers));
   return entries;
 }
 
@@ -219,22 +269,11 @@ void Server::list_models(Exchange& exchange) {
 }
 
 void Server::show_model(Exchange& exchange) {
-  const auto entries = model_entries();
-  std::vector<std::string> names;
-  for (const auto& entry : entries) {
-    if (entry.info.name == exchange.tail) {
-      std::string body;
-      openai::append_model(body, entry);
-      return exchange.send_json(200, body);
-    }
-    names.push_back(entry.info.name);
-  }
-  const std::string meant = base::suggest(exchange.tail, std::span<const std::string>(names));
-  exchange.send_error(
-      Error(ErrorCode::kModelNotFound, fmt::format("no model named \"{}\" is here{}", wire::shortened(exchange.tail),
-                                                   meant.empty() ? "" : "; did you mean \"" + meant + "\"?"))
-          .with_param("model")
-          .with_suggestion(meant));
+  auto info = engine_.resolve(exchange.tail);
+  if (!info.ok()) return exchange.send_error(info.error());
+  std::string body;
+  openai::append_model(body, entry_of(*std::move(info), engine_.status()));
+  exchange.send_json(200, body);
 }
 
 // --- the server itself
@@ -244,14 +283,13 @@ void Server::health(Exchange& exchange) {
 }
 
 std::string Server::why_not_ready() const {
-  const auto entries = model_entries();
-  if (entries.empty()) return "no model is here; `shoal pull NAME` fetches one";
+  if (engine_.models().empty()) return "no model is here; `shoal pull NAME` fetches one";
   if (options_.default_model.empty()) return {};
-  const auto found =
-      std::ranges::find(entries, options_.default_model, [](const auto& entry) { return entry.info.name; });
-  if (found == entries.end()) return fmt::format("the default model \"{}\" is not here", options_.default_model);
-  if (found->state != types::ModelState::kFailed) return {};
-  return fmt::format("the default model \"{}\" failed: {}", options_.default_model, found->reason);
+  auto info = engine_.resolve(options_.default_model);
+  if (!info.ok()) return fmt::format("the default model \"{}\" is not here", options_.default_model);
+  const openai::ModelEntry entry = entry_of(*std::move(info), engine_.status());
+  if (entry.state != types::ModelState::kFailed) return {};
+  return fmt::format("the default model \"{}\" failed: {}", options_.default_model, entry.reason);
 }
 
 void Server::ready(Exchange& exchange) {

@@ -33,6 +33,8 @@ std::span<const Server::Route> Server::routes() {
       Route{"POST", "/v1/chat/completions", "/v1/chat/completions", &Server::chat},
       Route{"POST", "/v1/completions", "/v1/completions", &Server::complete},
       Route{"POST", "/v1/embeddings", "/v1/embeddings", &Server::embed},
+      Route{"POST", "/v1/tokenize", "/v1/tokenize", &Server::tokenize},
+      Route{"POST", "/v1/detokenize", "/v1/detokenize", &Server::detokenize},
       Route{"GET", "/v1/models", "/v1/models", &Server::list_models},
       Route{"GET", "/v1/models/{id}", "/v1/models/:id", &Server::show_model},
       Route{"GET", "/healthz", "/healthz", &Server::health, false},
@@ -136,6 +138,27 @@ Result<void> Server::check_key(Exchange& exchange) const {
   return {};
 }
 
+// Only pages that the configuration names. Others are refused before they come here (net::check_origin), or are
+// loopback pages, which may send what needs no preflight and may read nothing. Source: the Fetch standard, 3.2.
+bool Server::cross_origin(Exchange& exchange) const {
+  const std::string origin(exchange.request.header("Origin"));
+  if (origin.empty() || std::ranges::count(options_.allowed_origins, origin) == 0) return false;
+  exchange.writer.set_header("Access-Control-Allow-Origin", origin);
+  exchange.writer.set_header("Vary", "Origin");
+  exchange.writer.set_header("Access-Control-Expose-Headers",
+                             "Retry-After, retry-after-ms, x-request-id, x-shoal-egress, x-shoal-model, x-shoal-route");
+  if (exchange.request.method != "OPTIONS" || exchange.request.header("Access-Control-Request-Method").empty())
+    return false;
+  exchange.route = "preflight";
+  exchange.writer.set_header("Access-Control-Allow-Methods", "GET, HEAD, POST");
+  // SDKs add headers of their own; a page that is trusted may send what it likes.
+  const std::string wanted(exchange.request.header("Access-Control-Request-Headers"));
+  if (!wanted.empty()) exchange.writer.set_header("Access-Control-Allow-Headers", wanted);
+  exchange.writer.set_header("Access-Control-Max-Age", "600");
+  exchange.send(200, "text/plain", "");
+  return true;
+}
+
 void Server::dispatch(Exchange& exchange) {
   std::string allow;
   bool path_known = false;
@@ -173,7 +196,7 @@ void Server::dispatch(Exchange& exchange) {
 
 void Server::handle(const net::HttpRequest& request, net::ResponseWriter& writer, base::Yield yield) {
   Exchange exchange(request, writer, yield, clock_.monotonic_ns());
-  dispatch(exchange);
+  if (!cross_origin(exchange)) dispatch(exchange);
   const double seconds = static_cast<double>(clock_.monotonic_ns() - exchange.started_ns) / 1e9;
   const int status = exchange.status == 0 ? base::error_info(ErrorCode::kCancelled).http_status : exchange.status;
   metrics_.request(exchange.route, status, seconds);

@@ -30,6 +30,7 @@ struct ServerOptions {
   std::string default_model;            // as the pipeline has it: /readyz reports on it
   std::string default_embedding_model;  // for embedding requests that name none; empty: the first that embeds
   std::int64_t request_timeout_ms = 600'000;
+  std::vector<std::string> allowed_origins;  // of other pages that may read the answers: they get CORS headers
 };
 
 // What the admin socket can do to the process; empty: answered as unimplemented.
@@ -54,6 +55,8 @@ class Server {
   struct Route;
   [[nodiscard]] static std::span<const Route> routes();
 
+  // True: it was a preflight, and is answered.
+  bool cross_origin(Exchange& exchange) const;
   void dispatch(Exchange& exchange);
   [[nodiscard]] const Route* find(Exchange& exchange, std::string& allow, bool& path_known) const;
   [[nodiscard]] Result<void> check_key(Exchange& exchange) const;
@@ -61,6 +64,8 @@ class Server {
   void chat(Exchange& exchange);
   void complete(Exchange& exchange);
   void embed(Exchange& exchange);
+  void tokenize(Exchange& exchange);
+  void detokenize(Exchange& exchange);
   void list_models(Exchange& exchange);
   void show_model(Exchange& exchange);
   void health(Exchange& exchange);
@@ -77,8 +82,13 @@ class Server {
   void answer(Exchange& exchange, wire::openai::AnswerKind kind, gateway::AnswerRequest request,
               std::vector<std::string> echo);
   Result<void> embed_into(Exchange& exchange, const types::EmbeddingRequest& request);
-  [[nodiscard]] Result<void> check_dimensions(const types::EmbeddingRequest& request, const std::string& model) const;
-  [[nodiscard]] std::string embedding_model(const types::EmbeddingRequest& request) const;
+  Result<void> tokenize_into(Exchange& exchange);
+  Result<void> detokenize_into(Exchange& exchange);
+  // One that the request names, or the default. Errors: kModelNotFound.
+  [[nodiscard]] Result<types::ModelInfo> model_or_default(const std::string& name) const;
+  // The server's own limit, or the client's when that is sooner. Errors: kInvalidRequest.
+  [[nodiscard]] Result<base::Deadline> deadline(const Exchange& exchange) const;
+  [[nodiscard]] Result<types::ModelInfo> embedding_model(const types::EmbeddingRequest& request) const;
   [[nodiscard]] std::vector<wire::openai::ModelEntry> model_entries() const;
   [[nodiscard]] std::string why_not_ready() const;
 

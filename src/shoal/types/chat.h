@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 namespace shoal::types {
@@ -75,6 +76,18 @@ struct EmbeddingRequest {
   std::optional<std::int32_t> dimensions;
   bool base64 = false;  // encoding_format
   std::string user;
+};
+
+struct TokenizeRequest {
+  std::string model;
+  std::variant<std::vector<Message>, std::string> input;
+  bool add_special_tokens = true;
+};
+
+struct DetokenizeRequest {
+  std::string model;
+  std::vector<std::int32_t> tokens;
+  bool skip_special_tokens = false;
 };
 
 }  // namespace shoal::types

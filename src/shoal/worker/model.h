@@ -45,9 +45,13 @@ class Model {
   virtual ~Model() = default;
   [[nodiscard]] virtual const ModelShape& shape() const = 0;
 
-  // The prompt as tokens. Errors: kUnsupportedParameter (no chat template), kInvalidRequest (the template
-  // refuses the messages, an id outside the vocabulary, an empty prompt).
-  [[nodiscard]] virtual Result<std::vector<std::int32_t>> tokenize(const PromptInput& prompt) = 0;
+  // The prompt as tokens. `add_special`: with what the model puts around a text (BOS, [CLS]). Text is never read as
+  // a control token. Errors: kUnsupportedParameter (no chat template), kInvalidRequest (the template refuses the
+  // messages, an id outside the vocabulary).
+  [[nodiscard]] virtual Result<std::vector<std::int32_t>> tokenize(const PromptInput& prompt, bool add_special) = 0;
+  // The text of which these are the tokens, byte for byte where the tokenizer keeps all bytes. Control tokens are
+  // spelled, or left out. Errors: kInvalidRequest (an id outside the vocabulary).
+  [[nodiscard]] virtual Result<std::string> detokenize(std::span<const std::int32_t> tokens, bool skip_special) = 0;
   // Exact bytes; empty for control tokens.
   [[nodiscard]] virtual std::string token_bytes(std::int32_t token) = 0;
   // Tokens that end an answer.

@@ -14,6 +14,9 @@ namespace {
 // The gateway bounds its own queue; this one only has to be bounded.
 constexpr std::size_t kMaxQueued = 1024;
 constexpr std::int64_t kReportIntervalNs = 250'000'000;
+// Of one frame of an answer in parts; a frame holds 1 MiB.
+constexpr std::size_t kPartTokens = 64 * 1024;
+constexpr std::size_t kPartBytes = 256 * 1024;
 
 std::uint64_t micros(std::int64_t from_ns, std::int64_t to_ns) {
   return to_ns > from_ns ? static_cast<std::uint64_t>(to_ns - from_ns) / 1000 : 0;
@@ -106,6 +109,8 @@ void Scheduler::handle(ipc::Frame frame) {
   if (auto* generate = std::get_if<ipc::Generate>(&frame.body))
     return handle_generate(frame.header, std::move(*generate));
   if (auto* embed = std::get_if<ipc::Embed>(&frame.body)) return handle_embed(frame.header, *embed);
+  if (const auto* tokenize = std::get_if<ipc::Tokenize>(&frame.body)) return handle_tokenize(request, *tokenize);
+  if (const auto* ids = std::get_if<ipc::Detokenize>(&frame.body)) return handle_detokenize(request, *ids);
   if (std::holds_alternative<ipc::Cancel>(frame.body)) return handle_cancel(request);
   if (std::holds_alternative<ipc::Ping>(frame.body)) return heartbeat();
   if (std::holds_alternative<ipc::Drain>(frame.body)) {
@@ -133,7 +138,7 @@ void Scheduler::handle_generate(const ipc::FrameHeader& header, ipc::Generate re
   if (draining_) return fail(header.request, {ErrorCode::kShuttingDown, "the worker is draining"});
   if (queue_.size() >= kMaxQueued)
     return fail(header.request, {ErrorCode::kOverloaded, fmt::format("{} requests wait already", kMaxQueued)});
-  auto tokens = model_.tokenize(request.prompt);
+  auto tokens = prompt_tokens(request.prompt);
   if (!tokens.ok()) return fail(header.request, tokens.error());
   const auto prompt = static_cast<std::int32_t>(tokens->size());
   const auto limit = static_cast<std::int32_t>(shape.sequence_length);
@@ -189,7 +194,7 @@ void Scheduler::handle_embed(const ipc::FrameHeader& header, const ipc::Embed& r
   for (const auto& input : request.inputs) {
     PromptInput prompt = std::string();
     std::visit([&prompt](const auto& value) { prompt = value; }, input);
-    auto tokens = model_.tokenize(prompt);
+    auto tokens = prompt_tokens(prompt);
     if (!tokens.ok()) return fail(header.request, tokens.error());
     if (tokens->size() > model_.shape().sequence_length) {
       return fail(header.request, Error(ErrorCode::kContextLengthExceeded,
@@ -216,6 +221,44 @@ void Scheduler::handle_embed(const ipc::FrameHeader& header, const ipc::Embed& r
     send_(header.request, ipc::Embedding{static_cast<std::uint32_t>(i), static_cast<std::int32_t>(inputs[i].size()),
                                          i + 1 == inputs.size(), std::move((*vectors)[i])});
   }
+}
+
+Result<std::vector<std::int32_t>> Scheduler::prompt_tokens(const PromptInput& prompt) {
+  std::vector<std::int32_t> tokens = SHOAL_TRY(model_.tokenize(prompt, true));
+  if (tokens.empty())
+    return Error(ErrorCode::kInvalidRequest, "the prompt is empty; send at least one token").with_param("prompt");
+  return tokens;
+}
+
+// Text to ids and back compute nothing, so they do not wait for a slot.
+void Scheduler::handle_tokenize(std::uint64_t request, const ipc::Tokenize& body) {
+  PromptInput prompt = std::string();
+  std::visit([&prompt](const auto& value) { prompt = value; }, body.input);
+  const auto tokens = model_.tokenize(prompt, body.add_special);
+  if (!tokens.ok()) return fail(request, tokens.error());
+  bool lossless = true;
+  if (const auto* text = std::get_if<std::string>(&body.input)) {
+    const auto again = model_.detokenize(*tokens, true);
+    lossless = again.ok() && *again == *text;
+  }
+  std::size_t done = 0;
+  do {
+    const std::span rest = std::span(*tokens).subspan(done);
+    const std::span part = rest.first(std::min(rest.size(), kPartTokens));
+    done += part.size();
+    send_(request, ipc::Tokens{done == tokens->size(), lossless, {part.begin(), part.end()}});
+  } while (done < tokens->size());
+}
+
+void Scheduler::handle_detokenize(std::uint64_t request, const ipc::Detokenize& body) {
+  const auto text = model_.detokenize(body.tokens, body.skip_special);
+  if (!text.ok()) return fail(request, text.error());
+  std::size_t done = 0;
+  do {
+    std::string part = text->substr(done, kPartBytes);
+    done += part.size();
+    send_(request, ipc::Text{done == text->size(), std::move(part)});
+  } while (done < text->size());
 }
 
 void Scheduler::handle_cancel(std::uint64_t request) {

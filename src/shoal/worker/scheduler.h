@@ -43,6 +43,9 @@ class Scheduler {
   void handle(ipc::Frame frame);
   void handle_generate(const ipc::FrameHeader& header, ipc::Generate request);
   void handle_embed(const ipc::FrameHeader& header, const ipc::Embed& request);
+  void handle_tokenize(std::uint64_t request, const ipc::Tokenize& body);
+  void handle_detokenize(std::uint64_t request, const ipc::Detokenize& body);
+  [[nodiscard]] Result<std::vector<std::int32_t>> prompt_tokens(const PromptInput& prompt);
   void handle_cancel(std::uint64_t request);
   void heartbeat();
   void expire();

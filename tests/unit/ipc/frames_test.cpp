@@ -37,6 +37,9 @@ std::vector<Body> every_body() {
           text,
           ids,
           Embed{3, {std::string("a"), std::vector<std::int32_t>{1, 2}}},
+          Tokenize{true, std::string("Once upon")},
+          Tokenize{false, std::vector<types::Message>{{types::Role::kUser, "hi", ""}}},
+          Detokenize{true, {1, 2, 3}},
           Cancel{},
           Credit{12},
           Ping{},
@@ -46,6 +49,8 @@ std::vector<Body> every_body() {
           TokenFrame{token, "é"},
           Finished{types::FinishReason::kLength, "tail", {17, 5, 3}, {1, 2, 3}},
           Embedding{2, 9, true, {0.5F, -0.25F}},
+          Tokens{true, false, {4, 5}},
+          Text{false, "\xc3"},
           Failed{ErrorCode::kContextLengthExceeded, "9000 > 4096", "messages"},
           Pong{},
           Stats{1, 2, 3, 4, 5}};
@@ -123,7 +128,7 @@ TEST(Frames, WrongVersionTypeSizeAndEnumAreRefused) {
     reader.feed(bytes);
     return !reader.next().ok();
   };
-  EXPECT_TRUE(refused(6, std::uint16_t{2}, Ping{}));
+  EXPECT_TRUE(refused(6, std::uint16_t{kProtocolVersion + 1}, Ping{}));
   EXPECT_TRUE(refused(4, std::uint16_t{77}, Ping{}));
   EXPECT_TRUE(refused(0, std::uint32_t{kMaxBodyBytes + 1}, Ping{}));
   EXPECT_TRUE(refused(sizeof(FrameHeader), std::uint8_t{2}, Finished{}));

@@ -29,14 +29,19 @@ TEST(Found, OllamaLmStudioAndHuggingFace) {
   write(root / "lm/publisher/model/file-Q4.gguf", "model");
   write(root / "lm/publisher/model/notes.txt", "text");
   write(root / "hf/models--org--name/blobs/0123", "model");
+  write(root / "own/deep/mine.gguf", "model");
+  write(root / "other/mine.gguf", "another model");
+  write(root / "own/readme.md", "text");
   fs::create_directories(root / "hf/models--org--name/snapshots/0123");
   fs::create_symlink("../../blobs/0123", root / "hf/models--org--name/snapshots/0123/file.gguf");
-  const auto found = find_models({root / "ollama", {root / "lm", root / "absent"}, root / "hf"});
+  const auto found =
+      find_models({root / "ollama", {root / "lm", root / "absent"}, root / "hf", {root / "own", root / "other"}});
   std::vector<std::string> names;
   for (const Found& one : found) names.push_back(one.name);
-  EXPECT_EQ(names, (std::vector<std::string>{"hf:org/name/file", "lmstudio:publisher/model/file-Q4",
+  EXPECT_EQ(names, (std::vector<std::string>{"hf:org/name/file", "lmstudio:publisher/model/file-Q4", "mine",
                                              "ollama:llama3.2:1b", "ollama:registry.ollama.ai/someone/own:latest"}));
-  EXPECT_EQ(found[2].bytes, 5U);
+  EXPECT_EQ(found[2].path, root / "own/deep/mine.gguf") << "the first folder counts";
+  EXPECT_EQ(found[3].bytes, 5U);
   fs::remove_all(root);
 }
 

@@ -103,6 +103,7 @@ TEST_F(ServerTest, PingsAreCommentsOnOneLine) {
   pipeline_options.ping_interval_ms = 1;
   auto loading = std::make_shared<fakes::Gate>(io.get_executor());
   engine.answers = {{{says("Hi"), ends(FinishReason::kStop, 7, 1)}, loading, {}}};
+  engine.model_list.clear();
   writer->on_comment = [&] { loading->open(); };
   run(post(kChat, R"({"model":"a\nb","messages":[{"role":"user","content":"hi"}],"stream":true})"));
   ASSERT_GE(writer->comments.size(), 1U);

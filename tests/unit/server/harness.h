@@ -92,7 +92,7 @@ struct ServerTest : testing::Test {
   base::SystemClock clock;
   base::Log log = base::Log::null();
   gateway::PipelineOptions pipeline_options{.default_model = "smol"};
-  ServerOptions options{.default_model = "smol", .default_embedding_model = ""};
+  ServerOptions options{.default_model = "smol", .default_embedding_model = "", .allowed_origins = {}};
   KeySet keys;
   AdminHooks hooks;
   std::unique_ptr<fakes::FakeWriter> writer = std::make_unique<fakes::FakeWriter>();

@@ -246,5 +246,67 @@ TEST_F(ServerTest, ATimeoutHeaderBecomesTheDeadline) {
   }
 }
 
+TEST_F(ServerTest, PagesOfAllowedOriginsMayReadTheAnswers) {
+  options.allowed_origins = {"https://chat.example"};
+  auto ask = [](std::string method, std::string path, std::string origin) {
+    auto request = get(std::move(path));
+    request.method = std::move(method);
+    request.headers.emplace_back("Origin", std::move(origin));
+    return request;
+  };
+  EXPECT_EQ(status_of(ask("GET", "/v1/models", "https://chat.example")), 200);
+  EXPECT_EQ(writer->headers.at("Access-Control-Allow-Origin"), "https://chat.example");
+  EXPECT_EQ(writer->headers.at("Vary"), "Origin");
+  keys = *KeySet::parse("right-key-0123456789\n", "keys");
+  auto preflight = ask("OPTIONS", kChat, "https://chat.example");
+  preflight.headers.emplace_back("Access-Control-Request-Method", "POST");
+  preflight.headers.emplace_back("Access-Control-Request-Headers", "authorization,content-type,x-stainless-os");
+  EXPECT_EQ(status_of(preflight), 200) << "a preflight carries no key";
+  EXPECT_EQ(writer->headers.at("Access-Control-Allow-Headers"), "authorization,content-type,x-stainless-os");
+  EXPECT_EQ(writer->headers.at("Access-Control-Allow-Methods"), "GET, HEAD, POST");
+  EXPECT_EQ(status_of(ask("POST", kChat, "https://chat.example")), 401) << "the request itself needs one";
+  EXPECT_EQ(writer->headers.at("Access-Control-Allow-Origin"), "https://chat.example") << "the page can read why";
+
+  auto other = ask("OPTIONS", kChat, "http://localhost:3000");
+  other.headers.emplace_back("Access-Control-Request-Method", "POST");
+  EXPECT_EQ(status_of(other), 405);
+  EXPECT_EQ(writer->headers.count("Access-Control-Allow-Origin"), 0U);
+}
+
+TEST_F(ServerTest, TextBecomesTokensAndTokensText) {
+  types::ModelInfo smol;
+  smol.name = "smol";
+  engine.model_list = {smol};
+  engine.aliases = {{"small", "smol"}};
+  engine.tokenized = {{5, 6, 70000}, 2048, false};
+  EXPECT_EQ(status_of(post("/v1/tokenize", R"({"model":"small","prompt":"hi","add_special_tokens":false})")), 200);
+  EXPECT_EQ(writer->body, R"({"count":3,"max_model_len":2048,"model":"smol","lossless":false,"tokens":[5,6,70000]})");
+  EXPECT_EQ(writer->headers.at("x-shoal-model"), "smol") << "the model's own name, not the alias";
+  EXPECT_EQ(engine.tokenize_requests.back().model, "smol");
+  EXPECT_FALSE(engine.tokenize_requests.back().add_special);
+  EXPECT_FALSE(engine.tokenize_requests.back().deadline.never());
+  engine.detokenized = "h\xc3\xa9";
+  EXPECT_EQ(status_of(post("/v1/detokenize", R"({"model":"smol","tokens":[5,6]})")), 200);
+  EXPECT_EQ(writer->body, "{\"model\":\"smol\",\"prompt\":\"h\xc3\xa9\"}");
+  engine.detokenized = "h\xc3";
+  EXPECT_EQ(status_of(post("/v1/detokenize", R"({"model":"smol","tokens":[5]})")), 200);
+  EXPECT_EQ(writer->body, "{\"model\":\"smol\",\"prompt\":\"h\xef\xbf\xbd\",\"bytes\":[104,195]}");
+  EXPECT_EQ(status_of(post("/v1/tokenize", R"({"model":"none","prompt":"hi"})")), 404);
+  EXPECT_EQ(error_field("did_you_mean"), "smol");
+}
+
+TEST_F(ServerTest, AnAliasIsAnsweredUnderTheModelsOwnName) {
+  types::ModelInfo smol;
+  smol.name = "smol";
+  engine.model_list = {smol};
+  engine.aliases = {{"small", "smol"}};
+  EXPECT_EQ(status_of(post(kChat, R"({"model":"small","messages":[{"role":"user","content":"hi"}]})")), 200);
+  EXPECT_EQ(engine.requests.back().model, "smol");
+  EXPECT_EQ(writer->headers.at("x-shoal-model"), "smol");
+  EXPECT_EQ(body().at("model"), "smol");
+  EXPECT_EQ(status_of(get("/v1/models/small")), 200);
+  EXPECT_EQ(body().at("id"), "smol");
+}
+
 }  // namespace
 }  // namespace shoal::server

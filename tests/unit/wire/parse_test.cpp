@@ -289,5 +289,36 @@ TEST(ParseEmbedding, ReadsAndRefuses) {
   EXPECT_REFUSED(parse_embedding_request(R"({"input":"a","inputs":"b"})"), "unsupported_parameter", "inputs", "input");
 }
 
+TEST(ParseTokenize, APromptOrMessages) {
+  auto text = parse_tokenize_request(R"({"model":"m","prompt":"a","add_special_tokens":false})");
+  ASSERT_TRUE(text.ok()) << text.error().message();
+  EXPECT_EQ(std::get<std::string>(text->input), "a");
+  EXPECT_FALSE(text->add_special_tokens);
+  auto chat = parse_tokenize_request(R"({"messages":[{"role":"user","content":"hi"}],"add_generation_prompt":true})");
+  ASSERT_TRUE(chat.ok()) << chat.error().message();
+  EXPECT_EQ(std::get<std::vector<types::Message>>(chat->input).at(0).content, "hi");
+  EXPECT_TRUE(chat->add_special_tokens);
+  EXPECT_TRUE(parse_tokenize_request(R"({"prompt":""})").ok()) << "no text has no tokens";
+  EXPECT_REFUSED(parse_tokenize_request("{}"), "invalid_request", "prompt", "prompt or messages");
+  EXPECT_REFUSED(parse_tokenize_request(R"({"prompt":"a","messages":[{"role":"user","content":"hi"}]})"),
+                 "invalid_request", "prompt", "exclude");
+  EXPECT_REFUSED(parse_tokenize_request(R"({"prompt":["a"]})"), "invalid_request", "prompt", "string");
+  EXPECT_REFUSED(parse_tokenize_request(R"({"messages":[]})"), "invalid_request", "messages", "at least one");
+  EXPECT_REFUSED(parse_tokenize_request(R"({"prompt":"a","return_token_strs":true})"), "unsupported_parameter",
+                 "return_token_strs", "not");
+  EXPECT_REFUSED(parse_tokenize_request(R"({"content":"a"})"), "unsupported_parameter", "content", "prompt");
+}
+
+TEST(ParseDetokenize, TokenIds) {
+  auto ids = parse_detokenize_request(R"({"tokens":[1,2],"skip_special_tokens":true})");
+  ASSERT_TRUE(ids.ok()) << ids.error().message();
+  EXPECT_EQ(ids->tokens, (std::vector<std::int32_t>{1, 2}));
+  EXPECT_TRUE(ids->skip_special_tokens);
+  EXPECT_TRUE(parse_detokenize_request(R"({"tokens":[]})").ok());
+  EXPECT_REFUSED(parse_detokenize_request("{}"), "invalid_request", "tokens", "missing");
+  EXPECT_REFUSED(parse_detokenize_request(R"({"tokens":[1,-1]})"), "invalid_request", "tokens[1]", "from 0");
+  EXPECT_REFUSED(parse_detokenize_request(R"({"tokens":[4294967296]})"), "invalid_request", "tokens[0]", "token id");
+}
+
 }  // namespace
 }  // namespace shoal::wire::openai

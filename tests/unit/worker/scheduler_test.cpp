@@ -18,8 +18,15 @@ class CountingModel final : public Model {
   explicit CountingModel(ModelShape shape) : shape_(shape), stored_(shape.sequences + 1), row_(kVocabulary) {}
 
   [[nodiscard]] const ModelShape& shape() const override { return shape_; }
-  [[nodiscard]] Result<std::vector<std::int32_t>> tokenize(const PromptInput& prompt) override {
+  [[nodiscard]] Result<std::vector<std::int32_t>> tokenize(const PromptInput& prompt, bool) override {
+    if (const auto* text = std::get_if<std::string>(&prompt))
+      return std::vector<std::int32_t>(text->begin(), text->end());
     return std::get<std::vector<std::int32_t>>(prompt);
+  }
+  [[nodiscard]] Result<std::string> detokenize(std::span<const std::int32_t> tokens, bool) override {
+    if (!tokens.empty() && tokens.back() == kVocabulary)
+      return Error(ErrorCode::kInvalidRequest, "no such token").with_param("tokens");
+    return std::string(tokens.begin(), tokens.end());
   }
   [[nodiscard]] std::string token_bytes(std::int32_t token) override { return std::to_string(token) + " "; }
   [[nodiscard]] std::span<const std::int32_t> end_tokens() const override { return {&kEnd, 1}; }
@@ -257,6 +264,50 @@ TEST_F(SchedulerTest, ADrainingWorkerTakesNothingNew) {
   post(1, ask({1}, 5));
   scheduler.run();
   EXPECT_EQ(failed[1].code, ErrorCode::kShuttingDown);
+}
+
+TEST_F(SchedulerTest, TextAndTokensComeInPartsThatFitAFrame) {
+  std::string text(300'000, 'a');
+  text.back() = 'z';
+  std::vector<std::int32_t> ids;
+  std::string back;
+  int parts = 0;
+  int ends = 0;
+  on_frame = [&](std::uint64_t, const ipc::Body& body) {
+    if (const auto* part = std::get_if<ipc::Tokens>(&body)) {
+      ids.insert(ids.end(), part->ids.begin(), part->ids.end());
+      ends += part->last;
+    } else if (const auto* piece = std::get_if<ipc::Text>(&body)) {
+      back += piece->bytes;
+      ends += piece->last;
+    } else {
+      return;
+    }
+    EXPECT_TRUE(ipc::encode(1, 0, body).ok());
+    ++parts;
+  };
+  post(1, ipc::Tokenize{true, text});
+  post(2, ipc::Tokenize{true, std::string()});
+  drain();
+  EXPECT_EQ(ids.size(), text.size());
+  EXPECT_EQ(ends, 2) << "an empty text has an end too";
+  EXPECT_GT(parts, 4);
+  parts = ends = 0;
+  post(3, ipc::Detokenize{false, ids});
+  post(4, ipc::Detokenize{false, {}});
+  post(5, ipc::Detokenize{false, {1, kVocabulary}});
+  drain();
+  EXPECT_EQ(back, text);
+  EXPECT_EQ(ends, 2);
+  EXPECT_GT(parts, 2);
+  EXPECT_EQ(failed[5].param, "tokens");
+}
+
+TEST_F(SchedulerTest, AnEmptyPromptIsRefused) {
+  post(1, ask({}, 5));
+  drain();
+  EXPECT_EQ(failed[1].code, ErrorCode::kInvalidRequest);
+  EXPECT_EQ(failed[1].param, "prompt");
 }
 
 }  // namespace

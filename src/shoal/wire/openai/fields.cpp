@@ -175,6 +175,28 @@ constexpr std::array kEmbedding = {
           R"("type":"object","additionalProperties":false)"),
 };
 
+constexpr std::array kTokenize = {
+    field("model", kString, "Name of a model from /v1/models; the server's default model when it is absent."),
+    field("prompt", kString, "The text; no part of it is read as a control token. This or messages."),
+    field("messages", kArray, "A conversation, through the model's chat template. This or prompt.", kAnyLow, kAnyHigh,
+          R"("type":"array","minItems":1,"items":{"$ref":"#/components/schemas/Message"})"),
+    field("add_special_tokens", kBoolean,
+          "With what the model puts around a prompt, such as its beginning-of-sequence token; true when absent."),
+    refused("add_generation_prompt", "true"),
+    refused("continue_final_message", "false"),
+    refused("return_token_strs", "false"),
+    foreign("content", "prompt"),
+    foreign("input", "prompt"),
+    foreign("add_special", "add_special_tokens"),
+};
+
+constexpr std::array kDetokenize = {
+    field("model", kString, "Name of a model from /v1/models; the server's default model when it is absent."),
+    required(field("tokens", kArray, "Token ids of that model.", kAnyLow, kAnyHigh,
+                   R"("type":"array","items":{"type":"integer","minimum":0})")),
+    field("skip_special_tokens", kBoolean, "Leave control tokens out instead of spelling them; false when absent."),
+};
+
 }  // namespace
 
 std::span<const FieldSpec> chat_fields() {
@@ -194,6 +216,12 @@ std::span<const FieldSpec> stream_options_fields() {
 }
 std::span<const FieldSpec> embedding_fields() {
   return kEmbedding;
+}
+std::span<const FieldSpec> tokenize_fields() {
+  return kTokenize;
+}
+std::span<const FieldSpec> detokenize_fields() {
+  return kDetokenize;
 }
 std::span<const FieldSpec> request_x_shoal_fields() {
   return {};

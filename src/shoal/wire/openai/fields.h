@@ -15,6 +15,8 @@ namespace shoal::wire::openai {
 [[nodiscard]] std::span<const FieldSpec> completion_fields();
 [[nodiscard]] std::span<const FieldSpec> stream_options_fields();
 [[nodiscard]] std::span<const FieldSpec> embedding_fields();
+[[nodiscard]] std::span<const FieldSpec> tokenize_fields();
+[[nodiscard]] std::span<const FieldSpec> detokenize_fields();
 // `x_shoal` of a request: Shoal's own switches. None yet, so that each is refused by name.
 [[nodiscard]] std::span<const FieldSpec> request_x_shoal_fields();
 

@@ -183,18 +183,38 @@ Result<types::Message> read_message(const json::value& value, const std::string&
   return message;
 }
 
+Result<std::vector<std::int32_t>> read_token_ids(const json::array& ids, const std::string& path) {
+  std::vector<std::int32_t> tokens;
+  tokens.reserve(ids.size());
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    const bool fits =
+        ids[i].is_int64() && ids[i].get_int64() >= 0 && ids[i].get_int64() <= std::numeric_limits<std::int32_t>::max();
+    if (!fits) return wrong_type(fmt::format("{}[{}]", path, i), "a token id, a whole number from 0", ids[i]);
+    tokens.push_back(static_cast<std::int32_t>(ids[i].get_int64()));
+  }
+  return tokens;
+}
+
+std::vector<types::Message> read_messages(Fields& in, const json::array& values) {
+  std::vector<types::Message> messages;
+  if (values.empty()) in.fail(bad("messages", "must have at least one message"));
+  for (std::size_t i = 0; i < values.size() && in.ok(); ++i) {
+    auto message = read_message(values[i], fmt::format("messages[{}]", i));
+    if (message.ok()) {
+      messages.push_back(*std::move(message));
+    } else {
+      in.fail(std::move(message).error());
+    }
+  }
+  return messages;
+}
+
 // One of the four shapes of `prompt` and `input`: "a", ["a", "b"], [1, 2], [[1, 2], [3]].
 template <class Item>
 Result<std::vector<Item>> read_texts(const json::value& value, const std::string& path, std::size_t max_items) {
   const auto tokens = [](const json::array& ids, const std::string& at) -> Result<Item> {
     Item item;
-    item.tokens.reserve(ids.size());
-    for (std::size_t i = 0; i < ids.size(); ++i) {
-      const bool fits = ids[i].is_int64() && ids[i].get_int64() >= 0 &&
-                        ids[i].get_int64() <= std::numeric_limits<std::int32_t>::max();
-      if (!fits) return wrong_type(fmt::format("{}[{}]", at, i), "a token id, a whole number from 0", ids[i]);
-      item.tokens.push_back(static_cast<std::int32_t>(ids[i].get_int64()));
-    }
+    item.tokens = SHOAL_TRY(read_token_ids(ids, at));
     return item;
   };
   const auto text = [](const json::string& s) {
@@ -248,15 +268,7 @@ Result<types::ChatRequest> parse_chat_request(std::string_view body) {
     in.fail(bad("top_logprobs", "needs \"logprobs\": true"));
   }
   if (const json::array* messages = in.array("messages")) {
-    if (messages->empty()) in.fail(bad("messages", "must have at least one message"));
-    for (std::size_t i = 0; i < messages->size() && in.ok(); ++i) {
-      auto message = read_message((*messages)[i], fmt::format("messages[{}]", i));
-      if (message.ok()) {
-        request.messages.push_back(*std::move(message));
-      } else {
-        in.fail(std::move(message).error());
-      }
-    }
+    request.messages = read_messages(in, *messages);
   }
   SHOAL_TRY(in.finish());
   return request;
@@ -323,6 +335,40 @@ Result<types::EmbeddingRequest> parse_embedding_request(std::string_view body) {
       }
     } else {
       in.fail(std::move(inputs).error());
+    }
+  }
+  SHOAL_TRY(in.finish());
+  return request;
+}
+
+Result<types::TokenizeRequest> parse_tokenize_request(std::string_view body) {
+  const JsonDocument document = SHOAL_TRY(JsonDocument::parse(body));
+  Fields in(*SHOAL_TRY(document.request_object()), "", tokenize_fields());
+  types::TokenizeRequest request;
+  request.model = in.text("model").value_or("");
+  request.add_special_tokens = in.boolean("add_special_tokens").value_or(true);
+  const json::array* messages = in.array("messages");
+  auto prompt = in.text("prompt");
+  if (messages != nullptr && prompt) in.fail(bad("prompt", "and messages exclude each other; send one of them"));
+  if (messages != nullptr && in.ok()) request.input = read_messages(in, *messages);
+  if (prompt) request.input = *std::move(prompt);
+  SHOAL_TRY(in.finish());
+  if (messages == nullptr && !prompt) return bad("prompt", "is missing; send prompt or messages");
+  return request;
+}
+
+Result<types::DetokenizeRequest> parse_detokenize_request(std::string_view body) {
+  const JsonDocument document = SHOAL_TRY(JsonDocument::parse(body));
+  Fields in(*SHOAL_TRY(document.request_object()), "", detokenize_fields());
+  types::DetokenizeRequest request;
+  request.model = in.text("model").value_or("");
+  request.skip_special_tokens = in.boolean("skip_special_tokens").value_or(false);
+  if (const json::array* ids = in.array("tokens")) {
+    auto tokens = read_token_ids(*ids, "tokens");
+    if (tokens.ok()) {
+      request.tokens = *std::move(tokens);
+    } else {
+      in.fail(std::move(tokens).error());
     }
   }
   SHOAL_TRY(in.finish());

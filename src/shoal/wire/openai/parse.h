@@ -9,10 +9,13 @@
 
 namespace shoal::wire::openai {
 
-// Errors of all three: kInvalidJson (byte offset), kPayloadTooLarge, kInvalidRequest (param, wanted, came),
+// Errors of all: kInvalidJson (byte offset), kPayloadTooLarge, kInvalidRequest (param, wanted, came),
 // kUnsupportedParameter (param, suggestion).
 [[nodiscard]] Result<types::ChatRequest> parse_chat_request(std::string_view body);
 [[nodiscard]] Result<types::CompletionRequest> parse_completion_request(std::string_view body);
 [[nodiscard]] Result<types::EmbeddingRequest> parse_embedding_request(std::string_view body);
+// The bodies of /v1/tokenize and /v1/detokenize, which OpenAI does not have: vLLM's names.
+[[nodiscard]] Result<types::TokenizeRequest> parse_tokenize_request(std::string_view body);
+[[nodiscard]] Result<types::DetokenizeRequest> parse_detokenize_request(std::string_view body);
 
 }  // namespace shoal::wire::openai

@@ -26,18 +26,24 @@ void append_integer(std::string& out, std::size_t value) {
   append_json_number(out, static_cast<std::int64_t>(value));
 }
 
+// [72,105]
+void append_bytes(std::string& out, std::string_view bytes) {
+  out += '[';
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    if (i > 0) out += ',';
+    append_integer(out, static_cast<unsigned char>(bytes[i]));
+  }
+  out += ']';
+}
+
 // {"token":"...","logprob":-0.1,"bytes":[...]: the caller closes it.
 void append_chat_token(std::string& out, std::string_view bytes, float logprob) {
   out += R"({"token":)";
   append_json_string(out, bytes);
   out += R"(,"logprob":)";
   append_logprob(out, logprob);
-  out += R"(,"bytes":[)";
-  for (std::size_t i = 0; i < bytes.size(); ++i) {
-    if (i > 0) out += ',';
-    append_integer(out, static_cast<unsigned char>(bytes[i]));
-  }
-  out += ']';
+  out += R"(,"bytes":)";
+  append_bytes(out, bytes);
 }
 
 // {"content":[...],"refusal":null}
@@ -305,6 +311,34 @@ void append_embeddings_close(std::string& out, std::string_view model, const typ
   append_json_string(out, model);
   fmt::format_to(std::back_inserter(out), R"(,"usage":{{"prompt_tokens":{},"total_tokens":{}}}}})", usage.prompt_tokens,
                  usage.prompt_tokens);
+}
+
+void append_tokens(std::string& out, std::string_view model, std::span<const std::int32_t> tokens,
+                   std::uint32_t context_length, bool lossless) {
+  out += R"({"count":)";
+  append_integer(out, tokens.size());
+  out += R"(,"max_model_len":)";
+  append_integer(out, context_length);
+  out += R"(,"model":)";
+  append_json_string(out, model);
+  out += lossless ? R"(,"lossless":true,"tokens":[)" : R"(,"lossless":false,"tokens":[)";
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if (i > 0) out += ',';
+    append_integer(out, static_cast<std::size_t>(tokens[i]));
+  }
+  out += "]}";
+}
+
+void append_detokenized(std::string& out, std::string_view model, std::string_view bytes) {
+  out += R"({"model":)";
+  append_json_string(out, model);
+  out += R"(,"prompt":)";
+  append_json_string(out, bytes);
+  if (!is_utf8(bytes)) {
+    out += R"(,"bytes":)";
+    append_bytes(out, bytes);
+  }
+  out += '}';
 }
 
 void append_model(std::string& out, const ModelEntry& entry) {

@@ -80,6 +80,12 @@ void append_embeddings_open(std::string& out);
 void append_embedding(std::string& out, std::size_t index, std::span<const float> values, bool base64);
 void append_embeddings_close(std::string& out, std::string_view model, const types::Usage& usage);
 
+// {"count","max_model_len","model","lossless","tokens"}
+void append_tokens(std::string& out, std::string_view model, std::span<const std::int32_t> tokens,
+                   std::uint32_t context_length, bool lossless);
+// {"model","prompt"}, and "bytes" when they are not UTF-8, which the text then shows as U+FFFD.
+void append_detokenized(std::string& out, std::string_view model, std::string_view bytes);
+
 struct ModelEntry {
   types::ModelInfo info;
   types::ModelState state = types::ModelState::kStopped;

@@ -96,6 +96,9 @@ class LlamaModel final : public Model {
         control_texts_.push_back(std::move(text));
     }
     word_piece_ = word_piece_of(model_);
+    std::vector<std::int32_t> probe;
+    append_tokens(probe, "a", false, false);
+    prefixes_space_ = !probe.empty() && piece(probe.front(), false).starts_with(' ');
   }
   ~LlamaModel() override {
     llama_batch_free(batch_);
@@ -121,38 +124,38 @@ class LlamaModel final : public Model {
   void interrupt() override { interrupted_.store(true, std::memory_order_relaxed); }
   void clear_interrupt() override { interrupted_.store(false, std::memory_order_relaxed); }
 
-  [[nodiscard]] Result<std::vector<std::int32_t>> tokenize(const PromptInput& prompt) override {
+  [[nodiscard]] Result<std::vector<std::int32_t>> tokenize(const PromptInput& prompt, bool add_special) override {
     std::vector<std::int32_t> tokens;
     if (const auto* messages = std::get_if<std::vector<types::Message>>(&prompt)) {
       tokens = SHOAL_TRY(tokenize_chat(*messages));
     } else if (const auto* text = std::get_if<std::string>(&prompt)) {
-      append_tokens(tokens, *text, /*add_special=*/true, /*parse_special=*/false);
+      append_tokens(tokens, *text, add_special, /*parse_special=*/false);
     } else {
       tokens = std::get<std::vector<std::int32_t>>(prompt);
-      for (const std::int32_t token : tokens) {
-        if (token < 0 || token >= llama_vocab_n_tokens(vocab_)) {
-          return Error(ErrorCode::kInvalidRequest, fmt::format("token ids of this model are 0 to {}, got {}",
-                                                               llama_vocab_n_tokens(vocab_) - 1, token))
-              .with_param("prompt");
-        }
-      }
+      SHOAL_TRY(check_ids(tokens, "prompt"));
     }
-    if (tokens.empty())
-      return Error(ErrorCode::kInvalidRequest, "the prompt is empty; send at least one token").with_param("prompt");
     return tokens;
   }
 
-  [[nodiscard]] std::string token_bytes(std::int32_t token) override {
-    std::string bytes(64, '\0');
-    std::int32_t size =
-        llama_token_to_piece(vocab_, token, bytes.data(), static_cast<std::int32_t>(bytes.size()), 0, false);
-    if (size < 0) {
-      bytes.resize(static_cast<std::size_t>(-size));
-      size = llama_token_to_piece(vocab_, token, bytes.data(), static_cast<std::int32_t>(bytes.size()), 0, false);
+  // Not llama_detokenize(): for some vocabularies it tidies the spaces before punctuation, so bytes are lost.
+  [[nodiscard]] Result<std::string> detokenize(std::span<const std::int32_t> tokens, bool skip_special) override {
+    SHOAL_TRY(check_ids(tokens, "tokens"));
+    std::string text;
+    bool first = true;
+    for (const std::int32_t token : tokens) {
+      std::string bytes = token_bytes(token);
+      if (bytes.empty()) {
+        if (!skip_special) text += piece(token, true);
+        continue;
+      }
+      // The space that the tokenizer put before the first word of a text.
+      if (std::exchange(first, false) && prefixes_space_ && bytes.front() == ' ') bytes.erase(0, 1);
+      text += bytes;
     }
-    bytes.resize(static_cast<std::size_t>(std::max(0, size)));
-    return bytes;
+    return text;
   }
+
+  [[nodiscard]] std::string token_bytes(std::int32_t token) override { return piece(token, false); }
 
   [[nodiscard]] DecodeStatus decode(std::span<const BatchToken> tokens) override {
     batch_.n_tokens = 0;
@@ -209,6 +212,30 @@ class LlamaModel final : public Model {
   }
 
  private:
+  // The bytes of a token; with `special` the spelling of a control token too.
+  [[nodiscard]] std::string piece(std::int32_t token, bool special) const {
+    std::string bytes(64, '\0');
+    const auto convert = [&] {
+      return llama_token_to_piece(vocab_, token, bytes.data(), static_cast<std::int32_t>(bytes.size()), 0, special);
+    };
+    std::int32_t size = convert();
+    if (size < 0) {
+      bytes.resize(static_cast<std::size_t>(-size));
+      size = convert();
+    }
+    bytes.resize(static_cast<std::size_t>(std::max(0, size)));
+    return bytes;
+  }
+
+  [[nodiscard]] Result<void> check_ids(std::span<const std::int32_t> tokens, std::string_view param) const {
+    const std::int32_t size = llama_vocab_n_tokens(vocab_);
+    const auto wrong = std::ranges::find_if(tokens, [size](std::int32_t id) { return id < 0 || id >= size; });
+    if (wrong == tokens.end()) return {};
+    return Error(ErrorCode::kInvalidRequest,
+                 fmt::format("token ids of this model are 0 to {}, got {}", size - 1, *wrong))
+        .with_param(std::string(param));
+  }
+
   void add(const BatchToken& token) {
     const auto i = static_cast<std::size_t>(batch_.n_tokens++);
     batch_.token[i] = token.id;
@@ -317,6 +344,7 @@ class LlamaModel final : public Model {
   std::vector<std::int32_t> end_tokens_;
   std::vector<std::string> control_texts_;
   std::optional<WordPiece> word_piece_;
+  bool prefixes_space_ = false;  // the tokenizer puts a space before a text
   std::optional<ChatTemplate> template_;
   std::atomic<bool> interrupted_{false};
 };
