@@ -11,6 +11,13 @@ constexpr std::string_view kBeginning = "\xE2\x96\x81";
 // Longer words are unknown. Source: max_input_chars_per_word of BERT's vocabularies.
 constexpr std::size_t kMaxLetters = 100;
 
+// Of one letter's canonical decomposition. The longest have 4 parts (U+1F82).
+#ifdef SHOAL_PLANTED_BUG
+constexpr utf8proc_ssize_t kMostParts = 2;
+#else
+constexpr utf8proc_ssize_t kMostParts = 8;
+#endif
+
 bool is_space(utf8proc_int32_t letter) {
   if (letter == '\t' || letter == '\n' || letter == '\r') return true;
   const auto category = utf8proc_category(letter);
@@ -81,10 +88,10 @@ std::string without_accents(std::string_view text) {
   std::string plain;
   plain.reserve(text.size());
   each_letter(text, [&plain](utf8proc_int32_t letter) {
-    utf8proc_int32_t parts[8];  // no canonical decomposition has more than 4
+    utf8proc_int32_t parts[kMostParts];
     int boundary = 0;
-    const auto count = utf8proc_decompose_char(letter, parts, 8, UTF8PROC_DECOMPOSE, &boundary);
-    for (utf8proc_ssize_t i = 0; i < count && i < 8; ++i) {
+    const auto count = utf8proc_decompose_char(letter, parts, kMostParts, UTF8PROC_DECOMPOSE, &boundary);
+    for (utf8proc_ssize_t i = 0; i < count; ++i) {
       if (utf8proc_category(parts[i]) != UTF8PROC_CATEGORY_MN) append_utf8(plain, parts[i]);
     }
   });
