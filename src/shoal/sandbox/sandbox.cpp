@@ -142,6 +142,13 @@ void allow_load(Filter& filter) {
   filter.answer(SCMP_SYS(clone3), ENOSYS);
 }
 
+// What the runtimes of the sanitizers call by themselves; only in builds that are instrumented.
+void allow_sanitizer([[maybe_unused]] Filter& filter) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  filter.allow({SCMP_SYS(sigaltstack), SCMP_SYS(madvise), SCMP_SYS(sched_getaffinity)});
+#endif
+}
+
 Error unavailable(std::string what) {
   return {ErrorCode::kSandboxUnavailable, "the sandbox does not hold: " + std::move(what)};
 }
@@ -186,6 +193,7 @@ Result<int> close_for_load(int socket_fd) {
   Filter filter;
   allow_always(filter, socket_fd);
   allow_load(filter);
+  allow_sanitizer(filter);
   filter.answer_if(SCMP_SYS(socket), SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(kProbeDomain)), kLoadAnswer);
   if (const int fault = filter.load(); fault != 0) return unavailable(fmt::format("seccomp: {}", strerror(fault)));
   return abi;
@@ -194,6 +202,7 @@ Result<int> close_for_load(int socket_fd) {
 Result<void> close_for_work(int socket_fd) {
   Filter filter;
   allow_always(filter, socket_fd);
+  allow_sanitizer(filter);
   filter.answer_if(SCMP_SYS(socket), SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(kProbeDomain)), kWorkAnswer);
   if (const int fault = filter.load(); fault != 0) return unavailable(fmt::format("seccomp: {}", strerror(fault)));
   return {};
