@@ -364,6 +364,7 @@ TEST_F(LlamaFolderTest, BrokenOnesAreRefusedAndLeaveNothing) {
         Case{[&] { more_in_index["x"] = "part-0.safetensors"; }, "'x' is not in part-0.safetensors"},
         Case{[&] { more_in_index["x"] = "part-9.safetensors"; }, "part-9.safetensors"},
         Case{[&] { scale = 1e6F; }, "which F16 cannot"},
+        Case{[&] { model()["vocab"].as_object()[std::string(100'000, 'x')] = 9; }, "xxx..."},
         Case{[&] { model()["type"] = "Unigram"; }, "Unigram"},
         Case{[&] { model()["dropout"] = 0.5; }, "'dropout'"},
         Case{[&] { model()["byte_fallback"] = true; }, "U+2581"},

@@ -27,6 +27,7 @@ namespace json = boost::json;
 
 constexpr std::uint32_t kTypeF32 = 0;
 constexpr std::uint32_t kTypeF16 = 1;
+constexpr std::size_t kMaxMessageBytes = 1000;
 
 Result<void> sync_and_rename(const fs::path& from, const fs::path& to) {
   const int fd = open(from.c_str(), O_RDONLY | O_CLOEXEC);
@@ -104,9 +105,11 @@ Result<ConvertReport> convert_folder(const fs::path& folder, const fs::path& out
   if (report.ok()) {
     if (auto renamed = sync_and_rename(temporary, out); !renamed.ok()) report = std::move(renamed).error();
   }
+  if (report.ok()) return report;
   std::error_code ignored;
-  if (!report.ok()) fs::remove(temporary, ignored);
-  return report;
+  fs::remove(temporary, ignored);
+  // Names of tokens and tensors, which messages quote, may be of any length.
+  return Error(report.error().code(), cut(report.error().message(), kMaxMessageBytes));
 }
 
 }  // namespace shoal::models::convert

@@ -45,8 +45,11 @@ std::string shortened(const json::value& value, std::size_t most) {
   writer.reset(&value);
   std::string text(most + 1, '\0');
   text.resize(writer.read(text.data(), text.size()).size());
+  return cut(std::move(text), most);
+}
+
+std::string cut(std::string text, std::size_t most) {
   if (text.size() <= most) return text;
-  // Cut before a character's first byte, so that the message stays UTF-8.
   while (most > 0 && (static_cast<unsigned char>(text[most]) & 0xC0U) == 0x80U) --most;
   return text.substr(0, most) + "...";
 }

@@ -51,7 +51,9 @@ class Fields {
   const boost::json::object* object_;
 };
 
-// For messages: `value` as JSON, cut to a few dozen characters.
+// For messages: `value` as JSON, cut.
 [[nodiscard]] std::string shortened(const boost::json::value& value, std::size_t most = 60);
+// The first `most` bytes, less a character that would be cut in two, and "..." in place of the rest.
+[[nodiscard]] std::string cut(std::string text, std::size_t most);
 
 }  // namespace shoal::models::convert

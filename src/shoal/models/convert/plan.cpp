@@ -1,9 +1,9 @@
 #include "shoal/models/convert/plan.h"
 
 #include <algorithm>
-#include <bit>
 #include <cassert>
 #include <cmath>
+#include <cstring>
 #include <span>
 
 #include <fmt/format.h>
@@ -14,13 +14,18 @@ namespace {
 // Elements that are read at a time: a vocabulary's matrix has billions of bytes.
 constexpr std::uint64_t kChunk = 1 << 20;
 
+// From here on a value rounds to infinity: halfway between F16's largest, 65504, and what would come next.
+constexpr float kBeyondF16 = 65520;
+
 Result<void> append_f16(std::string& out, std::span<const float> values, const std::string& name) {
+  std::size_t at = out.size();
+  out.resize(at + values.size() * sizeof(_Float16));
   for (const float value : values) {
-    const auto half = static_cast<_Float16>(value);
-    if (!std::isfinite(static_cast<float>(half)))
+    if (!(std::abs(value) < kBeyondF16))  // nor is it a number
       return Error(ErrorCode::kModelInvalid, fmt::format("tensor '{}' holds {}, which F16 cannot", name, value));
-    const auto bits = std::bit_cast<std::uint16_t>(half);
-    out.append(reinterpret_cast<const char*>(&bits), sizeof bits);
+    const auto half = static_cast<_Float16>(value);
+    std::memcpy(out.data() + at, &half, sizeof half);
+    at += sizeof half;
   }
   return {};
 }

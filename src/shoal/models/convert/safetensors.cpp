@@ -113,7 +113,10 @@ Result<Safetensors> Safetensors::open(const std::filesystem::path& path) {
   std::string header(header_bytes, '\0');
   file.in_.read(header.data(), static_cast<std::streamsize>(header.size()));
   if (!file.in_) return invalid(fmt::format("{} ends within its header", path.string()));
-  file.tensors_ = SHOAL_TRY(parse_header(header, file_bytes));
+  auto tensors = parse_header(header, file_bytes);
+  if (!tensors.ok())
+    return Error(tensors.error().code(), fmt::format("{}: {}", path.filename().string(), tensors.error().message()));
+  file.tensors_ = std::move(tensors).value();
   return file;
 }
 
