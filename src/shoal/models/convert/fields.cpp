@@ -100,9 +100,13 @@ Result<std::string> Fields::text(std::string_view key, std::string_view otherwis
 }
 
 Result<Fields> Fields::object(std::string_view key) const {
+  return Fields(fmt::format("{}: '{}'", where_, key), *SHOAL_TRY(members(key)));
+}
+
+Result<const json::object*> Fields::members(std::string_view key) const {
   const json::value* value = find(key);
   if (value == nullptr || !value->is_object()) return wrong("an object", key);
-  return Fields(fmt::format("{}: '{}'", where_, key), value->get_object());
+  return &value->get_object();
 }
 
 Result<const json::array*> Fields::array(std::string_view key) const {

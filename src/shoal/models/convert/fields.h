@@ -41,6 +41,8 @@ class Fields {
   [[nodiscard]] Result<std::string> text(std::string_view key) const;
   [[nodiscard]] Result<std::string> text(std::string_view key, std::string_view otherwise) const;
   [[nodiscard]] Result<Fields> object(std::string_view key) const;
+  // The same object, to go through.
+  [[nodiscard]] Result<const boost::json::object*> members(std::string_view key) const;
   [[nodiscard]] Result<const boost::json::array*> array(std::string_view key) const;
 
   // "config.json: wanted a positive number at 'hidden_size', got null".

@@ -233,9 +233,8 @@ Result<Vocabulary> read_vocabulary(const Fields& tokenizer, std::uint32_t size) 
       return Error(ErrorCode::kUnimplemented,
                    fmt::format("tokenizer.json: '{}' is {}, which is not converted", key, shortened(*value)));
   }
-  SHOAL_TRY(model.object("vocab"));
   Vocabulary vocabulary{std::vector<std::string>(size), std::vector(size, TokenType::kNormal), {}};
-  for (const auto& [text, id] : model.find("vocab")->get_object())
+  for (const auto& [text, id] : *SHOAL_TRY(model.members("vocab")))
     SHOAL_TRY(put_token(std::string(text), &id, TokenType::kNormal, vocabulary));
   SHOAL_TRY(put_added_tokens(tokenizer, vocabulary));
   SHOAL_TRY(fill_holes(vocabulary));

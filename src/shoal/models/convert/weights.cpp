@@ -43,9 +43,8 @@ Result<Weights> Weights::open(const fs::path& folder) {
 Result<void> Weights::open_index(const fs::path& folder) {
   const json::object index = SHOAL_TRY(read_json(folder / kIndex));
   const Fields fields{std::string(kIndex), index};
-  SHOAL_TRY(fields.object("weight_map"));
   std::map<std::string, std::size_t, std::less<>> opened;
-  for (const auto& [name, file] : index.at("weight_map").get_object()) {
+  for (const auto& [name, file] : *SHOAL_TRY(fields.members("weight_map"))) {
     const std::string_view shard = file.is_string() ? std::string_view(file.get_string()) : std::string_view();
     if (!stays_inside(shard)) {
       return Error(ErrorCode::kModelInvalid,
