@@ -76,6 +76,8 @@ def way_git(way, target, scratch):
 
 
 def way_npm_bundle(way, target, scratch):
+    if not shutil.which("npm"):
+        run([ROOT / "tools/install_deps", "--npm"])
     run(["npm", "pack", "--silent", f"{way['package']}@{way['version']}"], cwd=scratch)
     tarball = next(scratch.glob("*.tgz"))
     run(["tar", "-xzf", tarball, way["inner"]], cwd=scratch)

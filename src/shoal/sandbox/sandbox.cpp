@@ -145,7 +145,8 @@ void allow_load(Filter& filter) {
 // What the runtimes of the sanitizers call by themselves; only in builds that are instrumented.
 void allow_sanitizer([[maybe_unused]] Filter& filter) {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  filter.allow({SCMP_SYS(sigaltstack), SCMP_SYS(madvise), SCMP_SYS(sched_getaffinity)});
+  filter.allow({SCMP_SYS(sigaltstack), SCMP_SYS(madvise), SCMP_SYS(sched_getaffinity), SCMP_SYS(gettimeofday),
+                SCMP_SYS(nanosleep)});
 #endif
 }
 

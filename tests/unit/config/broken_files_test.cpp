@@ -1,5 +1,6 @@
 // Files that are wrong, and what is said about them: each fault by place, cause and advice.
 #include <fstream>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,10 @@ struct Case {
   std::string_view text;
   std::vector<Expected> faults;
 };
+
+void PrintTo(const Case& one, std::ostream* out) {
+  *out << one.name;
+}
 
 class BrokenFile : public testing::TestWithParam<Case> {};
 
