@@ -25,8 +25,8 @@ run: build ## build, fetch the default models, serve on localhost:8080
 	@$(SHOAL) pull --default
 	@exec $(SHOAL) serve
 
-test: deps-dev ## build everything and run every test
-	@tools/run_tests
+test: deps-dev ## build everything and run every test (TEST_ARGS="-R NAME" for some)
+	@tools/run_tests $(TEST_ARGS)
 
 bench: deps-dev ## measure, on the release build
 	@bench/run
