@@ -7,7 +7,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
-#include <spawn.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -33,23 +33,42 @@ struct Pipe {
   }
 };
 
-Result<pid_t> start(const std::vector<std::string>& argv, const std::filesystem::path& folder, const Pipe& out,
-                    const Pipe& err) {
+// In the child, between fork and exec: only calls that are safe in a copy of a process with threads; glibc's execvp
+// takes no lock and no memory of the heap. Says on `fault` why it ends.
+[[noreturn]] void become(const std::vector<char*>& words, const Pipe& out, const Pipe& err, int fault, pid_t parent) {
+  // Else a client whose `shoal` was killed would go on, and write into the file that the next one goes on with.
+  // posix_spawn cannot ask for it. The signal comes when the thread that forked ends; that one waits for the child.
+  const bool bound = prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent;
+  const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  if (bound && null >= 0 && dup2(null, STDIN_FILENO) >= 0 && dup2(out.ends[1], STDOUT_FILENO) >= 0 &&
+      dup2(err.ends[1], STDERR_FILENO) >= 0) {
+    execvp(words[0], words.data());
+  }
+  const int why = errno;
+  [[maybe_unused]] const ssize_t told = write(fault, &why, sizeof why);
+  _exit(127);
+}
+
+Result<pid_t> start(const std::vector<std::string>& argv, const Pipe& out, const Pipe& err) {
   std::vector<char*> words;
   for (const std::string& word : argv) words.push_back(const_cast<char*>(word.c_str()));
   words.push_back(nullptr);
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_adddup2(&actions, out.ends[1], STDOUT_FILENO);
-  posix_spawn_file_actions_adddup2(&actions, err.ends[1], STDERR_FILENO);
-  if (!folder.empty()) posix_spawn_file_actions_addchdir_np(&actions, folder.c_str());
-  pid_t pid = -1;
-  const int fault = posix_spawnp(&pid, words[0], &actions, nullptr, words.data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  if (fault == ENOENT) return Error(ErrorCode::kNotFound, fmt::format("the program `{}` is not installed", argv[0]));
-  if (fault != 0) return errno_error("cannot start " + argv[0], fault);
-  return pid;
+  Pipe fault;
+  if (pipe2(fault.ends.data(), O_CLOEXEC) != 0) return errno_error("pipe", errno);
+  const pid_t parent = getpid();
+  const pid_t pid = fork();
+  if (pid < 0) return errno_error("fork", errno);
+  if (pid == 0) become(words, out, err, fault.ends[1], parent);
+  fault.close_end(1);
+  int why = 0;
+  ssize_t told = 0;
+  while ((told = read(fault.ends[0], &why, sizeof why)) < 0 && errno == EINTR) {
+  }
+  if (told == 0) return pid;  // exec closed it
+  while (waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  if (why == ENOENT) return Error(ErrorCode::kNotFound, fmt::format("the program `{}` is not installed", argv[0]));
+  return errno_error("cannot start " + argv[0], why);
 }
 
 // Appends what is there; false at the end.
@@ -73,7 +92,7 @@ Result<ProcessResult> run_process(const std::vector<std::string>& argv, const Pr
   Pipe err;
   if (pipe2(out.ends.data(), O_CLOEXEC) != 0 || pipe2(err.ends.data(), O_CLOEXEC) != 0)
     return errno_error("pipe", errno);
-  const pid_t pid = SHOAL_TRY(start(argv, options.folder, out, err));
+  const pid_t pid = SHOAL_TRY(start(argv, out, err));
   out.close_end(1);
   err.close_end(1);
   const SystemClock clock;

@@ -1,10 +1,9 @@
 // Runs another program to its end: argument vector, no shell. Its output is collected up to a bound; while it
 // runs, `on_tick` is called ten times a second. Blocks. SIGINT reaches the child as it reaches every process of
-// a terminal. Threads: any, not the I/O thread.
+// a terminal; it is killed when this process dies, however that happens. Threads: any, not the I/O thread.
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <functional>
 #include <string>
 #include <vector>
@@ -14,8 +13,7 @@
 namespace shoal::base {
 
 struct ProcessOptions {
-  std::filesystem::path folder;  // to run in; empty: this one
-  std::int64_t timeout_ms = 0;   // then SIGKILL; 0: none
+  std::int64_t timeout_ms = 0;  // then SIGKILL; 0: none
   std::function<void()> on_tick;
 };
 

@@ -31,10 +31,12 @@ std::string Sha256::finish() {
   return hex;
 }
 
-Result<std::string> sha256_of_file(const std::filesystem::path& path) {
+namespace {
+
+template <class Update>
+Result<void> read_blocks(const std::filesystem::path& path, Update update) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return errno_error("cannot open " + path.string(), errno);
-  Sha256 hash;
   std::vector<char> block(1 << 20);
   for (;;) {
     const ssize_t got = read(fd, block.data(), block.size());
@@ -45,10 +47,31 @@ Result<std::string> sha256_of_file(const std::filesystem::path& path) {
       return errno_error("cannot read " + path.string(), why);
     }
     if (got == 0) break;
-    hash.update({block.data(), static_cast<std::size_t>(got)});
+    update(std::span<const char>(block.data(), static_cast<std::size_t>(got)));
   }
   close(fd);
+  return {};
+}
+
+}  // namespace
+
+Result<std::string> sha256_of_file(const std::filesystem::path& path) {
+  Sha256 hash;
+  SHOAL_TRY(read_blocks(path, [&hash](std::span<const char> bytes) { hash.update(bytes); }));
   return hash.finish();
+}
+
+Result<std::string> sha512_base64_of_file(const std::filesystem::path& path) {
+  crypto_hash_sha512_state hash;
+  crypto_hash_sha512_init(&hash);
+  SHOAL_TRY(read_blocks(path, [&hash](std::span<const char> bytes) {
+    crypto_hash_sha512_update(&hash, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
+  }));
+  std::array<unsigned char, crypto_hash_sha512_BYTES> digest{};
+  crypto_hash_sha512_final(&hash, digest.data());
+  std::array<char, sodium_base64_ENCODED_LEN(crypto_hash_sha512_BYTES, sodium_base64_VARIANT_ORIGINAL)> text{};
+  sodium_bin2base64(text.data(), text.size(), digest.data(), digest.size(), sodium_base64_VARIANT_ORIGINAL);
+  return std::string(text.data());
 }
 
 }  // namespace shoal::base

@@ -1,4 +1,4 @@
-// SHA-256, incrementally. Owned by one caller. Threads: any.
+// SHA-256, incrementally, and sums of whole files. Owned by one caller. Threads: any.
 #pragma once
 
 #include <array>
@@ -30,5 +30,8 @@ class Sha256 {
 
 // Of a whole file; blocks for as long as the disk needs. Errors: kIo.
 [[nodiscard]] Result<std::string> sha256_of_file(const std::filesystem::path& path);
+
+// SHA-512 in base64, as npm's registry promises its archives (`sha512-...`). Blocks, too. Errors: kIo.
+[[nodiscard]] Result<std::string> sha512_base64_of_file(const std::filesystem::path& path);
 
 }  // namespace shoal::base

@@ -2,10 +2,13 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include <fmt/format.h>
+#include <signal.h>
+#include <unistd.h>
 
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
@@ -24,6 +27,25 @@ namespace shoal::cli {
 namespace {
 
 using base::json_string;
+
+constexpr int kInterrupted = 130;  // of the table of exit codes in base/error.def
+
+Result<models::Catalogue> open_catalogue(const CommandContext& context) {
+  const auto loaded = SHOAL_TRY(context.load_config());
+  return models::Catalogue::with_file(loaded.config->models.catalogue);
+}
+
+// Ctrl-C ends a pull wherever it is: between two calls, in a sum over gigabytes, or while curl runs, which the kernel
+// then kills. What is half there is left for the next one to go on with.
+void end_on_interrupt() {
+  struct sigaction action{};
+  action.sa_handler = [](int) {
+    constexpr std::string_view kText = "\ninterrupted; what came so far is kept: run the command again to go on\n";
+    [[maybe_unused]] const ssize_t told = ::write(STDERR_FILENO, kText.data(), kText.size());
+    ::_exit(kInterrupted);
+  };
+  ::sigaction(SIGINT, &action, nullptr);
+}
 
 Result<models::Store> open_store(const CommandContext& context) {
   const auto loaded = SHOAL_TRY(context.load_config());
@@ -53,7 +75,7 @@ struct PullOptions {
 };
 
 Result<int> run_pull(const CommandContext& context, const PullOptions& options) {
-  const models::Catalogue catalogue = SHOAL_TRY(models::Catalogue::built_in());
+  const models::Catalogue catalogue = SHOAL_TRY(open_catalogue(context));
   std::vector<const models::CatalogueEntry*> wanted;
   for (const std::string& name : options.names) wanted.push_back(SHOAL_TRY(catalogue.find(name)));
   for (const models::CatalogueEntry& entry : catalogue.entries()) {
@@ -63,6 +85,7 @@ Result<int> run_pull(const CommandContext& context, const PullOptions& options) 
     return Error(ErrorCode::kUsage, "name a model, or pass --default; `shoal models ls --available` lists them");
   const models::Store store = SHOAL_TRY(open_store(context));
   const base::SystemClock clock;
+  end_on_interrupt();
   for (const models::CatalogueEntry* entry : wanted) {
     auto installed = store.find(entry->name);
     const bool fresh = !installed.ok();
@@ -93,7 +116,7 @@ void print_row(const std::string& name, const std::string& size, const std::stri
 }
 
 Result<int> list_available(const CommandContext& context) {
-  const models::Catalogue catalogue = SHOAL_TRY(models::Catalogue::built_in());
+  const models::Catalogue catalogue = SHOAL_TRY(open_catalogue(context));
   for (const models::CatalogueEntry& entry : catalogue.entries()) {
     const std::string tested =
         entry.tested.empty() ? "untested" : fmt::format("tested: {}", fmt::join(entry.tested, ", "));

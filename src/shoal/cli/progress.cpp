@@ -16,6 +16,7 @@ constexpr std::int64_t kRateWindowNs = 10'000'000'000;
 constexpr std::int64_t kRedrawNs = 100'000'000;
 constexpr std::int64_t kPlainLineNs = 10'000'000'000;
 constexpr std::size_t kBarCells = 24;
+constexpr int kBarColumns = 80;  // with less the line would wrap, and a line that wraps is never cleared
 
 }  // namespace
 
@@ -30,6 +31,7 @@ void Progress::restart() {
   done_ = 0;
   samples_.clear();
   drawn_tenth_ = 0;
+  drawn_bytes_ = 0;
 }
 
 double Progress::bytes_per_second() const {
@@ -45,16 +47,17 @@ void Progress::update(std::uint64_t done_bytes, std::uint64_t total_bytes) {
   samples_.emplace_back(now, done_);
   while (samples_.front().first < now - kRateWindowNs) samples_.pop_front();
   const std::uint64_t tenth = total_bytes > 0 ? done_ * 10 / total_bytes : 0;
-  const bool due =
-      terminal_ && !json_ ? now - drawn_ns_ >= kRedrawNs : tenth > drawn_tenth_ || now - drawn_ns_ >= kPlainLineNs;
+  const bool whole = total_bytes > 0 && done_ >= total_bytes && drawn_bytes_ < done_;
+  const bool due = whole || (terminal_ && !json_ ? now - drawn_ns_ >= kRedrawNs
+                                                 : tenth > drawn_tenth_ || now - drawn_ns_ >= kPlainLineNs);
   if (!due || done_ == 0) return;
   drawn_ns_ = now;
   drawn_tenth_ = tenth;
-  draw(total_bytes, now);
+  drawn_bytes_ = done_;
+  draw(total_bytes);
 }
 
-void Progress::draw(std::uint64_t total_bytes, std::int64_t now_ns) {
-  (void)now_ns;
+void Progress::draw(std::uint64_t total_bytes) {
   if (json_)
     return CommandContext::print(
         fmt::format("{{\"event\":\"progress\",\"done_bytes\":{},\"total_bytes\":{}}}\n", done_, total_bytes));
@@ -62,7 +65,7 @@ void Progress::draw(std::uint64_t total_bytes, std::int64_t now_ns) {
   std::string line = base::human_bytes(done_);
   if (total_bytes > 0) {
     const double share = std::min(1.0, static_cast<double>(done_) / static_cast<double>(total_bytes));
-    if (terminal_) {
+    if (terminal_ && base::terminal_columns(STDERR_FILENO) >= kBarColumns) {
       const auto full = static_cast<std::size_t>(share * static_cast<double>(kBarCells));
       line = fmt::format("[{}{}] {:3.0f} %  {}", std::string(full, '#'), std::string(kBarCells - full, '.'),
                          share * 100, line);

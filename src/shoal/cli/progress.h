@@ -27,7 +27,7 @@ class Progress {
   void restart();
 
  private:
-  void draw(std::uint64_t total_bytes, std::int64_t now_ns);
+  void draw(std::uint64_t total_bytes);
   [[nodiscard]] double bytes_per_second() const;
 
   const base::Clock& clock_;
@@ -37,6 +37,7 @@ class Progress {
   std::deque<std::pair<std::int64_t, std::uint64_t>> samples_;  // of the last ten seconds
   std::int64_t drawn_ns_ = 0;
   std::uint64_t drawn_tenth_ = 0;
+  std::uint64_t drawn_bytes_ = 0;
   bool line_open_ = false;
 };
 

@@ -129,7 +129,7 @@ class StoredModels final : public engine::ModelSource {
 Result<std::unique_ptr<engine::ModelSource>> make_model_source(const config::Config& config,
                                                                ModelSourceOptions options) {
   if (options.none) return std::unique_ptr<engine::ModelSource>(std::make_unique<NoModels>());
-  models::Catalogue catalogue = SHOAL_TRY(models::Catalogue::built_in());
+  models::Catalogue catalogue = SHOAL_TRY(models::Catalogue::with_file(config.models.catalogue));
   auto source =
       std::make_unique<StoredModels>(models::Store(config.server.data_dir), config.models, std::move(catalogue));
   SHOAL_TRY(source->scan());

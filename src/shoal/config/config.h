@@ -49,6 +49,7 @@ struct EngineConfig {
 };
 
 struct ModelsConfig {
+  std::string catalogue;
   std::vector<std::string> dirs;
   bool found = true;
 };

@@ -72,6 +72,7 @@ constexpr std::array kKeys = {
     Key{"engine.progress_timeout_ms", Type::kInteger, "ms", 100, kDay, {}, kRestart, "A worker with requests but without a token for this long is restarted.", SHOAL_ENGINE(progress_timeout_ms)},
     Key{"engine.stop_timeout_ms", Type::kInteger, "ms", 0, kDay, {}, kRestart, "How long a worker may take to end before it is killed.", SHOAL_ENGINE(stop_timeout_ms)},
     Key{"engine.worker_path", Type::kPath, "", 0, 0, {}, kRestart, "The shoal-worker program. Empty: beside shoal, or in its libexec folder.", SHOAL_ENGINE(worker_path)},
+    Key{"models.catalogue", Type::kPath, "", 0, 0, {}, kRestart, "TOML file with more models for `shoal pull`, or other sources of those that it knows. Empty: none.", SHOAL_FIELD(models, ModelsConfig, catalogue)},
     Key{"models.dirs", Type::kPathList, "", 0, 0, {}, kRestart, "More folders whose GGUF files are used in place.", SHOAL_FIELD(models, ModelsConfig, dirs)},
     Key{"models.found", Type::kBool, "", 0, 0, {}, kRestart, "Also look for models of Ollama, LM Studio and the Hugging Face cache on this machine.", SHOAL_FIELD(models, ModelsConfig, found)},
     Key{"log.level", Type::kChoice, "", 0, 0, kLevels, kHot, "The least important lines that are written.", SHOAL_FIELD(log, LogConfig, level)},

@@ -1,8 +1,10 @@
-// The catalogue: models that `shoal pull NAME` knows, from the manifest of outside sources that is compiled in.
+// The catalogue: models that `shoal pull NAME` knows, from the manifest of outside sources that is compiled in and
+// from a file of one's own (models.catalogue).
 // Immutable. Threads: any.
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <string>
 #include <string_view>
@@ -53,8 +55,11 @@ class Catalogue {
  public:
   // The one that is compiled in. Errors: kInternal when the manifest is broken, which a test rules out.
   static Result<Catalogue> built_in();
-  // Errors: kInvalidConfig, naming the model and the field.
-  static Result<Catalogue> parse(std::string_view toml);
+  // The built-in one and, before it, the entries of a file of one's own, which win over those of the same name. Empty:
+  // the built-in one. Errors: kInvalidConfig, naming the file, the model and the field.
+  static Result<Catalogue> with_file(const std::filesystem::path& path);
+  // `what` names the text in errors. Errors: kInvalidConfig, naming the model and the field.
+  static Result<Catalogue> parse(std::string_view toml, const std::string& what = "the manifest");
 
   [[nodiscard]] const std::vector<CatalogueEntry>& entries() const { return entries_; }
   // By name, alias or Hugging Face name, ignoring case. Errors: kModelNotFound, with the nearest name.

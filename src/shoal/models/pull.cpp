@@ -7,50 +7,19 @@
 #include <system_error>
 #include <utility>
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 #include "shoal/base/sha256.h"
+#include "shoal/models/file_lock.h"
 
 namespace shoal::models {
 namespace {
 
 namespace fs = std::filesystem;
 
-// Held while a model is fetched; the kernel lets go of it when the process dies.
-class FileLock {
- public:
-  FileLock(const fs::path& path, const OnNote& note) : fd_(open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0644)) {
-    if (fd_ < 0) return;
-    if (flock(fd_, LOCK_EX | LOCK_NB) != 0) {
-      note("another process fetches this model; waiting for it");
-      while (flock(fd_, LOCK_EX) != 0 && errno == EINTR) {
-      }
-    }
-  }
-  ~FileLock() {
-    if (fd_ >= 0) close(fd_);
-  }
-  FileLock(const FileLock&) = delete;
-  FileLock& operator=(const FileLock&) = delete;
-
- private:
-  int fd_;
-};
-
-Result<void> check_sum(const fs::path& file, const std::string& wanted) {
-  if (wanted.empty()) return {};
-  const std::string got = SHOAL_TRY(base::sha256_of_file(file));
-  if (got == wanted) return {};
-  std::error_code ignored;
-  fs::remove(file, ignored);
-  return Error(ErrorCode::kChecksumMismatch,
-               fmt::format("sha256 of {}: wanted {}, got {}", file.filename().string(), wanted, got));
-}
-
 Result<void> append_file(const fs::path& from, const fs::path& to) {
+  std::error_code why;
+  SHOAL_TRY(check_space(to.parent_path(), fs::file_size(from, why)));
   std::ifstream in(from, std::ios::binary);
   std::ofstream out(to, std::ios::binary | std::ios::app);
   out << in.rdbuf();
@@ -60,34 +29,32 @@ Result<void> append_file(const fs::path& from, const fs::path& to) {
 
 // The package's archive, fetched unless an earlier try left it whole, then unpacked.
 Result<fs::path> fetch_package(Way::Kind kind, const Package& package, const fs::path& folder, const PullTools& tools) {
-  const Resolved resolved = SHOAL_TRY(resolve_package(kind, package));
-  const fs::path archive = folder / fmt::format("{}-{}.archive", package.name, package.version);
-  std::error_code ignored;
-  if (!fs::exists(archive, ignored)) {
-    SHOAL_TRY(fetch_url(resolved.url, archive, tools.progress));
-    SHOAL_TRY(check_sum(archive, resolved.sha256));
-  }
-  return unpack(kind, archive, package.inner, folder / fmt::format("{}-{}", package.name, package.version));
+  Resolved resolved = SHOAL_TRY(resolve_package(kind, package));
+  FileToFetch archive{std::move(resolved.url), folder / fmt::format("{}-{}.archive", package.name, package.version),
+                      std::move(resolved.sums)};
+  SHOAL_TRY(fetch_file(archive, tools.progress, tools.note));
+  return unpack(kind, archive.target, package.inner, folder / fmt::format("{}-{}", package.name, package.version));
 }
 
 // The Hugging Face folder of an entry that is converted. Every file that counts has its sum.
 Result<fs::path> fetch_folder(const CatalogueEntry& entry, const Way& way, const fs::path& folder,
                               const PullTools& tools) {
-  fs::path source = folder / "source";
-  if (way.kind == Way::Kind::kUrlFolder) {
-    for (const auto& [path, sum] : entry.files) {
-      std::error_code why;
-      fs::create_directories((source / path).parent_path(), why);
-      if (!fs::exists(source / path, why)) SHOAL_TRY(fetch_url(way.url + path, source / path, tools.progress));
-    }
-  } else {
-    source = SHOAL_TRY(fetch_package(way.kind, way.packages.front(), folder, tools));
+  if (way.kind != Way::Kind::kUrlFolder) {
+    fs::path source = SHOAL_TRY(fetch_package(way.kind, way.packages.front(), folder, tools));
+    for (const auto& [path, sum] : entry.files) SHOAL_TRY(check_sums(source / path, sha256_only(sum)));
+    return source;
   }
-  for (const auto& [path, sum] : entry.files) SHOAL_TRY(check_sum(source / path, sum));
+  fs::path source = folder / "source";
+  for (const auto& [path, sum] : entry.files) {
+    std::error_code why;
+    fs::create_directories((source / path).parent_path(), why);
+    tools.note(path);
+    SHOAL_TRY(fetch_file({way.url + path, source / path, sha256_only(sum)}, tools.progress, tools.note));
+  }
   return source;
 }
 
-// The finished GGUF, in the partial folder.
+// The finished GGUF, in the partial folder, with the sum that the catalogue promises.
 Result<fs::path> deliver(const CatalogueEntry& entry, const Way& way, const fs::path& folder, const PullTools& tools) {
   const fs::path file = folder / "model.gguf";
   std::error_code ignored;
@@ -96,22 +63,49 @@ Result<fs::path> deliver(const CatalogueEntry& entry, const Way& way, const fs::
     tools.note("converting to GGUF");
     SHOAL_TRY(tools.convert(source, file));
   } else if (way.kind == Way::Kind::kUrl) {
-    // Without a sum nobody could tell that the file behind the address changed between two halves.
-    if (entry.sha256.empty()) fs::remove(file.string() + ".part", ignored);
-    SHOAL_TRY(fetch_url(way.url, file, tools.progress));
+    SHOAL_TRY(fetch_file({way.url, file, sha256_only(entry.sha256), entry.bytes}, tools.progress, tools.note));
   } else {
     fs::remove(file, ignored);
     for (const Package& package : way.packages) {
+      if (way.packages.size() > 1) tools.note(fmt::format("{} {}", package.name, package.version));
       const fs::path part = SHOAL_TRY(fetch_package(way.kind, package, folder, tools));
-      if (way.packages.size() == 1) {
-        fs::rename(part, file, ignored);
-      } else {
+      if (way.packages.size() > 1) {
         SHOAL_TRY(append_file(part, file));
+        fs::remove(part, ignored);
+      } else {
+        std::error_code why;
+        fs::rename(part, file, why);
+        if (why) return Error(ErrorCode::kIo, fmt::format("cannot rename {}: {}", part.string(), why.message()));
       }
     }
+    SHOAL_TRY(check_sums(file, sha256_only(entry.sha256)));
   }
-  SHOAL_TRY(check_sum(file, entry.sha256));
+  SHOAL_TRY(read_model(file));  // refused here, not when a client waits
   return file;
+}
+
+void empty_folder(const fs::path& folder) {
+  std::error_code why;
+  for (const fs::directory_entry& rest : fs::directory_iterator(folder, why)) fs::remove_all(rest.path(), why);
+}
+
+Result<Installed> install(const CatalogueEntry& entry, const std::string& source, const fs::path& file,
+                          const Store& store, const PullTools& tools) {
+  Installed installed;
+  installed.name = entry.name;
+  installed.sha256 = SHOAL_TRY(base::sha256_of_file(file));
+  if (entry.sha256.empty() && !entry.converts()) {
+    tools.note(fmt::format("the catalogue has no sum for {}; what came has sha256 {}", entry.name, installed.sha256));
+  }
+  installed.licence = entry.licence;
+  installed.source = source;
+  if (entry.converts()) {
+    const auto weights = entry.files.find("model.safetensors");
+    installed.lineage = weights == entry.files.end()
+                            ? "converted from safetensors"
+                            : fmt::format("converted from model.safetensors sha256 {}", weights->second);
+  }
+  return store.adopt(file, std::move(installed));
 }
 
 std::string name_from(const fs::path& path) {
@@ -121,6 +115,12 @@ std::string name_from(const fs::path& path) {
     name += std::isalnum(u) != 0 || c == '.' || c == '_' || c == '-' ? static_cast<char>(std::tolower(u)) : '-';
   }
   return name;
+}
+
+// Pulls and imports of one name take turns.
+Result<FileLock> take_turn(const fs::path& folder, const std::string& name, const PullTools& tools) {
+  return FileLock::take(folder.string() + ".lock",
+                        [&] { tools.note(fmt::format("another process is at work on {}; waiting for it", name)); });
 }
 
 // The GGUF of an import: a copy, or what the conversion writes.
@@ -140,43 +140,38 @@ Result<void> fill(const fs::path& from, bool is_folder, const fs::path& copy, co
 
 Result<Installed> pull(const CatalogueEntry& entry, const Store& store, const PullTools& tools) {
   const fs::path folder = SHOAL_TRY(store.partial_folder()) / entry.name;
+  const FileLock lock = SHOAL_TRY(take_turn(folder, entry.name, tools));
   std::error_code why;
   fs::create_directories(folder, why);
   if (why) return Error(ErrorCode::kIo, fmt::format("cannot make {}: {}", folder.string(), why.message()));
-  const FileLock lock(folder.string() + ".lock", tools.note);
-  // Whoever held the lock may have fetched it.
+  // Whoever held the lock may have fetched it; or a pull was killed just before its name was written.
   if (auto there = store.find(entry.name); there.ok()) return there;
-
+  if (const fs::path blob = store.blob(entry.sha256);
+      !entry.sha256.empty() && fs::exists(blob, why) && check_sums(blob, sha256_only(entry.sha256)).ok()) {
+    return install(entry, "already in the store", blob, store, tools);
+  }
   std::string failures;
+  bool only_wrong_bytes = true;
   for (const Way& way : entry.ways) {
     tools.note(fmt::format("{} from {}", entry.name, way.describe()));
-    auto file = deliver(entry, way, folder, tools);
-    if (!file.ok()) {
-      failures += fmt::format("\n  {}: {}", way.describe(), file.error().message());
-      tools.note(fmt::format("{} did not deliver: {}", way.describe(), file.error().message()));
-      // Wrong bytes are never tried again; a cut download is gone on with by the next pull.
-      if (file.error().code() == ErrorCode::kChecksumMismatch) {
-        for (const fs::directory_entry& rest : fs::directory_iterator(folder, why)) fs::remove_all(rest.path(), why);
-      }
-      continue;
+    const auto file = deliver(entry, way, folder, tools);
+    if (file.ok()) {
+      auto installed = install(entry, way.describe(), *file, store, tools);
+      if (installed.ok()) fs::remove_all(folder, why);
+      return installed;
     }
-    SHOAL_TRY(read_model(*file));  // refused here, not when a client waits
-    Installed installed;
-    installed.name = entry.name;
-    installed.sha256 = SHOAL_TRY(base::sha256_of_file(*file));
-    if (entry.sha256.empty() && !entry.converts()) {
-      tools.note(fmt::format("the catalogue has no sum for {}; what came has sha256 {}", entry.name, installed.sha256));
-    }
-    installed.licence = entry.licence;
-    installed.source = way.describe();
-    if (entry.converts())
-      installed.lineage =
-          fmt::format("converted from model.safetensors sha256 {}", entry.files.at("model.safetensors"));
-    auto adopted = store.adopt(*file, std::move(installed));
-    if (adopted.ok()) fs::remove_all(folder, why);
-    return adopted;
+    const Error& error = file.error();
+    // Another source does not help when this machine cannot write.
+    if (error.code() == ErrorCode::kIo) return error;
+    failures += fmt::format("\n  {}: {}", way.describe(), error.message());
+    tools.note(fmt::format("{} did not deliver: {}{}", way.describe(), error.message(),
+                           &way == &entry.ways.back() ? "" : "; trying the next source"));
+    // Wrong bytes are never tried again; a cut download is gone on with by the next pull.
+    if (error.code() == ErrorCode::kChecksumMismatch || error.code() == ErrorCode::kModelInvalid) empty_folder(folder);
+    only_wrong_bytes = only_wrong_bytes && error.code() == ErrorCode::kChecksumMismatch;
   }
-  return Error(ErrorCode::kDownloadFailed, fmt::format("no way delivered {}:{}", entry.name, failures));
+  return Error(only_wrong_bytes ? ErrorCode::kChecksumMismatch : ErrorCode::kDownloadFailed,
+               fmt::format("no source delivered {}:{}", entry.name, failures));
 }
 
 Result<Installed> import_model(const fs::path& from, const Store& store, const ImportOptions& options,
@@ -190,6 +185,8 @@ Result<Installed> import_model(const fs::path& from, const Store& store, const I
   Installed installed;
   installed.name = options.name.empty() ? name_from(full) : options.name;
   SHOAL_TRY(check_name(installed.name));
+  const fs::path partial = SHOAL_TRY(store.partial_folder());
+  const FileLock lock = SHOAL_TRY(take_turn(partial / installed.name, installed.name, tools));
   if (store.find(installed.name).ok()) {
     return Error(
         ErrorCode::kAlreadyExists,
@@ -202,7 +199,7 @@ Result<Installed> import_model(const fs::path& from, const Store& store, const I
     installed.sha256 = SHOAL_TRY(base::sha256_of_file(from));
     return store.link(from, std::move(installed));
   }
-  const fs::path copy = SHOAL_TRY(store.partial_folder()) / fmt::format("import-{}-{}.gguf", installed.name, getpid());
+  const fs::path copy = partial / (installed.name + ".import");  // a killed one is written over by the next
   const auto filled = fill(from, fs::is_directory(status), copy, tools);
   auto hashed = filled.ok() ? base::sha256_of_file(copy) : Result<std::string>(filled.error());
   if (!hashed.ok()) {
@@ -211,7 +208,9 @@ Result<Installed> import_model(const fs::path& from, const Store& store, const I
   }
   installed.sha256 = *hashed;
   if (fs::is_directory(status)) installed.lineage = fmt::format("converted from {}", full.string());
-  return store.adopt(copy, std::move(installed));
+  auto adopted = store.adopt(copy, std::move(installed));
+  if (!adopted.ok()) fs::remove(copy, why);
+  return adopted;
 }
 
 }  // namespace shoal::models

@@ -40,6 +40,15 @@ Result<void> sync(const fs::path& path) {
   return {};
 }
 
+Result<void> write_synced(const fs::path& path, const std::string& bytes) {
+  {
+    std::ofstream out(path, std::ios::binary | std::ios::trunc);
+    out << bytes;
+    if (!out.flush()) return base::errno_error("cannot write " + path.string(), errno);
+  }
+  return sync(path);
+}
+
 std::string now_utc() {
   const std::time_t now = std::time(nullptr);
   std::tm parts{};
@@ -137,6 +146,13 @@ Result<fs::path> Store::partial_folder() const {
   return root_ / "partial";
 }
 
+Result<FileLock> Store::lock() const {
+  std::error_code why;
+  fs::create_directories(root_, why);
+  if (why) return io_error("make", root_, why);
+  return FileLock::take(root_ / ".lock");
+}
+
 Result<void> Store::write_entry(const Installed& entry) const {
   std::error_code why;
   fs::create_directories(root_ / "names", why);
@@ -151,13 +167,11 @@ Result<void> Store::write_entry(const Installed& entry) const {
   object["lineage"] = entry.lineage;
   object["installed_at"] = entry.installed_at;
   const fs::path target = root_ / "names" / (entry.name + ".json");
-  const fs::path temporary = target.string() + fmt::format(".{}", getpid());
-  {
-    std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
-    out << json::serialize(object) << '\n';
-    if (!out.flush()) return base::errno_error("cannot write " + temporary.string(), errno);
+  const fs::path temporary = target.string() + ".new";
+  if (auto written = write_synced(temporary, json::serialize(object) + "\n"); !written.ok()) {
+    fs::remove(temporary, why);
+    return written;
   }
-  SHOAL_TRY(sync(temporary));
   fs::rename(temporary, target, why);
   if (why) return io_error("rename", temporary, why);
   return sync(root_ / "names");
@@ -165,10 +179,11 @@ Result<void> Store::write_entry(const Installed& entry) const {
 
 Result<Installed> Store::adopt(const fs::path& file, Installed entry) const {
   SHOAL_TRY(check_name(entry.name));
+  const FileLock held = SHOAL_TRY(lock());
   std::error_code why;
   fs::create_directories(root_ / "blobs", why);
   if (why) return io_error("make", root_ / "blobs", why);
-  entry.path = root_ / "blobs" / ("sha256-" + entry.sha256);
+  entry.path = blob(entry.sha256);
   entry.bytes = fs::file_size(file, why);
   if (why) return io_error("read", file, why);
   entry.installed_at = now_utc();
@@ -182,6 +197,7 @@ Result<Installed> Store::adopt(const fs::path& file, Installed entry) const {
 
 Result<Installed> Store::link(const fs::path& file, Installed entry) const {
   SHOAL_TRY(check_name(entry.name));
+  const FileLock held = SHOAL_TRY(lock());
   std::error_code why;
   entry.path = fs::canonical(file, why);
   if (why) return io_error("find", file, why);
@@ -195,6 +211,7 @@ Result<void> Store::remove(const std::string& name) const {
   SHOAL_TRY(check_name(name));
   const fs::path entry_file = root_ / "names" / (name + ".json");
   std::error_code why;
+  const FileLock held = SHOAL_TRY(lock());
   if (!fs::exists(entry_file, why)) return find(name).error();
   // An entry whose file is gone, or that is broken, can be removed all the same.
   const auto entry = parse_entry(entry_file);

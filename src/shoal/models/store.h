@@ -1,7 +1,7 @@
 // The store: installed models under <data-dir>/models. Files are kept by content (blobs/sha256-...), names point
 // to them (names/NAME.json), and what is half fetched waits in partial/. Every change is a write to a temporary
-// name, an fsync and a rename, so that a cut leaves the old state or the new one.
-// Owned by the command, or by cli/'s App. Threads: any one at a time; methods read and write files.
+// name, an fsync and a rename, so that a cut leaves the old state or the new one; changes take turns on models/.lock.
+// Owned by the command, or by cli/'s App. Threads and processes: any; methods read and write files.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,7 @@
 
 #include "shoal/base/result.h"
 #include "shoal/gguf/reader.h"
+#include "shoal/models/file_lock.h"
 #include "shoal/types/model.h"
 
 namespace shoal::models {
@@ -45,11 +46,18 @@ class Store {
   // Removes the name, and the blob when no other name points to it. Errors: kModelNotFound, kIo.
   [[nodiscard]] Result<void> remove(const std::string& name) const;
 
+  // The file of that content, or where it would be. A pull that was killed between its two renames leaves one that no
+  // name points to.
+  [[nodiscard]] std::filesystem::path blob(const std::string& sha256) const {
+    return root_ / "blobs" / ("sha256-" + sha256);
+  }
   // Where fetches keep what they have so far; made when missing. Errors: kIo.
   [[nodiscard]] Result<std::filesystem::path> partial_folder() const;
 
  private:
   [[nodiscard]] Result<void> write_entry(const Installed& entry) const;
+  // Held while blobs/ and names/ change. Errors: kIo.
+  [[nodiscard]] Result<FileLock> lock() const;
 
   std::filesystem::path root_;
 };
