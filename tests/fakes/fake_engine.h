@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <utility>
 #include <variant>
@@ -89,11 +90,12 @@ class FakeEngine final : public engine::Engine {
   [[nodiscard]] std::vector<engine::WorkerStatus> status() const override { return workers; }
 
   Result<std::unique_ptr<engine::Generation>> start(engine::GenerateRequest request, base::Yield yield) override {
+    const std::stop_token cancel = request.cancel;
     requests.push_back(std::move(request));
     Answer answer = next_answer();
     if (answer.before_start) answer.before_start->wait(yield);
     if (answer.refused) return *answer.refused;
-    return std::unique_ptr<engine::Generation>(new FakeGeneration(*this, yield, std::move(answer.steps)));
+    return std::unique_ptr<engine::Generation>(new FakeGeneration(*this, yield, std::move(answer.steps), cancel));
   }
   Result<engine::EmbedResult> embed(engine::EmbedRequest request, base::Yield) override {
     embed_requests.push_back(std::move(request));
@@ -134,8 +136,11 @@ class FakeEngine final : public engine::Engine {
  private:
   class FakeGeneration final : public engine::Generation {
    public:
-    FakeGeneration(FakeEngine& engine, base::Yield yield, std::vector<Step> steps)
-        : engine_(engine), wake_(yield.get_executor()), steps_(std::move(steps)) {
+    FakeGeneration(FakeEngine& engine, base::Yield yield, std::vector<Step> steps, const std::stop_token& cancel)
+        : engine_(engine),
+          wake_(yield.get_executor()),
+          steps_(std::move(steps)),
+          on_cancel_(cancel, [this] { this->cancel(); }) {
       ++engine_.running;
     }
     ~FakeGeneration() override { --engine_.running; }
@@ -161,18 +166,20 @@ class FakeEngine final : public engine::Engine {
         return std::get<Error>(step);
       }
     }
-    void cancel() override {
-      if (!cancelled_) ++engine_.cancelled;
+
+   private:
+    void cancel() {
+      ++engine_.cancelled;
       cancelled_ = true;
       wake_.cancel();
     }
 
-   private:
     FakeEngine& engine_;
     base::asio::steady_timer wake_;
     std::vector<Step> steps_;
     std::size_t at_ = 0;
     bool cancelled_ = false;
+    std::stop_callback<std::function<void()>> on_cancel_;
   };
 
   Answer next_answer() {

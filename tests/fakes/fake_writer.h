@@ -62,7 +62,10 @@ class FakeWriter final : public net::ResponseWriter {
     streaming_ = false;
   }
   void close_after() override { closes = true; }
-  void on_client_gone(std::function<void()> callback) override { gone_callback_ = std::move(callback); }
+  void on_client_gone(std::function<void()> callback) override {
+    gone_callback_ = std::move(callback);
+    if (gone_) lose_client();
+  }
   [[nodiscard]] bool client_gone() const override { return gone_; }
 
   void lose_client() {

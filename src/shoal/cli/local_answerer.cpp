@@ -2,6 +2,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <utility>
 
 #include <unistd.h>
@@ -34,26 +35,33 @@ class LocalAnswerer final : public Answerer {
   }
 
   Result<Embeddings> embed(const std::string& model, const std::vector<std::string>& texts) override {
-    engine::EmbedRequest request{.model = model, .deadline = {}, .inputs = {}};
+    engine::EmbedRequest request;
+    request.model = model;
     for (const std::string& text : texts) request.inputs.emplace_back(text);
-    engine::EmbedResult result = SHOAL_TRY(block_on<engine::EmbedResult>(
-        [&](base::Yield yield) { return parts_.engine.embed(std::move(request), std::move(yield)); }));
+    engine::EmbedResult result = SHOAL_TRY(block_on<engine::EmbedResult>([&](base::Yield yield) {
+      request.cancel = stop_.get_token();
+      return parts_.engine.embed(std::move(request), std::move(yield));
+    }));
     return Embeddings{std::move(result.embeddings), result.usage.prompt_tokens};
   }
 
  private:
-  // Runs a coroutine to its end on this thread. Ctrl-C stops the answer that runs; while none does (the model is
-  // still loading) it ends the process.
+  // Runs a coroutine to its end on this thread. Ctrl-C stops what it computes, or its wait for a model that loads;
+  // a second one ends the process.
   template <class T>
   Result<T> block_on(const std::function<Result<T>(base::Yield)>& body) {
     std::optional<Result<T>> result;
     parts_.io.restart();
+    stop_ = std::stop_source();
     boost::asio::signal_set signals(parts_.io, SIGINT);
-    signals.async_wait([this](const base::error_code& error, int) {
-      if (error) return;
-      if (generation_ == nullptr) ::_exit(kInterrupted);
-      generation_->cancel();
-    });
+    std::function<void()> listen = [&] {
+      signals.async_wait([&](const base::error_code& error, int) {
+        if (error) return;
+        if (!stop_.request_stop()) ::_exit(kInterrupted);
+        listen();
+      });
+    };
+    listen();
     base::spawn(parts_.io, "command", [&](base::Yield yield) { result.emplace(body(std::move(yield))); });
     while (!result) parts_.io.run_one();
     signals.cancel();
@@ -64,15 +72,13 @@ class LocalAnswerer final : public Answerer {
   Result<TurnEnd> generate(const Turn& turn, const TextSink& sink, base::Yield yield) {
     engine::GenerateRequest request;
     request.model = turn.model;
+    request.cancel = stop_.get_token();
     request.prompt.input = turn.messages;
     request.max_tokens = turn.max_tokens;
     if (turn.temperature) request.sampling.temperature = *turn.temperature;
     request.sampling.seed = turn.seed;
     const std::unique_ptr<engine::Generation> generation = SHOAL_TRY(parts_.engine.start(std::move(request), yield));
-    generation_ = generation.get();
-    Result<TurnEnd> end = read(*generation, sink, yield);
-    generation_ = nullptr;
-    return end;
+    return read(*generation, sink, yield);
   }
 
   static Result<TurnEnd> read(engine::Generation& generation, const TextSink& sink, base::Yield yield) {
@@ -90,7 +96,7 @@ class LocalAnswerer final : public Answerer {
   }
 
   EngineParts parts_;
-  engine::Generation* generation_ = nullptr;  // the one that runs
+  std::stop_source stop_;  // of the command that runs
 };
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <variant>
 #include <vector>
@@ -30,6 +31,7 @@ struct GenerateRequest {
   std::string model;            // a name that models() lists
   std::uint64_t principal = 0;  // who asks: fair queueing and, later, the salt of the prefix cache; 0: anonymous
   base::Deadline deadline;
+  std::stop_token cancel;  // here and below: once requested, on the I/O thread, the work ends with kCancelled
   Prompt prompt;
   types::SamplingParams sampling;
   std::optional<std::int32_t> max_tokens;  // none: to the end of the context
@@ -53,7 +55,8 @@ struct FinishEvent {
 };
 using GenerateEvent = std::variant<TokenEvent, FinishEvent>;
 
-// A running answer. Destroying it cancels: the worker stops computing within milliseconds, in prefill too.
+// A running answer. Destroying it, or requesting the stop of its request's `cancel`, cancels: the worker stops
+// computing within milliseconds, in prefill too.
 class Generation {
  public:
   virtual ~Generation() = default;
@@ -63,14 +66,13 @@ class Generation {
   // FinishEvent or an Error there is no other.
   // Errors: kWorkerCrashed within 100 ms of the crash, kDeadlineExceeded, kCancelled, kNumericFault.
   virtual Result<std::optional<GenerateEvent>> next(base::Yield yield, base::Deadline wake) = 0;
-  // Stops computing now; a next() that waits returns kCancelled. Callable from any handler on the I/O thread.
-  virtual void cancel() = 0;
 };
 
 struct EmbedRequest {
   std::string model;
   std::uint64_t principal = 0;
   base::Deadline deadline;
+  std::stop_token cancel;
   std::vector<std::variant<std::string, std::vector<std::int32_t>>> inputs;
 };
 struct EmbedResult {
@@ -81,6 +83,7 @@ struct EmbedResult {
 struct TokenizeRequest {
   std::string model;
   base::Deadline deadline;
+  std::stop_token cancel;
   std::variant<std::vector<types::Message>, std::string> input;
   bool add_special = true;  // with what the model puts around a text (BOS, [CLS]); messages have the template's own
 };
@@ -93,6 +96,7 @@ struct TokenizeResult {
 struct DetokenizeRequest {
   std::string model;
   base::Deadline deadline;
+  std::stop_token cancel;
   std::vector<std::int32_t> tokens;
   bool skip_special = false;  // leave control tokens out instead of spelling them
 };
@@ -130,7 +134,7 @@ class Engine {
   // Starts the worker when none runs, waits for its READY and admits the request. On return the prompt
   // is tokenised and known to fit. Errors: kModelNotFound (with suggestion), kContextLengthExceeded
   // (both numbers), kInsufficientMemory (numbers), kOverloaded, kModelFailed, kModelInvalid,
-  // kSandboxUnavailable, kWorkerCrashed, kShuttingDown, kDeadlineExceeded, kUnsupportedParameter.
+  // kSandboxUnavailable, kWorkerCrashed, kShuttingDown, kDeadlineExceeded, kCancelled, kUnsupportedParameter.
   virtual Result<std::unique_ptr<Generation>> start(GenerateRequest request, base::Yield yield) = 0;
 
   // Errors: as start(), and kUnsupportedParameter when the model does not embed.

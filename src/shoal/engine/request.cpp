@@ -28,14 +28,13 @@ WorkerGeneration::~WorkerGeneration() {
 void WorkerGeneration::cancel() {
   if (request_->state == RequestState::kDone) {
     // Finished but not read to the end: what waits in the buffer is not wanted any more.
-    if (!request_->failure) request_->failure = Error(ErrorCode::kCancelled, "the request was cancelled");
+    if (!request_->failure) request_->failure = cancelled_error();
     request_->events.clear();
     request_->notify();
     return;
   }
-  const Error why(ErrorCode::kCancelled, "the request was cancelled");
   if (const auto owner = owner_.lock()) {
-    owner->end(request_, why);
+    owner->end(request_, cancelled_error());
     request_->events.clear();
   }
 }
@@ -70,6 +69,10 @@ Result<std::optional<GenerateEvent>> WorkerGeneration::next(base::Yield yield, b
 
 Error deadline_error() {
   return Error(ErrorCode::kDeadlineExceeded, "the deadline of the request passed before its answer was complete");
+}
+
+Error cancelled_error() {
+  return Error(ErrorCode::kCancelled, "the request was cancelled");
 }
 
 }  // namespace shoal::engine

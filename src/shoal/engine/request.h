@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,7 @@ struct Request {
   std::uint64_t id = 0;
   RequestKind kind = RequestKind::kWarmUp;
   base::Deadline deadline;
+  std::stop_token cancel;
   RequestState state = RequestState::kWaiting;
   std::string frame;         // encoded; dropped when it can no longer be sent again
   bool resubmitted = false;  // after a crash that it may have caused: not a second time
@@ -75,24 +77,31 @@ class RequestOwner {
   virtual void top_up(const std::shared_ptr<Request>& request) = 0;
 };
 
+// Ends its request with kCancelled when it is destroyed, or as soon as the request is cancelled.
 class WorkerGeneration final : public Generation {
  public:
   WorkerGeneration(std::shared_ptr<Request> request, std::weak_ptr<RequestOwner> owner, const base::Clock& clock)
-      : request_(std::move(request)), owner_(std::move(owner)), clock_(clock) {}
+      : request_(std::move(request)),
+        owner_(std::move(owner)),
+        clock_(clock),
+        on_cancel_(request_->cancel, [this] { cancel(); }) {}
   WorkerGeneration(const WorkerGeneration&) = delete;
   WorkerGeneration& operator=(const WorkerGeneration&) = delete;
   ~WorkerGeneration() override;
 
   [[nodiscard]] std::int32_t prompt_tokens() const override { return request_->prompt_tokens; }
   Result<std::optional<GenerateEvent>> next(base::Yield yield, base::Deadline wake) override;
-  void cancel() override;
 
  private:
+  void cancel();
+
   std::shared_ptr<Request> request_;
   std::weak_ptr<RequestOwner> owner_;
   const base::Clock& clock_;
+  std::stop_callback<std::function<void()>> on_cancel_;
 };
 
 [[nodiscard]] Error deadline_error();
+[[nodiscard]] Error cancelled_error();
 
 }  // namespace shoal::engine

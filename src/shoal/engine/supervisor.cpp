@@ -54,7 +54,7 @@ class Supervisor::Impl final : public MemoryRoom, public std::enable_shared_from
   std::shared_ptr<ModelHost> host_for(const LocalModel& model);
   [[nodiscard]] std::shared_ptr<ModelHost> find(const std::string& name) const;
   Result<LocalModel> admit(const std::string& name) const;
-  [[nodiscard]] std::shared_ptr<Request> new_request(RequestKind kind, base::Deadline deadline);
+  [[nodiscard]] std::shared_ptr<Request> new_request(RequestKind kind, base::Deadline deadline, std::stop_token cancel);
   Result<void> submit(ModelHost& host, const std::shared_ptr<Request>& request);
   Result<void> await(const std::shared_ptr<ModelHost>& host, const std::shared_ptr<Request>& request,
                      RequestState until, base::Yield yield);
@@ -133,16 +133,19 @@ std::shared_ptr<ModelHost> Supervisor::Impl::find(const std::string& name) const
   return found == hosts_.end() ? nullptr : found->second;
 }
 
-std::shared_ptr<Request> Supervisor::Impl::new_request(RequestKind kind, base::Deadline deadline) {
+std::shared_ptr<Request> Supervisor::Impl::new_request(RequestKind kind, base::Deadline deadline,
+                                                       std::stop_token cancel) {
   auto request = std::make_shared<Request>(executor_);
   request->kind = kind;
   request->id = ++last_id_;
   request->deadline = deadline;
+  request->cancel = std::move(cancel);
   return request;
 }
 
 Result<void> Supervisor::Impl::submit(ModelHost& host, const std::shared_ptr<Request>& request) {
   if (shut_) return Error(ErrorCode::kShuttingDown, "the server shuts down");
+  if (request->cancel.stop_requested()) return cancelled_error();
   SHOAL_TRY(host.submit(request));
   arm_ticker();
   return {};
@@ -174,7 +177,7 @@ Result<void> Supervisor::Impl::run(const std::shared_ptr<ModelHost>& host, const
   }
   request->frame = std::move(frame).value();
   SHOAL_TRY(submit(*host, request));
-  // Told to the worker also when this coroutine ends early, by an unwinding stack.
+  // Tells the worker when the request is cancelled, and when this coroutine ends early, by an unwinding stack.
   const WorkerGeneration guard(request, host, clock_);
   return await(host, request, RequestState::kDone, yield);
 }
@@ -185,7 +188,7 @@ Result<void> Supervisor::Impl::embed_part(const std::shared_ptr<ModelHost>& host
   body.principal = request.principal;
   const auto begin = request.inputs.begin() + static_cast<std::ptrdiff_t>(first);
   body.inputs.assign(begin, begin + static_cast<std::ptrdiff_t>(count));
-  const auto part = new_request(RequestKind::kEmbed, request.deadline);
+  const auto part = new_request(RequestKind::kEmbed, request.deadline, request.cancel);
   part->inputs = count;
   SHOAL_TRY(run(host, part, body, yield));
   for (auto& row : part->embedding.embeddings) out.embeddings.push_back(std::move(row));
@@ -363,7 +366,7 @@ Result<std::unique_ptr<Generation>> Supervisor::start(GenerateRequest asked, bas
     return Error(ErrorCode::kUnsupportedParameter, fmt::format("{} does not generate text; it embeds", model.info.name))
         .with_param("model");
   }
-  const auto request = impl->new_request(RequestKind::kGenerate, asked.deadline);
+  const auto request = impl->new_request(RequestKind::kGenerate, asked.deadline, std::move(asked.cancel));
   ipc::Generate body{.principal = asked.principal,
                      .credits = impl->credit_tokens(),
                      .max_tokens = asked.max_tokens.value_or(-1),
@@ -415,7 +418,7 @@ Result<TokenizeResult> Supervisor::tokenize(TokenizeRequest asked, base::Yield y
   const Impl::Call impl(impl_);
   const LocalModel model = SHOAL_TRY(impl->admit(asked.model));
   const auto host = impl->host_for(model);
-  const auto request = impl->new_request(RequestKind::kTokenize, asked.deadline);
+  const auto request = impl->new_request(RequestKind::kTokenize, asked.deadline, std::move(asked.cancel));
   SHOAL_TRY(impl->run(host, request, ipc::Tokenize{asked.add_special, std::move(asked.input)}, yield));
   return TokenizeResult{std::move(request->token_ids),
                         std::min(model.info.context_length, host->status().context_length), request->lossless};
@@ -425,7 +428,7 @@ Result<std::string> Supervisor::detokenize(DetokenizeRequest asked, base::Yield 
   const Impl::Call impl(impl_);
   const LocalModel model = SHOAL_TRY(impl->admit(asked.model));
   const auto host = impl->host_for(model);
-  const auto request = impl->new_request(RequestKind::kDetokenize, asked.deadline);
+  const auto request = impl->new_request(RequestKind::kDetokenize, asked.deadline, std::move(asked.cancel));
   SHOAL_TRY(impl->run(host, request, ipc::Detokenize{asked.skip_special, std::move(asked.tokens)}, yield));
   return std::move(request->text);
 }
@@ -435,7 +438,7 @@ Result<void> Supervisor::load(const std::string& model, base::Yield yield) {
   const LocalModel local = SHOAL_TRY(impl->admit(model));
   const auto host = impl->host_for(local);
   host->forgive();
-  const auto warm_up = impl->new_request(RequestKind::kWarmUp, base::Deadline{});
+  const auto warm_up = impl->new_request(RequestKind::kWarmUp, base::Deadline{}, {});
   SHOAL_TRY(impl->submit(*host, warm_up));
   return impl->await(host, warm_up, RequestState::kDone, yield);
 }

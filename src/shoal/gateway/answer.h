@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,6 +26,7 @@ struct AnswerRequest {
   std::string model;  // as the client named it; empty: the default
   std::uint64_t principal = 0;
   base::Deadline deadline;              // absolute; the pipeline's own limit applies if it is sooner
+  std::stop_token cancel;               // requested when the client goes away: ends in fail(kCancelled)
   std::vector<engine::Prompt> prompts;  // at least one
   types::GenerationParams params;       // params.n answers per prompt: answer i belongs to prompt i / n
 };

@@ -22,9 +22,9 @@ struct Draft::State {
   }
 
   std::deque<DraftEvent> waiting;
-  std::vector<engine::Generation*> running;  // by answer; null before its start and after its end
-  base::asio::steady_timer arrived;          // cancelled when an event comes
-  base::asio::steady_timer space;            // cancelled when an event is taken
+  std::stop_source stop;             // of the answers
+  base::asio::steady_timer arrived;  // cancelled when an event comes
+  base::asio::steady_timer space;    // cancelled when an event is taken
   bool closed = false;
 
   void push(DraftEvent event, base::Yield yield) {
@@ -39,9 +39,7 @@ struct Draft::State {
 
   void close() {
     closed = true;
-    for (engine::Generation* generation : running) {
-      if (generation != nullptr) generation->cancel();
-    }
+    stop.request_stop();
     arrived.cancel();
     space.cancel();
   }
@@ -55,11 +53,12 @@ bool ends(const DraftEvent& event) {
 
 }  // namespace
 
-Draft::Draft(engine::Engine& engine, std::vector<engine::GenerateRequest> requests, base::Yield yield)
-    : state_(std::make_shared<State>(yield.get_executor())) {
+Draft::Draft(engine::Engine& engine, std::vector<engine::GenerateRequest> requests, const std::stop_token& cancel,
+             base::Yield yield)
+    : state_(std::make_shared<State>(yield.get_executor())), on_cancel_(cancel, [this] { this->cancel(); }) {
   assert(!requests.empty());
-  state_->running.resize(requests.size());
   for (std::size_t answer = 0; answer < requests.size(); ++answer) {
+    requests[answer].cancel = state_->stop.get_token();
     base::spawn(yield.get_executor(), "draft",
                 [state = state_, &engine, answer, request = std::move(requests[answer])](base::Yield reader) mutable {
                   auto started = engine.start(std::move(request), reader);
@@ -69,7 +68,6 @@ Draft::Draft(engine::Engine& engine, std::vector<engine::GenerateRequest> reques
                   }
                   const std::unique_ptr<engine::Generation> generation = std::move(started).value();
                   if (state->closed) return;
-                  state->running[answer] = generation.get();
                   state->push({answer, Started{generation->prompt_tokens()}}, reader);
                   for (bool ended = false; !ended && !state->closed;) {
                     auto next = generation->next(reader, base::Deadline{});
@@ -85,7 +83,6 @@ Draft::Draft(engine::Engine& engine, std::vector<engine::GenerateRequest> reques
                     ended = ends(event);
                     state->push(std::move(event), reader);
                   }
-                  state->running[answer] = nullptr;
                 });
   }
 }

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <variant>
 #include <vector>
 
@@ -29,8 +30,10 @@ struct DraftEvent {
 
 class Draft {
  public:
-  // Starts one answer per request, all at once.
-  Draft(engine::Engine& engine, std::vector<engine::GenerateRequest> requests, base::Yield yield);
+  // Starts one answer per request, all at once. `cancel`, requested on the I/O thread, ends every answer: a next()
+  // that waits returns kCancelled.
+  Draft(engine::Engine& engine, std::vector<engine::GenerateRequest> requests, const std::stop_token& cancel,
+        base::Yield yield);
   ~Draft();
   Draft(const Draft&) = delete;
   Draft& operator=(const Draft&) = delete;
@@ -38,12 +41,13 @@ class Draft {
   // The next event of any answer, or nothing when `wake` passes first. REQUIRES: not every answer has ended.
   [[nodiscard]] std::optional<DraftEvent> next(const base::Clock& clock, base::Deadline wake, base::Yield yield);
 
-  // Ends every answer; a next() that waits returns kCancelled. Callable from any handler on the I/O thread.
-  void cancel();
-
  private:
   struct State;
+
+  void cancel();
+
   std::shared_ptr<State> state_;
+  std::stop_callback<std::function<void()>> on_cancel_;
 };
 
 }  // namespace shoal::gateway

@@ -51,8 +51,7 @@ void add_finished(Receipt& receipt, const AnswerRequest& request, std::size_t an
 Pipeline::Pipeline(engine::Engine& engine, const base::Clock& clock, base::Log& log, PipelineOptions options)
     : engine_(engine), clock_(clock), log_(log), options_(std::move(options)) {}
 
-void Pipeline::answer(AnswerRequest request, AnswerSink& sink,
-                      const std::function<void(std::function<void()>)>& on_cancellable, base::Yield yield) {
+void Pipeline::answer(AnswerRequest request, AnswerSink& sink, base::Yield yield) {
   // --- admit: one deadline for everything that follows.
   base::Deadline deadline = base::Deadline::after_ms(clock_, options_.request_timeout_ms);
   deadline.at_ns = std::min(deadline.at_ns, request.deadline.at_ns);
@@ -74,12 +73,10 @@ void Pipeline::answer(AnswerRequest request, AnswerSink& sink,
   sink.decided(receipt);
 
   // --- draft locally.
-  Draft draft(engine_, local_requests(request, receipt.model, deadline), yield);
-  on_cancellable([&draft] { draft.cancel(); });
+  Draft draft(engine_, local_requests(request, receipt.model, deadline), request.cancel, yield);
 
   // --- keep: the answer goes out while it is written.
   auto kept = stream_answers(request, draft, std::move(receipt), sink, yield);
-  on_cancellable({});
 
   // --- reply.
   if (!kept.ok()) {

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <string>
 
 #include "shoal/base/async.h"
@@ -28,10 +27,8 @@ class Pipeline {
  public:
   Pipeline(engine::Engine& engine, const base::Clock& clock, base::Log& log, PipelineOptions options);
 
-  // Answers through the sink; every way ends in sink.done() or sink.fail(), except when the client is gone.
-  // `on_cancellable` is handed a function that stops the work, to be called when the client goes away.
-  void answer(AnswerRequest request, AnswerSink& sink, const std::function<void(std::function<void()>)>& on_cancellable,
-              base::Yield yield);
+  // Answers through the sink; every way ends in sink.done() or sink.fail().
+  void answer(AnswerRequest request, AnswerSink& sink, base::Yield yield);
 
  private:
   [[nodiscard]] Result<Receipt> stream_answers(const AnswerRequest& request, class Draft& draft, Receipt receipt,

@@ -65,7 +65,7 @@ class ResponseWriter {
   // The connection is closed after this response.
   virtual void close_after() = 0;
 
-  // Called once, on the I/O thread, when the client goes away before the response is finished.
+  // Called once, on the I/O thread, when the client goes away before the response is finished; at once when it has.
   virtual void on_client_gone(std::function<void()> callback) = 0;
   [[nodiscard]] virtual bool client_gone() const = 0;
 };

@@ -17,6 +17,12 @@ constexpr std::int64_t kMaxRetryAfterMs = 120'000;
 
 }  // namespace
 
+std::stop_token Exchange::client_gone() {
+  std::stop_source gone;
+  writer.on_client_gone([gone]() mutable { gone.request_stop(); });
+  return gone.get_token();
+}
+
 void Exchange::send(int with_status, std::string_view content_type, std::string_view body) {
   status = with_status;
   writer.send(with_status, content_type, body, yield).ignore("the client is gone; the connection notices and ends");

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -28,6 +29,9 @@ struct Exchange {
   std::string tail;             // what the pattern's wildcard matched: the {id} of /v1/models/{id}
   int status = 0;               // that was sent; 0: none yet
   std::string_view code;        // of the error that was sent; empty: none
+
+  // Requested when the client goes away; at once when it has. Lives on after the exchange.
+  [[nodiscard]] std::stop_token client_gone();
 
   void send_json(int with_status, std::string_view body);
   void send(int with_status, std::string_view content_type, std::string_view body);

@@ -111,20 +111,8 @@ void Server::answer(Exchange& exchange, openai::AnswerKind kind, gateway::Answer
   const bool chat = kind == openai::AnswerKind::kChat;
   openai::AnswerHead head{kind, (chat ? "chatcmpl-" : "cmpl-") + base::random_id(), clock_.unix_seconds(), {}};
   AnswerWriter sink(exchange, metrics_, clock_, std::move(head), request.params, answers, std::move(echo));
-  // The writer's callback may outlive this call; what it points at may not.
-  auto cancel = std::make_shared<std::function<void()>>();
-  exchange.writer.on_client_gone([cancel] {
-    if (*cancel) (*cancel)();
-  });
-  pipeline_.answer(
-      std::move(request), sink,
-      [&exchange, cancel](std::function<void()> stop) {
-        *cancel = std::move(stop);
-        // A client that went before there was something to stop.
-        if (*cancel && exchange.writer.client_gone()) (*cancel)();
-      },
-      exchange.yield);
-  *cancel = {};
+  request.cancel = exchange.client_gone();
+  pipeline_.answer(std::move(request), sink, exchange.yield);
 }
 
 void Server::chat(Exchange& exchange) {
@@ -179,7 +167,7 @@ Result<void> Server::embed_into(Exchange& exchange, const types::EmbeddingReques
   const types::ModelInfo info = SHOAL_TRY(embedding_model(request));
   SHOAL_TRY(check_dimensions(request, info));
   const std::string& model = info.name;
-  engine::EmbedRequest work{model, exchange.principal, until, {}};
+  engine::EmbedRequest work{model, exchange.principal, until, exchange.client_gone(), {}};
   for (const auto& input : request.inputs) {
     if (input.tokens.empty()) {
       work.inputs.emplace_back(input.text);
@@ -233,8 +221,9 @@ Result<void> Server::tokenize_into(Exchange& exchange) {
   types::TokenizeRequest request = SHOAL_TRY(openai::parse_tokenize_request(exchange.request.body));
   const base::Deadline until = SHOAL_TRY(deadline(exchange));
   const types::ModelInfo model = SHOAL_TRY(model_or_default(request.model));
-  const engine::TokenizeResult result = SHOAL_TRY(
-      engine_.tokenize({model.name, until, std::move(request.input), request.add_special_tokens}, exchange.yield));
+  const engine::TokenizeResult result = SHOAL_TRY(engine_.tokenize(
+      {model.name, until, exchange.client_gone(), std::move(request.input), request.add_special_tokens},
+      exchange.yield));
   std::string body;
   openai::append_tokens(body, model.name, result.tokens, result.context_length, result.lossless);
   send_local(exchange, model.name, body);
@@ -245,8 +234,9 @@ Result<void> Server::detokenize_into(Exchange& exchange) {
   types::DetokenizeRequest request = SHOAL_TRY(openai::parse_detokenize_request(exchange.request.body));
   const base::Deadline until = SHOAL_TRY(deadline(exchange));
   const types::ModelInfo model = SHOAL_TRY(model_or_default(request.model));
-  const std::string text = SHOAL_TRY(
-      engine_.detokenize({model.name, until, std::move(request.tokens), request.skip_special_tokens}, exchange.yield));
+  const std::string text = SHOAL_TRY(engine_.detokenize(
+      {model.name, until, exchange.client_gone(), std::move(request.tokens), request.skip_special_tokens},
+      exchange.yield));
   std::string body;
   openai::append_detokenized(body, model.name, text);
   send_local(exchange, model.name, body);

@@ -201,7 +201,11 @@ class FakeWorker {
       send(id, ipc::Failed{code(job.words), "told to fail", "prompt"});
       return;
     }
-    if (!job.words.contains("mute")) send(id, ipc::Accepted{.prompt_tokens = 3});
+    if (job.words.contains("mute")) {
+      note("mute");
+    } else {
+      send(id, ipc::Accepted{.prompt_tokens = 3});
+    }
     jobs_[id] = std::move(job);
   }
 
@@ -209,6 +213,7 @@ class FakeWorker {
     note("embed");
     for (std::uint32_t i = 0; i < embed.inputs.size(); ++i) {
       const auto& text = std::get<std::string>(embed.inputs[i]);
+      if (text == "mute=1") return;
       const std::vector<float> values(text == "short" ? 3 : 4, static_cast<float>(text.size()));
       send(id, ipc::Embedding{.index = i, .tokens = 2, .last = i + 1 == embed.inputs.size(), .values = values});
     }

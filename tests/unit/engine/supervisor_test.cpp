@@ -68,7 +68,8 @@ TEST_F(SupervisorTest, AModelThatDoesNotGenerateSaysSo) {
   models_.at("b").info.embeds = false;
   run([&](base::Yield yield) {
     EXPECT_EQ(answer("a", "", yield).code(), "unsupported_parameter");
-    const auto embedded = supervisor().embed({.model = "b", .principal = 0, .deadline = {}, .inputs = {"x"}}, yield);
+    const auto embedded =
+        supervisor().embed({.model = "b", .principal = 0, .deadline = {}, .cancel = {}, .inputs = {"x"}}, yield);
     ASSERT_FALSE(embedded.ok());
     EXPECT_EQ(embedded.error().code(), ErrorCode::kUnsupportedParameter);
   });
@@ -263,13 +264,59 @@ TEST_F(SupervisorTest, DestroyingAnAnswerStopsItsComputation) {
 }
 
 TEST_F(SupervisorTest, CancelWakesAReaderThatWaits) {
+  std::stop_source client;
   run([&](base::Yield yield) {
-    auto started = supervisor().start(ask("a", "hang=1"), yield);
+    auto request = ask("a", "hang=1");
+    request.cancel = client.get_token();
+    auto started = supervisor().start(std::move(request), yield);
     ASSERT_TRUE(started.ok());
-    side([&](base::Yield) { (*started)->cancel(); });
+    side([&](base::Yield) { client.request_stop(); });
     const auto event = (*started)->next(yield, base::Deadline{});
     ASSERT_FALSE(event.ok());
     EXPECT_EQ(event.error().code(), ErrorCode::kCancelled);
+  });
+}
+
+TEST_F(SupervisorTest, CancelEndsTheWaitForAWorkerThatDoesNotAccept) {
+  std::stop_source client;
+  run([&](base::Yield yield) {
+    auto request = ask("a", "mute=1");
+    request.cancel = client.get_token();
+    side([&](base::Yield inner) {
+      EXPECT_TRUE(eventually(inner, [&] { return models_.count("a", "mute") == 1; }));
+      client.request_stop();
+    });
+    EXPECT_EQ(answer(std::move(request), yield).code(), "cancelled");
+    EXPECT_TRUE(eventually(yield, [&] { return models_.count("a", "cancel") == 1; }));
+  });
+}
+
+TEST_F(SupervisorTest, CancelEndsAnEmbeddingThatIsComputed) {
+  std::stop_source client;
+  run([&](base::Yield yield) {
+    EmbedRequest request;
+    request.model = "a";
+    request.cancel = client.get_token();
+    request.inputs.emplace_back("mute=1");
+    side([&](base::Yield inner) {
+      EXPECT_TRUE(eventually(inner, [&] { return models_.count("a", "embed") == 1; }));
+      client.request_stop();
+    });
+    const auto out = supervisor().embed(std::move(request), yield);
+    ASSERT_FALSE(out.ok());
+    EXPECT_EQ(out.error().code(), ErrorCode::kCancelled);
+    EXPECT_TRUE(eventually(yield, [&] { return models_.count("a", "cancel") == 1; }));
+  });
+}
+
+TEST_F(SupervisorTest, ARequestOfAClientThatIsGoneStartsNoWorker) {
+  std::stop_source client;
+  client.request_stop();
+  run([&](base::Yield yield) {
+    auto request = ask("a", "");
+    request.cancel = client.get_token();
+    EXPECT_EQ(answer(std::move(request), yield).code(), "cancelled");
+    EXPECT_EQ(models_.count("a", "start"), 0);
   });
 }
 
@@ -285,6 +332,7 @@ TEST_F(SupervisorTest, NextReturnsNothingWhenItIsTimeForAPing) {
 
 TEST_F(SupervisorTest, ADeadlineIsKeptAlsoWhenTheWorkerIsSilent) {
   run([&](base::Yield yield) {
+    ASSERT_TRUE(supervisor().load("a", yield).ok());  // so that the worker has the requests before their deadline
     for (const char* prompt : {"mute=1", "hang=1"}) {
       auto request = ask("a", prompt);
       request.deadline = base::Deadline::after_ms(clock(), 20);
@@ -307,7 +355,7 @@ TEST_F(SupervisorTest, AClientThatDoesNotReadPausesItsOwnRequestOnly) {
 
 TEST_F(SupervisorTest, EmbedsManyInputsInParts) {
   run([&](base::Yield yield) {
-    EmbedRequest request{.model = "a", .principal = 0, .deadline = {}, .inputs = {}};
+    EmbedRequest request{.model = "a", .principal = 0, .deadline = {}, .cancel = {}, .inputs = {}};
     for (std::size_t i = 1; i <= 130; ++i) request.inputs.emplace_back(std::string(i, 'x'));
     const auto result = supervisor().embed(std::move(request), yield);
     ASSERT_TRUE(result.ok()) << result.error().message();
@@ -320,8 +368,8 @@ TEST_F(SupervisorTest, EmbedsManyInputsInParts) {
 
 TEST_F(SupervisorTest, AnEmbeddingOfAWrongSizeNeverReachesAClient) {
   run([&](base::Yield yield) {
-    const auto result =
-        supervisor().embed({.model = "a", .principal = 0, .deadline = {}, .inputs = {"fine", "short"}}, yield);
+    const auto result = supervisor().embed(
+        {.model = "a", .principal = 0, .deadline = {}, .cancel = {}, .inputs = {"fine", "short"}}, yield);
     ASSERT_FALSE(result.ok());
     EXPECT_EQ(result.error().code(), ErrorCode::kWorkerCrashed);
     EXPECT_THAT(result.error().message(), HasSubstr("an embedding of 3 numbers for input 1; wanted one of 4"));
