@@ -142,14 +142,16 @@ Result<Installed> pull(const CatalogueEntry& entry, const Store& store, const Pu
   const fs::path folder = SHOAL_TRY(store.partial_folder()) / entry.name;
   const FileLock lock = SHOAL_TRY(take_turn(folder, entry.name, tools));
   std::error_code why;
-  fs::create_directories(folder, why);
-  if (why) return Error(ErrorCode::kIo, fmt::format("cannot make {}: {}", folder.string(), why.message()));
   // Whoever held the lock may have fetched it; or a pull was killed just before its name was written.
   if (auto there = store.find(entry.name); there.ok()) return there;
   if (const fs::path blob = store.blob(entry.sha256);
       !entry.sha256.empty() && fs::exists(blob, why) && check_sums(blob, sha256_only(entry.sha256)).ok()) {
-    return install(entry, "already in the store", blob, store, tools);
+    auto installed = install(entry, "already in the store", blob, store, tools);
+    if (installed.ok()) fs::remove_all(folder, why);
+    return installed;
   }
+  fs::create_directories(folder, why);
+  if (why) return Error(ErrorCode::kIo, fmt::format("cannot make {}: {}", folder.string(), why.message()));
   std::string failures;
   bool only_wrong_bytes = true;
   for (const Way& way : entry.ways) {
