@@ -375,7 +375,7 @@ TEST_F(LlamaFolderTest, BrokenOnesAreRefusedAndLeaveNothing) {
         Case{[&] { model()["vocab"] = 7; }, "'vocab', got 7"},
         Case{[&] { tokenizer["added_tokens"].as_array()[0].as_object()["id"] = 99; }, "is 99"},
         Case{[&] { tokenizer["added_tokens"].as_array()[0].as_object()["content"] = "aa"; }, "the ids 1 and 3"},
-        Case{[&] { tokenizer["added_tokens"] = {1}; }, "wanted objects in 'added_tokens'"},
+        Case{[&] { tokenizer["added_tokens"] = json::array{1}; }, "wanted objects in 'added_tokens'"},
         Case{[&] { tokenizer["normalizer"] = {{"type", "NFKC"}}; }, "NFKC"},
         Case{[&] { tokenizer.erase("pre_tokenizer"); }, "pre-tokenizer"},
         Case{[&] { settings["eos_token"] = "nowhere"; }, "'eos_token'"},

@@ -36,7 +36,7 @@ void expect_equal_to_reference(const std::vector<float>& row) {
 
 TEST(Signals, EqualToTheReference) {
   std::mt19937 random(1);
-  for (const std::size_t n : {2, 3, 15, 16, 17, 512, 6400, 32000, 49152, 151936}) {
+  for (const std::size_t n : std::initializer_list<std::size_t>{2, 3, 15, 16, 17, 512, 6400, 32000, 49152, 151936}) {
     for (const float spread : {0.1F, 3.0F, 12.0F}) {
       std::normal_distribution<float> logits(-2, spread);
       std::vector<float> row(n);
@@ -56,7 +56,7 @@ TEST(Signals, ACertainRowAndAUniformRow) {
 }
 
 TEST(Signals, NotFiniteIsFoundWhereverItIs) {
-  for (const std::size_t n : {2, 17, 1000, 1003}) {
+  for (const std::size_t n : std::initializer_list<std::size_t>{2, 17, 1000, 1003}) {
     for (std::size_t at = 0; at < n; at += 1 + n / 40) {
       std::vector<float> row(n, 1.0F);
       row[at] = std::nanf("");
