@@ -37,8 +37,9 @@ struct Pipe {
 // takes no lock and no memory of the heap. Says on `fault` why it ends.
 [[noreturn]] void become(const std::vector<char*>& words, const Pipe& out, const Pipe& err, int fault, pid_t parent) {
   // Else a client whose `shoal` was killed would go on, and write into the file that the next one goes on with.
-  // posix_spawn cannot ask for it. The signal comes when the thread that forked ends; that one waits for the child.
-  const bool bound = prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent;
+  // posix_spawn cannot ask for it. SIGTERM, for pip and npm have things to put away. The signal comes when the thread
+  // that forked ends; that one waits for the child.
+  const bool bound = prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && getppid() == parent;
   const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
   if (bound && null >= 0 && dup2(null, STDIN_FILENO) >= 0 && dup2(out.ends[1], STDOUT_FILENO) >= 0 &&
       dup2(err.ends[1], STDERR_FILENO) >= 0) {

@@ -1,6 +1,6 @@
 // Runs another program to its end: argument vector, no shell. Its output is collected up to a bound; while it
 // runs, `on_tick` is called ten times a second. Blocks. SIGINT reaches the child as it reaches every process of
-// a terminal; it is killed when this process dies, however that happens. Threads: any, not the I/O thread.
+// a terminal; it gets SIGTERM when this process dies, however that happens. Threads: any, not the I/O thread.
 #pragma once
 
 #include <cstdint>

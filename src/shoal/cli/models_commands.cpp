@@ -56,7 +56,7 @@ models::PullTools make_tools(Progress& progress) {
   return {[&progress](std::uint64_t done, std::uint64_t total) { progress.update(done, total); },
           [&progress](const std::string& text) { progress.note(text); },
           [](const std::filesystem::path& folder, const std::filesystem::path& out) -> Result<void> {
-            SHOAL_TRY(models::convert::convert_folder(folder, out));
+            (void)SHOAL_TRY(models::convert::convert_folder(folder, out));
             return {};
           }};
 }
@@ -127,8 +127,10 @@ Result<int> list_available(const CommandContext& context) {
           json_string(entry.name), json_string(entry.title), json_string(entry.licence), entry.bytes, entry.context,
           json_string(entry.template_name), !entry.tested.empty(), json_string(entry.sha256)));
     } else {
-      print_row(entry.name, entry.bytes > 0 ? base::human_bytes(entry.bytes) : "-",
-                fmt::format("{}, context {}, {}, {}", entry.title, entry.context, entry.licence, tested));
+      print_row(
+          entry.name, entry.bytes > 0 ? base::human_bytes(entry.bytes) : "-",
+          fmt::format("{}{}{}, {}", entry.title.empty() ? "" : entry.title + ", ",
+                      entry.context == 0 ? "" : fmt::format("context {}, ", entry.context), entry.licence, tested));
     }
   }
   return 0;
@@ -212,7 +214,7 @@ Result<int> run_verify(const CommandContext& context, const std::string& name) {
     wanted.push_back(SHOAL_TRY(store.find(name)));
   }
   for (const models::Installed& model : wanted) {
-    SHOAL_TRY(models::read_model(model.path));
+    (void)SHOAL_TRY(models::read_model(model.path));
     const std::string got = SHOAL_TRY(base::sha256_of_file(model.path));
     if (got != model.sha256) {
       return Error(ErrorCode::kChecksumMismatch,

