@@ -275,7 +275,7 @@ Result<fs::path> unpack(Way::Kind kind, const fs::path& archive, const std::stri
   // Weights hardly compress: what comes out is about as large as what goes in.
   SHOAL_TRY(check_space(folder, size_or_zero(archive)));
   const auto run = SHOAL_TRY(run_client(argv));
-  const fs::path wanted = folder / inner;
+  fs::path wanted = folder / inner;
   if (run.error_tail.find("No space left") != std::string::npos) return cannot_write(wanted, last_line(run.error_tail));
   if (run.exit_code != 0 || !fs::exists(wanted, why)) {
     return failed(fmt::format("{} holds no {}: {}", archive.filename().string(), inner, last_line(run.error_tail)));

@@ -63,7 +63,7 @@ Result<fs::path> fetch_folder(const CatalogueEntry& entry, const Way& way, const
 
 // The finished GGUF, in the partial folder, with the sum that the catalogue promises.
 Result<fs::path> deliver(const CatalogueEntry& entry, const Way& way, const fs::path& folder, const PullTools& tools) {
-  const fs::path file = folder / "model.gguf";
+  fs::path file = folder / "model.gguf";
   std::error_code ignored;
   if (entry.converts()) {
     const fs::path source = SHOAL_TRY(fetch_folder(entry, way, folder, tools));
@@ -206,7 +206,7 @@ Result<Installed> import_model(const fs::path& from, const Store& store, const I
   }
   installed.source = full.string();
   if (options.in_place && fs::is_regular_file(status)) {
-    SHOAL_TRY(read_model(from));
+    (void)SHOAL_TRY(read_model(from));
     installed.sha256 = SHOAL_TRY(base::sha256_of_file(from));
     return store.link(from, std::move(installed));
   }
