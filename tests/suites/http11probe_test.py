@@ -6,14 +6,13 @@ requirement dashboard lists under MUST decide the exit code; the others are prin
 
     http11probe_test.py --host 127.0.0.1 --port 8080 --data data/http11probe [--verbose]
 """
-import argparse
 import pathlib
 import random
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from http_probe import Exchange
+from http_probe import Exchange, options_of
 
 # Bytes that a page describes in words or abbreviates.
 GENERATED = {
@@ -143,12 +142,7 @@ def load(data):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--verbose", action="store_true")
-    options = parser.parse_args()
+    options = options_of(__doc__)
     cases = [c for c in load(options.data) if c.must or not c.name.startswith(NOT_APPLICABLE)]
     with ThreadPoolExecutor(24) as pool:
         problems = list(pool.map(lambda case: case.check(options.host, options.port), cases))

@@ -1,4 +1,5 @@
 """What the HTTP suites share: a raw client that sees every byte, and a splitter of responses."""
+import argparse
 import json
 import re
 import socket
@@ -7,6 +8,16 @@ import socket
 # that the request was understood and reached the application.
 HTTP_LAYER_CODES = {"invalid_http", "uri_too_long", "headers_too_large", "payload_too_large", "expectation_failed",
                     "http_version_unsupported", "request_timeout", "origin_denied"}
+
+
+def options_of(description):
+    """The options that every suite takes."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--verbose", action="store_true")
+    return parser.parse_args()
 
 
 class Response:

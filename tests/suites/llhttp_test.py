@@ -6,14 +6,13 @@ must end the connection. A case that it parses must be answered, unless Shoal is
 
     llhttp_test.py --host 127.0.0.1 --port 8080 --data data/llhttp-tests [--verbose]
 """
-import argparse
 import json
 import pathlib
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from http_probe import Exchange
+from http_probe import Exchange, options_of
 
 # Valid for llhttp, refused by Shoal: part of the case's name, and why.
 STRICTER = {
@@ -109,12 +108,7 @@ def load(data):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--verbose", action="store_true")
-    options = parser.parse_args()
+    options = options_of(__doc__)
     cases = load(options.data)
     with ThreadPoolExecutor(24) as pool:
         problems = list(pool.map(lambda case: case.check(options.host, options.port), cases))
