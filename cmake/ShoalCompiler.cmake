@@ -5,6 +5,8 @@ target_compile_options(shoal_flags INTERFACE
   # Asserts guard the ledger, the audit and the frames: they stay on in release.
   -UNDEBUG
   -fno-omit-frame-pointer -fstack-protector-strong
+  # An empty optional or an index past the end aborts, also in release: better than to go on with other memory.
+  -D_GLIBCXX_ASSERTIONS
   $<$<CONFIG:Release>:-D_FORTIFY_SOURCE=2>
   # gcc 12 sees overflows and uninitialised members inside fmt, std::string and std::variant that are not there
   # (gcc PR 105329, 105562, 105762); clang 19 still checks them.

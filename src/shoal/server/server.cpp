@@ -74,7 +74,7 @@ std::string likely_path(std::string_view path, std::span<const std::string_view>
   while (bare.size() > 1 && bare.ends_with('/')) bare.remove_suffix(1);
   while (bare.starts_with("/v1/v1/")) bare.remove_prefix(3);
   if (std::ranges::find(known, bare) != known.end()) return std::string(bare);
-  const std::string with_v1 = "/v1" + std::string(bare);
+  std::string with_v1 = "/v1" + std::string(bare);
   if (std::ranges::find(known, with_v1) != known.end()) return with_v1;
   return std::string(base::suggest(bare, known));
 }

@@ -349,11 +349,12 @@ Result<types::TokenizeRequest> parse_tokenize_request(std::string_view body) {
   request.add_special_tokens = in.boolean("add_special_tokens").value_or(true);
   const json::array* messages = in.array("messages");
   auto prompt = in.text("prompt");
+  const bool neither = messages == nullptr && !prompt;
   if (messages != nullptr && prompt) in.fail(bad("prompt", "and messages exclude each other; send one of them"));
   if (messages != nullptr && in.ok()) request.input = read_messages(in, *messages);
   if (prompt) request.input = *std::move(prompt);
   SHOAL_TRY(in.finish());
-  if (messages == nullptr && !prompt) return bad("prompt", "is missing; send prompt or messages");
+  if (neither) return bad("prompt", "is missing; send prompt or messages");
   return request;
 }
 
