@@ -18,7 +18,7 @@ deps-dev: ## install the Debian packages that tests, lint and fuzzing need
 	@tools/install_deps --dev
 
 build: deps ## compile build/release/bin/shoal and shoal-worker
-	@[ -f $(BUILD)/build.ninja ] || cmake --preset $(PRESET) $(if $(filter release,$(PRESET)),-DSHOAL_TESTS=OFF -DSHOAL_BENCH=OFF) >/dev/null
+	@[ -f $(BUILD)/build.ninja ] || cmake --preset $(PRESET) $(if $(filter release,$(PRESET)),-DSHOAL_TESTS=OFF) >/dev/null
 	@ninja -C $(BUILD) -j$(JOBS) shoal shoal-worker
 
 run: build ## build, fetch the default models, serve on localhost:8080
