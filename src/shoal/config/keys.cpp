@@ -69,7 +69,7 @@ constexpr std::array kKeys = {
     Key{"engine.load_timeout_ms", Type::kInteger, "ms", 100, kDay, {}, kRestart, "The longest that loading a model may take.", SHOAL_ENGINE(load_timeout_ms)},
     Key{"engine.heartbeat_ms", Type::kInteger, "ms", 100, kDay, {}, kRestart, "Time between two checks that a busy worker still decodes.", SHOAL_ENGINE(heartbeat_ms)},
     Key{"engine.heartbeat_timeout_ms", Type::kInteger, "ms", 100, kDay, {}, kRestart, "A worker that does not answer a check for this long is restarted.", SHOAL_ENGINE(heartbeat_timeout_ms)},
-    Key{"engine.progress_timeout_ms", Type::kInteger, "ms", 100, kDay, {}, kRestart, "A worker with requests but without a token for this long is restarted.", SHOAL_ENGINE(progress_timeout_ms)},
+    Key{"engine.progress_timeout_ms", Type::kInteger, "ms", 100, kDay, {}, kRestart, "A worker with requests that computes nothing for this long is restarted.", SHOAL_ENGINE(progress_timeout_ms)},
     Key{"engine.stop_timeout_ms", Type::kInteger, "ms", 0, kDay, {}, kRestart, "How long a worker may take to end before it is killed.", SHOAL_ENGINE(stop_timeout_ms)},
     Key{"engine.worker_path", Type::kPath, "", 0, 0, {}, kRestart, "The shoal-worker program. Empty: beside shoal, or in its libexec folder.", SHOAL_ENGINE(worker_path)},
     Key{"models.catalogue", Type::kPath, "", 0, 0, {}, kRestart, "TOML file with more models for `shoal pull`, or other sources of those that it knows. Empty: none.", SHOAL_FIELD(models, ModelsConfig, catalogue)},

@@ -166,7 +166,7 @@ Result<void> ModelHost::spawn(int model_fd) {
   process_ = SHOAL_TRY(WorkerProcess::spawn(services_.executor, services_.log, spec, std::move(events)));
   started_ns_ = services_.clock.monotonic_ns();
   stop_wanted_ = was_ready_ = pong_due_ = false;
-  steps_ = pongs_ = 0;
+  work_ = 0;
   load_error_.reset();
   services_.log.info("worker starts",
                      {{"model", name_}, {"pid", process_->pid()}, {"predicted_bytes", predicted_bytes_}});
@@ -357,7 +357,7 @@ void ModelHost::watch_ready(std::int64_t now_ns) {
     return;
   }
   if (pong_due_) {
-    // A worker that finishes steps is slow, not hung.
+    // A worker that computes is slow, not hung: the heartbeat waits for the end of the step.
     const std::int64_t alive_ns = std::max(last_ping_ns_, last_alive_ns_);
     if (now_ns - alive_ns > options.heartbeat_timeout_ms * kNsPerMs) {
       process_->kill(fmt::format("no answer to a heartbeat for {} ms", options.heartbeat_timeout_ms));
@@ -375,7 +375,7 @@ void ModelHost::watch_ready(std::int64_t now_ns) {
     last_progress_ns_ = now_ns;
   } else if (now_ns - last_progress_ns_ > options.progress_timeout_ms * kNsPerMs) {
     process_->kill(
-        fmt::format("{} requests, but no step done for {} ms", requests_.size(), options.progress_timeout_ms));
+        fmt::format("{} requests, but nothing computed for {} ms", requests_.size(), options.progress_timeout_ms));
   }
 }
 

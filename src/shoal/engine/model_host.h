@@ -151,10 +151,9 @@ class ModelHost final : public RequestOwner, public std::enable_shared_from_this
   std::int64_t idle_since_ns_ = 0;
   std::int64_t last_ping_ns_ = 0;
   bool pong_due_ = false;
-  std::int64_t last_alive_ns_ = 0;     // a step was done, for whatever
-  std::int64_t last_progress_ns_ = 0;  // a step was done for a request
-  std::uint64_t steps_ = 0;
-  std::uint64_t pongs_ = 0;  // heartbeats answered since the last kStats: steps that are no progress
+  std::int64_t last_alive_ns_ = 0;     // something was computed for a request
+  std::int64_t last_progress_ns_ = 0;  // the same, or there was nothing to compute
+  std::uint64_t work_ = 0;             // of the last kStats
 
   std::uint64_t restarts_ = 0;
   std::uint64_t tokens_ = 0;

@@ -56,7 +56,6 @@ Result<void> ModelHost::on_frame(ipc::Frame frame) {
   }
   if (std::holds_alternative<ipc::Pong>(frame.body)) {
     pong_due_ = false;
-    ++pongs_;
     return {};
   }
   if (const auto* stats = std::get_if<ipc::Stats>(&frame.body)) {
@@ -212,12 +211,9 @@ Result<void> ModelHost::on_text(const std::shared_ptr<Request>& request, const i
 }
 
 void ModelHost::on_stats(const ipc::Stats& stats) {
-  const std::int64_t now = services_.clock.monotonic_ns();
-  if (stats.steps > steps_) last_alive_ns_ = now;
-  // A worker that only answers heartbeats does steps too; the one under way may be counted already.
-  if (stats.steps > steps_ + pongs_ + (pong_due_ ? 1 : 0)) last_progress_ns_ = now;
-  steps_ = stats.steps;
-  pongs_ = 0;
+  if (stats.work <= work_) return;
+  work_ = stats.work;
+  last_alive_ns_ = last_progress_ns_ = services_.clock.monotonic_ns();
 }
 
 }  // namespace shoal::engine

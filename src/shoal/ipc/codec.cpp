@@ -340,7 +340,7 @@ void write(Writer&, const Pong&) {}
 void read(Reader&, Pong&) {}
 
 void write(Writer& w, const Stats& b) {
-  w.number(b.steps);
+  w.number(b.work);
   w.number(b.tokens_decoded);
   w.number(b.running);
   w.number(b.queued);
@@ -348,7 +348,7 @@ void write(Writer& w, const Stats& b) {
 }
 
 void read(Reader& r, Stats& b) {
-  b.steps = r.number<std::uint64_t>();
+  b.work = r.number<std::uint64_t>();
   b.tokens_decoded = r.number<std::uint64_t>();
   b.running = r.number<std::uint32_t>();
   b.queued = r.number<std::uint32_t>();

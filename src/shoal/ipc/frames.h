@@ -142,9 +142,9 @@ struct Failed {
   std::string param;
 };
 struct Pong {};
-// Sent when a step ends and at least 250 ms after the last one: progress for the watchdog.
+// Sent while the worker computes for requests, at least 250 ms after the last one: progress for the watchdog.
 struct Stats {
-  std::uint64_t steps = 0;  // llama_decode calls so far
+  std::uint64_t work = 0;  // grows with every node of a graph that is computed for a request; not with heartbeats
   std::uint64_t tokens_decoded = 0;
   std::uint32_t running = 0;
   std::uint32_t queued = 0;

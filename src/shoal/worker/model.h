@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <variant>
@@ -72,6 +73,10 @@ class Model {
   // interrupted, kNumericFault, kInternal. REQUIRES: shape().embeds.
   [[nodiscard]] virtual Result<std::vector<std::vector<float>>> embed(
       std::span<const std::vector<std::int32_t>> inputs) = 0;
+
+  // Called on the compute thread for every node of a graph that decode() or embed() computed: a step of a large model
+  // may take minutes on a slow machine. Set once, before the first decode().
+  virtual void on_progress(std::function<void()> callback) = 0;
 
   // Makes the decode() or embed() that runs return as soon as the current graph node is done. Any thread.
   virtual void interrupt() = 0;

@@ -38,6 +38,11 @@ struct Scheduler::Queued {
 Scheduler::Scheduler(Model& model, const base::Clock& clock, SendFrame send, std::uint64_t seed)
     : model_(model), clock_(clock), send_(std::move(send)), next_seed_(seed) {
   running_.resize(model_.shape().sequences);
+  model_.on_progress([this] {
+    if (!working_) return;
+    ++work_;
+    report();
+  });
 }
 
 Scheduler::~Scheduler() = default;
@@ -204,7 +209,9 @@ void Scheduler::handle_embed(const ipc::FrameHeader& header, const ipc::Embed& r
     }
     inputs.push_back(std::move(tokens).value());
   }
+  working_ = true;
   auto vectors = model_.embed(inputs);
+  working_ = false;
   if (!vectors.ok()) {
     // Interrupted by the cancel of another request: this one is computed again. Its own cancel waits in the inbox.
     if (vectors.error().code() == ErrorCode::kCancelled) {
@@ -339,8 +346,9 @@ void Scheduler::step() {
   plan(batch);
   if (batch.empty()) return;
   const std::int64_t begin = clock_.monotonic_ns();
+  working_ = true;
   const DecodeStatus status = model_.decode(batch);
-  ++steps_;
+  working_ = false;
   if (status != DecodeStatus::kDone) return after_decode(status, batch);
   const auto step_us = static_cast<std::uint32_t>(micros(begin, clock_.monotonic_ns()));
   for (const BatchToken& token : batch) ++running_[static_cast<std::size_t>(token.sequence)]->stored;
@@ -436,7 +444,7 @@ void Scheduler::report() {
   last_report_ns_ = now;
   const auto running =
       static_cast<std::uint32_t>(std::ranges::count_if(running_, [](const auto& s) { return s != nullptr; }));
-  send_(0, ipc::Stats{steps_, tokens_decoded_, running, static_cast<std::uint32_t>(queue_.size()), reserved_tokens_});
+  send_(0, ipc::Stats{work_, tokens_decoded_, running, static_cast<std::uint32_t>(queue_.size()), reserved_tokens_});
 }
 
 }  // namespace shoal::worker

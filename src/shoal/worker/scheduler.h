@@ -76,7 +76,8 @@ class Scheduler {
   std::vector<std::unique_ptr<Sequence>> running_;  // by sequence number; null: free
   std::uint32_t reserved_tokens_ = 0;
   bool draining_ = false;
-  std::uint64_t steps_ = 0;
+  bool working_ = false;  // the graph that is computed is for requests
+  std::uint64_t work_ = 0;
   std::uint64_t tokens_decoded_ = 0;
   std::int64_t last_report_ns_ = 0;
 };

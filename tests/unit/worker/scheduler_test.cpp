@@ -34,6 +34,7 @@ class CountingModel final : public Model {
     batches.emplace_back(batch.begin(), batch.end());
     EXPECT_LE(batch.size(), shape_.batch_tokens);
     if (on_decode) on_decode();
+    compute();
     if (next_status != DecodeStatus::kDone) return std::exchange(next_status, DecodeStatus::kDone);
     for (const BatchToken& token : batch) {
       auto& cells = stored_[static_cast<std::size_t>(token.sequence)];
@@ -60,21 +61,43 @@ class CountingModel final : public Model {
   [[nodiscard]] std::int32_t any_token() const override { return 1; }
   [[nodiscard]] Result<std::vector<std::vector<float>>> embed(
       std::span<const std::vector<std::int32_t>> inputs) override {
+    compute();
     return std::vector<std::vector<float>>(inputs.size(), {1.0F});
   }
+  void on_progress(std::function<void()> callback) override { progress_ = std::move(callback); }
   void interrupt() override { interrupted = true; }
   void clear_interrupt() override { interrupted = false; }
 
   std::vector<std::vector<BatchToken>> batches;
   std::function<void()> on_decode;
+  std::function<void()> on_node;
   DecodeStatus next_status = DecodeStatus::kDone;
   bool poison = false;
   std::atomic<bool> interrupted = false;
 
  private:
+  void compute() {  // a graph of three nodes
+    for (int node = 0; node < 3; ++node) {
+      if (on_node) on_node();
+      progress_();
+    }
+  }
+
   ModelShape shape_;
+  std::function<void()> progress_;
   std::vector<std::vector<std::int32_t>> stored_;
   std::vector<float> row_;
+};
+
+class MovedClock final : public base::Clock {
+ public:
+  [[nodiscard]] std::int64_t monotonic_ns() const override { return real_.monotonic_ns() + moved_ns; }
+  [[nodiscard]] std::int64_t unix_seconds() const override { return real_.unix_seconds(); }
+
+  std::int64_t moved_ns = 0;
+
+ private:
+  base::SystemClock real_;
 };
 
 class SchedulerTest : public testing::Test {
@@ -108,7 +131,7 @@ class SchedulerTest : public testing::Test {
     if (on_frame) on_frame(request, body);
   }
 
-  base::SystemClock clock;
+  MovedClock clock;
   CountingModel model;
   std::map<std::uint64_t, std::vector<std::int32_t>> tokens;
   std::map<std::uint64_t, ipc::Finished> finished;
@@ -159,6 +182,20 @@ TEST_F(SchedulerTest, ALongPromptIsChunkedAndOthersDecodeInTheSameSteps) {
     mixed += one && two;
   }
   EXPECT_GE(mixed, 4) << "30 tokens in chunks of 7 beside one decoding token";
+}
+
+TEST_F(SchedulerTest, TellsOfWorkInsideAStepAndNotOfHeartbeats) {
+  model.on_node = [this] { clock.moved_ns += 300'000'000; };
+  std::vector<std::string> told;
+  on_frame = [&told](std::uint64_t, const ipc::Body& body) {
+    if (const auto* stats = std::get_if<ipc::Stats>(&body)) told.push_back(std::to_string(stats->work));
+    if (std::holds_alternative<ipc::Pong>(body)) told.emplace_back("pong");
+    if (std::holds_alternative<ipc::TokenFrame>(body)) told.emplace_back("token");
+  };
+  post(0, ipc::Ping{});
+  post(1, ask({1, 2}, 1));
+  drain();
+  EXPECT_EQ(told, (std::vector<std::string>{"pong", "1", "2", "3", "token"}));
 }
 
 TEST_F(SchedulerTest, AdmitsOnlyWhatTheCacheHoldsToTheEnd) {

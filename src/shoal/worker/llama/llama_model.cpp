@@ -9,6 +9,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <optional>
 #include <utility>
 
@@ -87,7 +88,12 @@ class LlamaModel final : public Model {
     if (pool_.pool != nullptr) llama_attach_threadpool(context_, pool_.pool, pool_.pool);
     llama_set_abort_callback(
         context_,
-        [](void* self) { return static_cast<LlamaModel*>(self)->interrupted_.load(std::memory_order_relaxed); }, this);
+        [](void* data) {
+          auto* self = static_cast<LlamaModel*>(data);
+          if (self->on_progress_) self->on_progress_();
+          return self->interrupted_.load(std::memory_order_relaxed);
+        },
+        this);
     for (llama_token token = 0; token < llama_vocab_n_tokens(vocab_); ++token) {
       if (llama_vocab_is_eog(vocab_, token)) end_tokens_.push_back(token);
       const bool control =
@@ -121,6 +127,7 @@ class LlamaModel final : public Model {
   [[nodiscard]] const ModelShape& shape() const override { return shape_; }
   [[nodiscard]] std::span<const std::int32_t> end_tokens() const override { return end_tokens_; }
   [[nodiscard]] std::int32_t any_token() const override { return std::max(0, llama_vocab_bos(vocab_)); }
+  void on_progress(std::function<void()> callback) override { on_progress_ = std::move(callback); }
   void interrupt() override { interrupted_.store(true, std::memory_order_relaxed); }
   void clear_interrupt() override { interrupted_.store(false, std::memory_order_relaxed); }
 
@@ -346,6 +353,7 @@ class LlamaModel final : public Model {
   std::optional<WordPiece> word_piece_;
   bool prefixes_space_ = false;  // the tokenizer puts a space before a text
   std::optional<ChatTemplate> template_;
+  std::function<void()> on_progress_;
   std::atomic<bool> interrupted_{false};
 };
 
