@@ -42,6 +42,8 @@ class Answerer {
   virtual ~Answerer() = default;
   // Hands the answer to `sink` as it comes. Errors: those of engine::Engine, kUnreachable; kCancelled after Ctrl-C.
   virtual Result<TurnEnd> chat(const Turn& turn, const TextSink& sink) = 0;
+  // The model's own name, for one that may be an alias. Errors: kModelNotFound (with suggestion), kUnreachable.
+  virtual Result<std::string> resolve(const std::string& model) = 0;
   // Errors: as chat().
   virtual Result<Embeddings> embed(const std::string& model, const std::vector<std::string>& texts) = 0;
 };

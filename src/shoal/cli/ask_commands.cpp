@@ -19,7 +19,9 @@
 #include "shoal/base/terminal.h"
 #include "shoal/base/text.h"
 #include "shoal/cli/answerer.h"
+#include "shoal/cli/chat_loop.h"
 #include "shoal/cli/command.h"
+#include "shoal/wire/json_text.h"
 
 namespace shoal::cli {
 namespace {
@@ -58,15 +60,12 @@ Result<std::string> read_stdin() {
     const ssize_t got = ::read(STDIN_FILENO, buffer.data(), buffer.size());
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return base::errno_error("cannot read the standard input", errno);
-    if (got == 0) return text;
+    if (got == 0) break;
     text.append(buffer.data(), static_cast<std::size_t>(got));
-    if (text.size() > kMaxStdinBytes) return Error(ErrorCode::kUsage, "the prompt on the standard input is over 8 MiB");
+    if (text.size() > kMaxStdinBytes) return Error(ErrorCode::kUsage, "the text on the standard input is over 8 MiB");
   }
-}
-
-void print_text(std::string_view text) {
-  // What a model says must not drive the terminal.
-  CommandContext::print(base::is_terminal(STDOUT_FILENO) ? base::escape_lines(text) : std::string(text));
+  if (!wire::is_utf8(text)) return Error(ErrorCode::kUsage, "the text on the standard input is not UTF-8");
+  return text;
 }
 
 Result<int> run_once(const CommandContext& context, const AskOptions& options, const config::Config& config,
@@ -75,14 +74,16 @@ Result<int> run_once(const CommandContext& context, const AskOptions& options, c
   Turn turn = first_turn(options, config);
   turn.messages.push_back({types::Role::kUser, std::move(prompt), {}});
   std::string whole;
+  bool answered = false;
   Result<TurnEnd> end = asked->chat(turn, [&](std::string_view text) {
+    answered = true;
     if (context.json) {
       whole += text;
     } else {
-      print_text(text);
+      print_answer(text);
     }
   });
-  if (!context.json) CommandContext::print("\n");
+  if (answered && !context.json) CommandContext::print("\n");
   if (!end.ok() && end.error().code() == ErrorCode::kCancelled) return kInterruptedExit;
   const TurnEnd done = SHOAL_TRY(std::move(end));
   if (context.json) {
@@ -95,86 +96,17 @@ Result<int> run_once(const CommandContext& context, const AskOptions& options, c
   return 0;
 }
 
-// A line that a person types.
-enum class Typed { kLine, kEnd, kInterrupted };
-class LineReader {
- public:
-  // Ctrl-C while waiting gives kInterrupted.
-  Typed next(std::string& line) {
-    struct sigaction action{};
-    struct sigaction before{};
-    action.sa_handler = [](int) {};
-    ::sigaction(SIGINT, &action, &before);  // without SA_RESTART: read() returns EINTR
-    const Typed typed = read_line(line);
-    ::sigaction(SIGINT, &before, nullptr);
-    return typed;
-  }
-
- private:
-  Typed read_line(std::string& line) {
-    while (true) {
-      if (const std::size_t end = pending_.find('\n'); end != std::string::npos) {
-        line = pending_.substr(0, end);
-        pending_.erase(0, end + 1);
-        return Typed::kLine;
-      }
-      std::array<char, 4096> buffer{};
-      const ssize_t got = ::read(STDIN_FILENO, buffer.data(), buffer.size());
-      if (got < 0 && errno == EINTR) return Typed::kInterrupted;
-      if (got <= 0) {
-        line = std::exchange(pending_, {});
-        return line.empty() ? Typed::kEnd : Typed::kLine;
-      }
-      pending_.append(buffer.data(), static_cast<std::size_t>(got));
-    }
-  }
-
-  std::string pending_;
-};
-
-Result<int> chat_loop(const AskOptions& options, const config::Config& config) {
+Result<int> converse(const AskOptions& options, const config::Config& config) {
   const std::unique_ptr<Answerer> asked = SHOAL_TRY(answerer(config));
-  Turn turn = first_turn(options, config);
-  CommandContext::note(fmt::format("Talking to {}. Ctrl-C stops an answer, twice quits; so does /bye.\n",
-                                   base::escape_control(turn.model)));
-  LineReader reader;
-  std::string line;
-  bool interrupted = false;
-  while (true) {
-    CommandContext::note("> ");
-    const Typed typed = reader.next(line);
-    if (typed == Typed::kInterrupted) {
-      CommandContext::note("\n");
-      if (interrupted) return kInterruptedExit;
-      interrupted = true;
-      continue;
-    }
-    if (typed == Typed::kEnd || line == "/bye") return 0;
-    interrupted = false;
-    if (line.empty()) continue;
-    turn.messages.push_back({types::Role::kUser, line, {}});
-    std::string answer;
-    const Result<TurnEnd> end = asked->chat(turn, [&](std::string_view text) {
-      answer += text;
-      print_text(text);
-    });
-    CommandContext::print("\n");
-    if (!end.ok() && end.error().code() != ErrorCode::kCancelled) {
-      // The conversation goes on without the turn that failed.
-      turn.messages.pop_back();
-      report(end.error());
-      continue;
-    }
-    interrupted = !end.ok();
-    turn.messages.push_back({types::Role::kAssistant, answer, {}});
-  }
+  return chat_loop(*asked, first_turn(options, config));
 }
 
 Result<int> run(const CommandContext& context, const AskOptions& options) {
   const config::Loaded loaded = SHOAL_TRY(context.load_config());
   std::string prompt;
   for (const std::string& word : options.words) prompt += (prompt.empty() ? "" : " ") + word;
-  if (prompt.empty() && base::is_terminal(STDIN_FILENO)) return chat_loop(options, *loaded.config);
+  if (!wire::is_utf8(prompt)) return Error(ErrorCode::kUsage, "the prompt is not UTF-8 text");
+  if (prompt.empty() && base::is_terminal(STDIN_FILENO)) return converse(options, *loaded.config);
   if (prompt.empty()) prompt = SHOAL_TRY(read_stdin());
   if (prompt.empty()) return Error(ErrorCode::kUsage, "there is no prompt: give one after the model, or pipe one in");
   return run_once(context, options, *loaded.config, std::move(prompt));
@@ -227,14 +159,13 @@ void add_ask_commands(CLI::App& root, CommandContext& context) {
   add_sampling_options(chat_command, *options);
   on_run(chat_command, context, [&context, options]() -> Result<int> {
     const config::Loaded loaded = SHOAL_TRY(context.load_config());
-    return chat_loop(*options, *loaded.config);
+    return converse(*options, *loaded.config);
   });
 
   CLI::App& embed_command = add_command(root, context,
                                         {.name = "embed",
                                          .help = "Print the embeddings of texts, as JSON",
-                                         .example = "shoal embed all-minilm-l6-v2 'a text' 'another'",
-                                         .json = false});
+                                         .example = "shoal embed all-minilm-l6-v2 'a text' 'another'"});
   embed_command.add_option("model", options->model, "Model that embeds")->required();
   embed_command.add_option("text", options->words, "Texts; else one is read from the standard input");
   on_run(embed_command, context, [&context, options] { return embed(context, *options); });

@@ -34,6 +34,10 @@ class LocalAnswerer final : public Answerer {
     return block_on<TurnEnd>([&](base::Yield yield) { return generate(turn, sink, yield); });
   }
 
+  Result<std::string> resolve(const std::string& model) override {
+    return SHOAL_TRY(parts_.engine.resolve(model)).name;
+  }
+
   Result<Embeddings> embed(const std::string& model, const std::vector<std::string>& texts) override {
     engine::EmbedRequest request;
     request.model = model;

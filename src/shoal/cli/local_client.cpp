@@ -32,7 +32,8 @@ constexpr std::size_t kMaxReplyBytes = std::size_t{64} * 1024 * 1024;
 // A descriptor as Beast's SyncStream, where each wait has a limit. Asio's own blocking read would wait for ever.
 class TimedStream {
  public:
-  TimedStream(int fd, std::int64_t timeout_ms) : fd_(fd), timeout_ms_(timeout_ms) {}
+  TimedStream(int fd, std::int64_t timeout_ms, int interrupt_fd)
+      : fd_(fd), timeout_ms_(timeout_ms), interrupt_fd_(interrupt_fd) {}
   TimedStream(const TimedStream&) = delete;
   TimedStream& operator=(const TimedStream&) = delete;
   ~TimedStream() { ::close(fd_); }
@@ -73,15 +74,18 @@ class TimedStream {
  private:
   bool wait(short events, error_code& error) const {
     error.clear();
-    pollfd waiting{.fd = fd_, .events = events, .revents = 0};
-    const int ready = ::poll(&waiting, 1, static_cast<int>(timeout_ms_));
+    std::array<pollfd, 2> waiting = {pollfd{.fd = fd_, .events = events, .revents = 0},
+                                     pollfd{.fd = interrupt_fd_, .events = POLLIN, .revents = 0}};
+    const int ready = ::poll(waiting.data(), waiting.size(), static_cast<int>(timeout_ms_));
     if (ready < 0) error.assign(errno, boost::system::system_category());
+    if (ready > 0 && waiting[1].revents != 0) error = asio::error::interrupted;
     if (ready == 0) error = asio::error::timed_out;
-    return ready > 0;
+    return !error;
   }
 
   int fd_;
   std::int64_t timeout_ms_;
+  int interrupt_fd_;
 };
 
 Error broken(const error_code& error) {
@@ -162,7 +166,7 @@ Result<LocalReply> LocalClient::request(const LocalRequest& asked) const {
 Result<LocalReply> LocalClient::stream(const LocalRequest& asked,
                                        const std::function<bool(std::string_view)>& sink) const {
   const int fd = SHOAL_TRY(connect());
-  TimedStream stream(fd, asked.timeout_ms);
+  TimedStream stream(fd, asked.timeout_ms, asked.interrupt_fd);
   http::request<http::string_body> message;
   message.method_string(asked.method);
   message.target(asked.target);

@@ -1,5 +1,5 @@
 // A small HTTP client for servers on this machine: commands talk to a running `shoal serve` with it, over the admin
-// socket or over TCP. One connection per request. Blocking, with a limit on every wait, and a signal ends a wait.
+// socket or over TCP. One connection per request. Blocking, with a limit on every wait, and something else may end a wait.
 // Use: `LocalClient::over_unix(path).request({.target = "/admin/workers"})`. Threads: one at a time.
 #pragma once
 
@@ -20,6 +20,7 @@ struct LocalRequest {
   std::string body{};  // JSON; empty: none
   std::vector<std::pair<std::string, std::string>> headers{};
   std::int64_t timeout_ms = 5'000;  // for one wait, not for the whole answer
+  int interrupt_fd = -1;            // the request is given up when this can be read; -1: none
 };
 
 struct LocalReply {
@@ -36,7 +37,8 @@ class LocalClient {
   // Whether something accepts a connection there.
   [[nodiscard]] bool answers() const;
 
-  // Errors: kUnreachable when nothing listens, or the answer breaks off or takes too long; kCancelled after a signal.
+  // Errors: kUnreachable when nothing listens, or the answer breaks off or takes too long; kCancelled
+  // when it was interrupted.
   [[nodiscard]] Result<LocalReply> request(const LocalRequest& request) const;
 
   // Hands over the body of a 200 as it comes; `sink` returns false to stop, and the connection is closed. The body of

@@ -7,6 +7,7 @@
 
 #include "shoal/cli/answerer.h"
 #include "shoal/cli/local_client.h"
+#include "shoal/cli/signals.h"
 
 namespace shoal::cli {
 namespace {
@@ -15,22 +16,6 @@ namespace json = boost::json;
 
 // One wait: loading a model and reading a long prompt both happen before the first byte.
 constexpr std::int64_t kPatienceMs = 600'000;
-
-// While it lives Ctrl-C interrupts a wait in place of ending the process.
-class InterruptibleWaits {
- public:
-  InterruptibleWaits() {
-    struct sigaction action{};
-    action.sa_handler = [](int) {};
-    ::sigaction(SIGINT, &action, &before_);  // without SA_RESTART
-  }
-  ~InterruptibleWaits() { ::sigaction(SIGINT, &before_, nullptr); }
-  InterruptibleWaits(const InterruptibleWaits&) = delete;
-  InterruptibleWaits& operator=(const InterruptibleWaits&) = delete;
-
- private:
-  struct sigaction before_{};
-};
 
 std::string_view role_name(types::Role role) {
   switch (role) {
@@ -120,6 +105,17 @@ class ChunkReader {
   std::string buffer_;
 };
 
+// A name as one segment of a path. Source: RFC 3986, section 2.3.
+std::string percent_encoded(std::string_view name) {
+  std::string out;
+  for (const char c : name) {
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       std::string_view("-._~/").find(c) != std::string_view::npos;
+    out += plain ? std::string(1, c) : fmt::format("%{:02X}", static_cast<unsigned char>(c));
+  }
+  return out;
+}
+
 std::string chat_body(const Turn& turn) {
   json::array messages;
   for (const types::Message& message : turn.messages) {
@@ -140,16 +136,19 @@ class RemoteAnswerer final : public Answerer {
   explicit RemoteAnswerer(LocalClient client) : client_(std::move(client)) {}
 
   Result<TurnEnd> chat(const Turn& turn, const TextSink& sink) override {
-    const InterruptibleWaits waits;
+    const Signals interrupts({SIGINT});
     TurnEnd end;
     ChunkReader reader(sink, end);
     Result<void> fault;
-    const Result<LocalReply> reply = client_.stream(
-        {.method = "POST", .target = "/v1/chat/completions", .body = chat_body(turn), .timeout_ms = kPatienceMs},
-        [&](std::string_view bytes) {
-          fault = reader.feed(bytes);
-          return fault.ok();
-        });
+    const Result<LocalReply> reply = client_.stream({.method = "POST",
+                                                     .target = "/v1/chat/completions",
+                                                     .body = chat_body(turn),
+                                                     .timeout_ms = kPatienceMs,
+                                                     .interrupt_fd = interrupts.fd()},
+                                                    [&](std::string_view bytes) {
+                                                      fault = reader.feed(bytes);
+                                                      return fault.ok();
+                                                    });
     if (!fault.ok()) return std::move(fault).error();
     if (!reply.ok()) return reply.error();
     if (reply.value().status != 200) return error_of(SHOAL_TRY(parse(reply.value().body)));
@@ -157,13 +156,25 @@ class RemoteAnswerer final : public Answerer {
     return end;
   }
 
+  Result<std::string> resolve(const std::string& model) override {
+    const Signals interrupts({SIGINT});
+    const LocalReply reply =
+        SHOAL_TRY(client_.request({.target = "/v1/models/" + percent_encoded(model), .interrupt_fd = interrupts.fd()}));
+    const json::value answer = SHOAL_TRY(parse(reply.body));
+    if (reply.status != 200) return error_of(answer);
+    return text_at(answer, {"id"});
+  }
+
   Result<Embeddings> embed(const std::string& model, const std::vector<std::string>& texts) override {
-    const InterruptibleWaits waits;
+    const Signals interrupts({SIGINT});
     json::array input;
     for (const std::string& text : texts) input.emplace_back(text);
     const json::object body{{"model", model}, {"input", std::move(input)}};
-    const LocalReply reply = SHOAL_TRY(client_.request(
-        {.method = "POST", .target = "/v1/embeddings", .body = json::serialize(body), .timeout_ms = kPatienceMs}));
+    const LocalReply reply = SHOAL_TRY(client_.request({.method = "POST",
+                                                        .target = "/v1/embeddings",
+                                                        .body = json::serialize(body),
+                                                        .timeout_ms = kPatienceMs,
+                                                        .interrupt_fd = interrupts.fd()}));
     const json::value answer = SHOAL_TRY(parse(reply.body));
     if (reply.status != 200) return error_of(answer);
     Embeddings out;

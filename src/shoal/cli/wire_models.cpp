@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "shoal/base/suggest.h"
 #include "shoal/cli/app.h"
@@ -38,6 +39,14 @@ Result<engine::LocalModel> read_local(const std::string& name, const std::filesy
 // The store as it is now, so that a model that is pulled while the server runs answers at once, with the catalogue's
 // aliases; then the files of the configured folders. Models of other programs answer to their names and are not
 // listed.
+// As many as a message can hold.
+std::string some_of(const std::vector<std::string>& names) {
+  constexpr std::size_t kMost = 5;
+  const std::size_t shown = std::min(names.size(), kMost);
+  return fmt::format("{}{}", fmt::join(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(shown), ", "),
+                     shown < names.size() ? fmt::format(" and {} more", names.size() - shown) : "");
+}
+
 class StoredModels final : public engine::ModelSource {
  public:
   StoredModels(models::Store store, const config::ModelsConfig& config, models::Catalogue catalogue)
@@ -85,7 +94,8 @@ class StoredModels final : public engine::ModelSource {
       opened_.push_back(SHOAL_TRY(read_local(name, found->path, "")));
       return opened_.back();
     }
-    if (const auto entry = catalogue_.find(name); entry.ok()) {
+    const auto entry = catalogue_.find(name);
+    if (entry.ok()) {
       if (const engine::LocalModel* model = find(models_, (*entry)->name)) return *model;
       return Error(
                  ErrorCode::kModelNotFound,
@@ -96,9 +106,11 @@ class StoredModels final : public engine::ModelSource {
     std::vector<std::string> names;
     for (const engine::LocalModel& model : models_) names.push_back(model.info.name);
     std::string near = base::suggest(name, names);
-    return Error(ErrorCode::kModelNotFound, fmt::format("no model named \"{}\" is here{}", wire::shortened(name),
-                                                        near.empty() ? "; GET /v1/models lists them"
-                                                                     : fmt::format("; did you mean \"{}\"?", near)))
+    if (near.empty()) near = entry.error().suggestion();
+    return Error(ErrorCode::kModelNotFound,
+                 fmt::format("no model named \"{}\" is here{}", wire::shortened(name),
+                             near.empty() ? names.empty() ? ", nor any other" : ", only " + some_of(names)
+                                          : fmt::format("; did you mean \"{}\"?", near)))
         .with_param("model")
         .with_suggestion(std::move(near));
   }
