@@ -1,13 +1,18 @@
 #include "shoal/cli/worker_commands.h"
 
 #include <algorithm>
+#include <array>
 #include <csignal>
 #include <cstdint>
-#include <ctime>
+#include <cstdlib>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <fmt/format.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <CLI/App.hpp>
@@ -20,6 +25,7 @@
 #include "shoal/base/text.h"
 #include "shoal/cli/command.h"
 #include "shoal/cli/local_client.h"
+#include "shoal/cli/signals.h"
 
 namespace shoal::cli {
 namespace {
@@ -28,6 +34,7 @@ namespace json = boost::json;
 
 constexpr std::int64_t kRefreshMs = 1'000;
 constexpr int kInterrupted = 130;
+constexpr std::size_t kLongestCharacter = 4;  // bytes, in UTF-8
 
 struct Row {
   std::string model;
@@ -127,42 +134,83 @@ Result<int> once(const CommandContext& context, const LocalClient& client, const
   return 0;
 }
 
-// Blocks SIGINT while it lives and waits for it: a signal between two reads is not lost.
-class Interrupt {
+// The other screen of the terminal, without a cursor, and keys as they come and unseen. What was there comes back.
+class FullScreen {
  public:
-  Interrupt() {
-    sigemptyset(&set_);
-    sigaddset(&set_, SIGINT);
-    sigaddset(&set_, SIGTERM);
-    sigprocmask(SIG_BLOCK, &set_, &before_);
+  FullScreen() {
+    keys_ = ::tcgetattr(STDIN_FILENO, &before_) == 0;
+    if (keys_) {
+      termios raw = before_;
+      raw.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO);  // Ctrl-C and Ctrl-Z stay signals
+      ::tcsetattr(STDIN_FILENO, TCSADRAIN, &raw);
+    }
+    CommandContext::print("\x1b[?1049h\x1b[?25l");
   }
-  Interrupt(const Interrupt&) = delete;
-  Interrupt& operator=(const Interrupt&) = delete;
-  ~Interrupt() { sigprocmask(SIG_SETMASK, &before_, nullptr); }
+  ~FullScreen() {
+    CommandContext::print("\x1b[?25h\x1b[?1049l");
+    if (keys_) ::tcsetattr(STDIN_FILENO, TCSADRAIN, &before_);
+  }
+  FullScreen(const FullScreen&) = delete;
+  FullScreen& operator=(const FullScreen&) = delete;
 
-  // True: it came within that time.
-  [[nodiscard]] bool came_within(std::int64_t ms) const {
-    const timespec limit{.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1'000'000};
-    return sigtimedwait(&set_, nullptr, &limit) > 0;
-  }
+  [[nodiscard]] bool keys() const { return keys_; }
 
  private:
-  sigset_t set_{};
-  sigset_t before_{};
+  termios before_{};
+  bool keys_ = false;
 };
 
-Result<int> watch(const CommandContext& context, const LocalClient& client, const std::string& socket) {
-  if (context.json || !base::is_terminal(STDOUT_FILENO)) return once(context, client, socket);
-  const Interrupt interrupt;
+// `text` as a whole screen: over the one before, each line cut at the edge, nothing below it.
+std::string screenful(std::string_view text) {
+  winsize size{};
+  const bool known = ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 && size.ws_row > 1;
+  const std::size_t columns = known ? size.ws_col : 80;
+  const std::size_t rows = known ? size.ws_row : 24;
+  std::string out = "\x1b[H\x1b[?7l";  // home; the terminal does not wrap
+  std::size_t row = 1;
+  for (; !text.empty() && row < rows; ++row) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    out += fmt::format("{}\x1b[K\r\n", text.substr(0, std::min(end, columns * kLongestCharacter)));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return out + "q ends.\x1b[J\x1b[?7h";
+}
+
+enum class Came { kNothing, kResize, kQuit, kInterrupt };
+
+// What comes within that time.
+Came wait_for_person(const Signals& signals, bool keys, std::int64_t ms) {
+  std::array<pollfd, 2> waiting = {pollfd{.fd = signals.fd(), .events = POLLIN, .revents = 0},
+                                   pollfd{.fd = keys ? STDIN_FILENO : -1, .events = POLLIN, .revents = 0}};
+  if (::poll(waiting.data(), waiting.size(), static_cast<int>(ms)) <= 0) return Came::kNothing;
+  if (const int signal = signals.take(); signal != 0) {
+    return signal == SIGWINCH || signal == SIGCONT ? Came::kResize : Came::kInterrupt;
+  }
+  char key = 0;
+  const ssize_t n = ::read(STDIN_FILENO, &key, 1);
+  constexpr char kCtrlD = 4;
+  return n <= 0 || key == 'q' || key == 'Q' || key == kCtrlD ? Came::kQuit : Came::kNothing;
+}
+
+Result<int> watch_on(const FullScreen& screen, const LocalClient& client, const std::string& socket) {
+  const Signals signals({SIGINT, SIGTERM, SIGHUP, SIGWINCH, SIGCONT});
   for (;;) {
     const std::string body = SHOAL_TRY(fetch(client, socket));
     const std::vector<Row> rows = SHOAL_TRY(parse_rows(body));
-    // Home, the table, and clear what is below: no flicker.
-    CommandContext::print("\x1b[H" + table(rows) + "\nCtrl-C ends.\x1b[J");
-    if (interrupt.came_within(kRefreshMs)) break;
+    CommandContext::print(screenful(table(rows) + "\n"));
+    const Came came = wait_for_person(signals, screen.keys(), kRefreshMs);
+    if (came == Came::kQuit) return 0;
+    if (came == Came::kInterrupt) return kInterrupted;
   }
-  CommandContext::print("\n");
-  return kInterrupted;
+}
+
+Result<int> watch(const CommandContext& context, const LocalClient& client, const std::string& socket) {
+  const char* const term = std::getenv("TERM");
+  const bool dumb = term == nullptr || std::string_view(term) == "dumb";
+  if (context.json || dumb || !base::is_terminal(STDOUT_FILENO)) return once(context, client, socket);
+  SHOAL_TRY(fetch(client, socket));  // an error now stays on the screen that was there
+  const FullScreen screen;
+  return watch_on(screen, client, socket);
 }
 
 }  // namespace
