@@ -1,10 +1,14 @@
 #include "shoal/cli/root.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdio>
 #include <string>
 #include <vector>
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
@@ -99,12 +103,25 @@ int run_parsed(CLI::App& root, CommandContext& context) {
     return base::error_info(ErrorCode::kUsage).exit_code;
   }
   const Result<int> ended = context.action();
-  return ended.ok() ? *ended : report(ended.error());
+  if (!ended.ok()) return report(ended.error());
+  // An answer that nobody got is none.
+  if (std::ferror(stdout) != 0) return report({ErrorCode::kIo, "cannot write to the standard output"});
+  return *ended;
+}
+
+// A file that is opened later must not become an output because that one was closed.
+void fill_standard_descriptors() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(fd, F_GETFD) >= 0 || errno != EBADF) continue;
+    // The lowest number that is free is this one. Its use fails, as it would have.
+    if (::open("/dev/null", (fd == STDIN_FILENO ? O_WRONLY : O_RDONLY)) != fd) ::_exit(1);
+  }
 }
 
 }  // namespace
 
 int run_command_line(int argc, char** argv) {
+  fill_standard_descriptors();
   CLI::App root("Shoal answers with small models on this machine, through the OpenAI API.", "shoal");
   root.footer("Example:\n  shoal pull smollm2-135m-instruct && shoal serve");
   bool version = false;
@@ -112,11 +129,15 @@ int run_command_line(int argc, char** argv) {
   CommandContext context;
   register_commands(root, context);
 
-  const std::vector<std::string> words(argv + 1, argv + argc);
+  std::vector<std::string> words(argv + 1, argv + argc);
+  if (!words.empty() && words.front() == "help") {
+    std::ranges::rotate(words, words.begin() + 1);
+    words.back() = "--help";
+  }
   const Walk at = walk(root, words);
   if (!at.stray.empty()) return report(unknown_command(at));
   try {
-    root.parse(argc, argv);
+    root.parse(std::vector<std::string>(words.rbegin(), words.rend()));
   } catch (const CLI::CallForHelp&) {
     CommandContext::print(root.help());
     return 0;
