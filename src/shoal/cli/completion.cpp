@@ -1,9 +1,12 @@
 #include "shoal/cli/completion.h"
 
 #include <memory>
+#include <set>
+#include <string>
 #include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
@@ -21,14 +24,16 @@ struct Node {
   std::string name;
   std::string help;
   std::vector<std::pair<std::string, std::string>> options;  // "--json", help
+  std::vector<std::string> with_value;                       // those of the options that take one
   std::vector<std::string> children;
 };
 
 void collect(const CLI::App& app, const std::string& path, const std::string& parent, std::vector<Node>& nodes) {
-  Node node{path, parent, app.get_name(), app.get_description(), {}, {}};
+  Node node{path, parent, app.get_name(), app.get_description(), {}, {}, {}};
   for (const CLI::Option* option : app.get_options()) {
     for (const std::string& name : option->get_lnames()) {
       node.options.emplace_back("--" + name, option->get_description());
+      if (option->get_items_expected_max() > 0) node.with_value.push_back("--" + name);
     }
   }
   const auto children = app.get_subcommands([](const CLI::App* child) { return !child->get_name().empty(); });
@@ -58,8 +63,15 @@ std::string words_of(const Node& node) {
 }
 
 std::string bash_script(const std::vector<Node>& nodes) {
-  std::string out =
-      "_shoal() {\n"
+  std::set<std::string> with_value;
+  for (const Node& node : nodes) with_value.insert(node.with_value.begin(), node.with_value.end());
+  // After an option that takes a value comes no word of ours: `-o default` then offers files.
+  std::string out = fmt::format(
+      "_shoal() {{\n"
+      "  COMPREPLY=()\n"
+      "  case ${{COMP_WORDS[COMP_CWORD - 1]}} in {}) return ;; esac\n",
+      fmt::join(with_value, "|"));
+  out +=
       "  local cur=${COMP_WORDS[COMP_CWORD]} path= words= i\n"
       "  for ((i = 1; i < COMP_CWORD; i++)); do\n"
       "    case \"$path ${COMP_WORDS[i]}\" in\n";

@@ -165,8 +165,7 @@ void add_config_commands(CLI::App& root, CommandContext& context) {
                                   .help = "Print the JSON Schema of the file",
                                   .example = "shoal config schema > shoal.schema.json",
                                   .config = false,
-                                  .data_dir = false,
-                                  .json = false});
+                                  .data_dir = false});
   on_run(schema, context, []() -> Result<int> {
     CommandContext::print(config::schema());
     return 0;
