@@ -9,7 +9,6 @@
 #include <fstream>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -30,6 +29,7 @@
 #include "shoal/cli/app.h"
 #include "shoal/cli/command.h"
 #include "shoal/cli/local_client.h"
+#include "shoal/device/machine.h"
 #include "shoal/sandbox/sandbox.h"
 
 namespace shoal::cli {
@@ -58,7 +58,16 @@ std::string_view outcome_name(Outcome outcome) {
   return "failed";
 }
 
-Finding check_cpu() {
+// Source: System V ABI, AMD64 supplement, section 3.1.1, "Processor". The worker chooses its own variant of ggml at
+// run time, finer than these; `shoal ps --json` of a running server names it.
+std::string_view cpu_level() {
+  if (__builtin_cpu_supports("x86-64-v4") != 0) return "x86-64-v4";
+  if (__builtin_cpu_supports("x86-64-v3") != 0) return "x86-64-v3";
+  if (__builtin_cpu_supports("x86-64-v2") != 0) return "x86-64-v2";
+  return "x86-64";
+}
+
+Finding check_cpu(const device::Machine& machine) {
   std::ifstream info("/proc/cpuinfo");
   std::string line;
   std::vector<std::string> found;
@@ -69,7 +78,7 @@ Finding check_cpu() {
   }
   Finding finding{
       .name = "cpu",
-      .text = fmt::format("{} cores; {}", std::thread::hardware_concurrency(),
+      .text = fmt::format("{} core{}; {}: {}", machine.cores, machine.cores == 1 ? "" : "s", cpu_level(),
                           found.empty() ? "no vector extension known" : fmt::format("{}", fmt::join(found, " ")))};
   if (std::ranges::find(found, "avx2") == found.end()) {
     finding.outcome = Outcome::kWarning;
@@ -78,13 +87,16 @@ Finding check_cpu() {
   return finding;
 }
 
-Finding check_memory(const config::EngineConfig& config) {
+Finding check_memory(const config::EngineConfig& config, const device::Machine& machine) {
   constexpr std::uint64_t kMiB = 1024 * 1024;
   constexpr std::uint64_t kSmallest = 512 * kMiB;  // SmolLM2-135M with its context, and room
   const std::uint64_t budget = config.memory_budget_mib > 0
                                    ? static_cast<std::uint64_t>(config.memory_budget_mib) * kMiB
                                    : automatic_memory_budget();
-  Finding finding{.name = "memory", .text = fmt::format("workers may use {}", base::human_bytes(budget))};
+  Finding finding{
+      .name = "memory",
+      .text = fmt::format("workers may use {} of {}", base::human_bytes(budget),
+                          machine.memory_bytes == 0 ? "an unknown amount" : base::human_bytes(machine.memory_bytes))};
   if (budget < kSmallest) {
     finding.outcome = Outcome::kWarning;
     finding.fix = "raise engine.memory_budget_mib, or give the container more memory";
@@ -238,8 +250,9 @@ std::vector<Finding> examine(const CommandContext& context) {
   const config::Config& config = loaded.ok() ? *loaded->config : fallback;
   // First: it forks, and must find one thread.
   findings.push_back(check_sandbox(config.engine));
-  findings.push_back(check_cpu());
-  findings.push_back(check_memory(config.engine));
+  const device::Machine machine = device::probe_machine();
+  findings.push_back(check_cpu(machine));
+  findings.push_back(check_memory(config.engine, machine));
   findings.push_back(check_worker(config.engine));
   findings.push_back(check_data_dir(config.server));
   findings.push_back(check_models(config));
