@@ -77,7 +77,10 @@ class Worker {
       EXPECT_TRUE(frame.ok()) << frame.error().message();
       if (!frame.ok()) return std::nullopt;
       if (frame->has_value()) {
-        if (std::holds_alternative<ipc::Stats>((*frame)->body)) continue;
+        if (const auto* stats = std::get_if<ipc::Stats>(&(*frame)->body)) {
+          work_ = stats->work;
+          continue;
+        }
         return std::move(*frame);
       }
       pollfd waiting{socket_, POLLIN, 0};
@@ -115,8 +118,11 @@ class Worker {
     return status;
   }
   [[nodiscard]] pid_t pid() const { return pid_; }
+  // Of the last Stats that came.
+  [[nodiscard]] std::uint64_t work() const { return work_; }
 
  private:
+  std::uint64_t work_ = 0;
   int socket_ = -1;
   pid_t pid_ = -1;
   bool reaped_ = false;
@@ -181,9 +187,11 @@ TEST_F(Drill, AnswersGreedilyAndTheSameTwice) {
   EXPECT_EQ(ready.vocabulary, 512U);
   EXPECT_NE(ready.sandbox.find("seccomp"), std::string::npos);
   EXPECT_FALSE(ready.cpu_backend.empty());
+  EXPECT_EQ(worker.work(), 0U) << "the warm-up is no work for a request";
   worker.send(1, greedy("Once upon a time", 40));
   worker.send(2, greedy("Once upon a time", 40));
   auto answers = collect(worker, 2);
+  EXPECT_GT(worker.work(), 0U);
   EXPECT_NE(answers[1].text.find("there was"), std::string::npos) << answers[1].text;
   EXPECT_EQ(answers[1].ids, answers[2].ids);
   ASSERT_TRUE(answers[1].finished);
