@@ -1,5 +1,5 @@
 // A small HTTP client for servers on this machine: commands talk to a running `shoal serve` with it, over the admin
-// socket or over TCP. One connection per request. Blocking, with a limit on every wait, and something else may end a wait.
+// socket or over TCP. One connection per request. Blocking; every wait has a limit, and a descriptor may end it.
 // Use: `LocalClient::over_unix(path).request({.target = "/admin/workers"})`. Threads: one at a time.
 #pragma once
 

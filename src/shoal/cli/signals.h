@@ -12,7 +12,7 @@ namespace shoal::cli {
 
 class Signals {
  public:
-  explicit Signals(std::initializer_list<int> which);
+  Signals(std::initializer_list<int> which);
   ~Signals();
   Signals(const Signals&) = delete;
   Signals& operator=(const Signals&) = delete;

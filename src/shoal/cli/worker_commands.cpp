@@ -208,7 +208,8 @@ Result<int> watch(const CommandContext& context, const LocalClient& client, cons
   const char* const term = std::getenv("TERM");
   const bool dumb = term == nullptr || std::string_view(term) == "dumb";
   if (context.json || dumb || !base::is_terminal(STDOUT_FILENO)) return once(context, client, socket);
-  SHOAL_TRY(fetch(client, socket));  // an error now stays on the screen that was there
+  // An error now stays on the screen that was there.
+  if (const Result<std::string> first = fetch(client, socket); !first.ok()) return first.error();
   const FullScreen screen;
   return watch_on(screen, client, socket);
 }
