@@ -33,16 +33,16 @@ struct Support {
 
 enum class Phase : std::uint8_t { kLoad, kWork };
 
-// Landlock and the first filter: reading from descriptors that are open, memory, new threads, the socket.
-// Returns the landlock ABI. Errors: kSandboxUnavailable, naming the lock.
+// Landlock, which must then refuse to open `/`, and the first filter: reading from descriptors that are open,
+// memory, new threads, the socket. Returns the landlock ABI. Errors: kSandboxUnavailable, naming the lock.
 [[nodiscard]] Result<int> close_for_load(int socket_fd);
 
 // The second filter, over every thread: no new threads, no descriptors but the socket and stderr.
 // Errors: kSandboxUnavailable.
 [[nodiscard]] Result<void> close_for_work(int socket_fd);
 
-// Shows from inside that the locks of that phase hold: the filter answers a forbidden call that no program
-// makes with an error number of its own instead of killing, and landlock must refuse to list `/`.
+// Shows from inside that the filter of that phase holds: it answers a forbidden call that no program makes with an
+// error number of its own instead of killing.
 // Errors: kSandboxUnavailable, naming the lock that did not hold.
 [[nodiscard]] Result<void> probe(Phase phase);
 
