@@ -132,6 +132,7 @@ class FakeEngine final : public engine::Engine {
   std::optional<Error> embed_error;
   int running = 0;
   int cancelled = 0;
+  int events = 0;  // read from all answers
 
  private:
   class FakeGeneration final : public engine::Generation {
@@ -156,6 +157,7 @@ class FakeEngine final : public engine::Engine {
           continue;
         }
         Step step = steps_[at_++];
+        ++engine_.events;
         if (auto* wait = std::get_if<Wait>(&step)) {
           wait->gate->wait(yield);
           continue;

@@ -2,6 +2,8 @@
 // descriptor 4 for its whole life, and by the prompt of each request. Both are words `key=value`.
 //   file:    ready=no  die=STATUS  die_times=N  fail=SLUG  garbage=1  pong=no  drain=no  slots=N  context=N  log=PATH
 //   prompt:  tokens=N  endless=1  crash_at=N  crash_once=PATH  mute=1  hang=1  fail=SLUG  bad=KIND
+// A text to tokenize has one id for each byte, from 0 on. An input to embed may be "mute=1", "short", "beyond",
+// "again".
 #include <cerrno>
 #include <charconv>
 #include <csignal>
@@ -12,12 +14,14 @@
 #include <fstream>
 #include <limits>
 #include <map>
+#include <numeric>
 #include <sstream>
 #include <string>
 #include <utility>
 #include <variant>
 #include <vector>
 
+#include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -68,6 +72,7 @@ class FakeWorker {
 
   int run() {
     note("start");
+    note_what_was_inherited();
     if (file_.contains("fail")) {
       send(0, ipc::Failed{code(file_), "the file is not a model\nat all", ""});
       return 1;
@@ -156,6 +161,11 @@ class FakeWorker {
       return false;
     }
     if (kind == "text") send(id, token(0, std::string(100'000, 'x')));
+    if (kind == "top") {
+      ipc::TokenFrame frame = token(0, " t");
+      frame.token.top.resize(21);
+      send(id, frame);
+    }
     if (kind == "twice") send(id, ipc::Accepted{});
     if (kind == "ready") send(0, ready());
     if (kind == "role") send(id, ipc::Cancel{});
@@ -183,6 +193,10 @@ class FakeWorker {
       take_generate(id, *generate);
     } else if (const auto* embed = std::get_if<ipc::Embed>(&frame.body)) {
       take_embed(id, *embed);
+    } else if (const auto* tokenize = std::get_if<ipc::Tokenize>(&frame.body)) {
+      std::vector<std::int32_t> ids(std::get<std::string>(tokenize->input).size());
+      std::iota(ids.begin(), ids.end(), 0);
+      send(id, ipc::Tokens{.last = true, .lossless = true, .ids = ids});
     } else if (std::holds_alternative<ipc::Cancel>(frame.body)) {
       note("cancel");
       jobs_.erase(id);
@@ -208,7 +222,7 @@ class FakeWorker {
     if (job.words.contains("mute")) {
       note("mute");
     } else {
-      send(id, ipc::Accepted{.prompt_tokens = 3});
+      send(id, ipc::Accepted{.prompt_tokens = is(job.words, "bad", "prompt") ? 513 : 3});
     }
     jobs_[id] = std::move(job);
   }
@@ -219,7 +233,10 @@ class FakeWorker {
       const auto& text = std::get<std::string>(embed.inputs[i]);
       if (text == "mute=1") return;
       const std::vector<float> values(text == "short" ? 3 : 4, static_cast<float>(text.size()));
-      send(id, ipc::Embedding{.index = i, .tokens = 2, .last = i + 1 == embed.inputs.size(), .values = values});
+      const std::uint32_t index = text == "beyond"  ? static_cast<std::uint32_t>(embed.inputs.size())
+                                  : text == "again" ? 0
+                                                    : i;
+      send(id, ipc::Embedding{.index = index, .tokens = 2, .last = i + 1 == embed.inputs.size(), .values = values});
     }
   }
 
@@ -238,6 +255,15 @@ class FakeWorker {
   void note(const std::string& event) const {
     const auto log = file_.find("log");
     if (log != file_.end()) std::ofstream(log->second, std::ios::app) << event << '\n';
+  }
+
+  void note_what_was_inherited() const {
+    for (char** variable = environ; *variable != nullptr; ++variable) {
+      if (!std::string(*variable).starts_with("GGML_")) note("environment");
+    }
+    for (int fd = 5; fd < 256; ++fd) {
+      if (::fcntl(fd, F_GETFD) >= 0) note("descriptor");
+    }
   }
 
   [[nodiscard]] int starts() const {

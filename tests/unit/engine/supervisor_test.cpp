@@ -2,13 +2,18 @@
 #include "shoal/engine/supervisor.h"
 
 #include <csignal>
+#include <cstdlib>
 #include <string>
 #include <vector>
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include "shoal/engine/worker_command.h"
 #include "shoal/ipc/frames.h"
+#include "shoal/ipc/worker_args.h"
 
 #include "unit/engine/harness.h"
 
@@ -53,6 +58,42 @@ TEST_F(SupervisorTest, RequestsThatArriveWhileItLoadsShareOneWorker) {
   run([](base::Yield) {});
   EXPECT_EQ(finished, 8);
   EXPECT_EQ(models_.count("a", "start"), 1);
+}
+
+TEST_F(SupervisorTest, AWorkerInheritsNeitherEnvironmentNorDescriptors) {
+  ASSERT_EQ(::setenv("SHOAL_TEST_SECRET", "key", 1), 0);
+  const int open_fd = ::fcntl(STDERR_FILENO, F_DUPFD, 100);  // without FD_CLOEXEC
+  run([&](base::Yield yield) { EXPECT_TRUE(answer("a", "tokens=1", yield).finished); });
+  ::close(open_fd);
+  ::unsetenv("SHOAL_TEST_SECRET");
+  EXPECT_EQ(models_.count("a", "start"), 1);
+  EXPECT_EQ(models_.count("a", "environment"), 0);
+  EXPECT_EQ(models_.count("a", "descriptor"), 0);
+}
+
+TEST_F(SupervisorTest, AWorkerIsToldItsOptions) {
+  const auto told = [&] { return ipc::parse_worker_args(worker_arguments(options_, models_.at("a"))).value(); };
+  options_.sandbox = SandboxMode::kRequired;
+  options_.slots = 3;
+  options_.threads = 5;
+  options_.ubatch_tokens = 64;
+  options_.worker_memory_limit_mib = 700;
+  EXPECT_EQ(told().parent_pid, ::getpid());
+  EXPECT_TRUE(told().sandbox_required);
+  EXPECT_FALSE(told().use_mmap);
+  EXPECT_EQ(told().slots, 3U);
+  EXPECT_EQ(told().threads, 5U);
+  EXPECT_EQ(told().ubatch, 64U);
+  EXPECT_EQ(told().memory_limit_mib, 700U);
+  EXPECT_EQ(told().context_length, 3U * 512) << "what the slots can use of a model trained on 512";
+  models_.at("a").info.context_length = 100'000;
+  EXPECT_EQ(told().context_length, 8192U);
+  options_.context_tokens = 1000;
+  options_.sandbox = SandboxMode::kNone;
+  options_.use_mmap = true;
+  EXPECT_EQ(told().context_length, 1000U);
+  EXPECT_FALSE(told().sandbox_required);
+  EXPECT_TRUE(told().use_mmap);
 }
 
 TEST_F(SupervisorTest, AnUnknownModelIsRefusedWithTheNearestName) {
@@ -342,6 +383,17 @@ TEST_F(SupervisorTest, ADeadlineIsKeptAlsoWhenTheWorkerIsSilent) {
   });
 }
 
+TEST_F(SupervisorTest, ADeadlineEndsAnAnswerThatNobodyReads) {
+  run([&](base::Yield yield) {
+    auto request = ask("a", "endless=1");
+    request.deadline = base::Deadline::after_ms(clock(), 500);
+    auto started = supervisor().start(std::move(request), yield);
+    ASSERT_TRUE(started.ok()) << started.error().message();
+    EXPECT_TRUE(eventually(yield, [&] { return models_.count("a", "cancel") == 1; }));
+    EXPECT_EQ(status("a").running, 0U);
+  });
+}
+
 TEST_F(SupervisorTest, AClientThatDoesNotReadPausesItsOwnRequestOnly) {
   run([&](base::Yield yield) {
     auto slow = supervisor().start(ask("a", "endless=1"), yield);
@@ -363,6 +415,45 @@ TEST_F(SupervisorTest, EmbedsManyInputsInParts) {
     for (std::size_t i = 0; i < 130; ++i) EXPECT_EQ(result->embeddings[i], std::vector<float>(4, float(i + 1)));
     EXPECT_EQ(result->usage.prompt_tokens, 260);
     EXPECT_EQ(models_.count("a", "embed"), 3);
+  });
+}
+
+TEST_F(SupervisorTest, LargeInputsAreSpreadOverFrames) {
+  run([&](base::Yield yield) {
+    EmbedRequest request{.model = "a", .principal = 0, .deadline = {}, .cancel = {}, .inputs = {}};
+    for (int i = 0; i < 8; ++i) request.inputs.emplace_back(std::string(100'000, 'x'));
+    const auto result = supervisor().embed(std::move(request), yield);
+    ASSERT_TRUE(result.ok()) << result.error().message();
+    EXPECT_EQ(result->embeddings.size(), 8U);
+    EXPECT_EQ(models_.count("a", "embed"), 4) << "256 KiB hold two";
+  });
+}
+
+TEST_F(SupervisorTest, AnEmbeddingOutOfPlaceNeverReachesAClient) {
+  run([&](base::Yield yield) {
+    for (const auto& [input, said] : {std::pair{"beyond", "an embedding that nobody waits for"},
+                                      std::pair{"again", "an embedding of 4 numbers for input 0"}}) {
+      const auto result = supervisor().embed(
+          {.model = "a", .principal = 0, .deadline = {}, .cancel = {}, .inputs = {"fine", input}}, yield);
+      ASSERT_FALSE(result.ok()) << input;
+      EXPECT_THAT(result.error().message(), HasSubstr(said)) << input;
+    }
+  });
+}
+
+TEST_F(SupervisorTest, TokenIdsAreThoseOfTheVocabulary) {
+  run([&](base::Yield yield) {
+    const auto count = [&](std::size_t bytes) {
+      return supervisor().tokenize(
+          {.model = "a", .deadline = {}, .cancel = {}, .input = std::string(bytes, 'x'), .add_special = true}, yield);
+    };
+    const auto whole = count(100);
+    ASSERT_TRUE(whole.ok()) << whole.error().message();
+    EXPECT_EQ(whole->tokens.size(), 100U);
+    EXPECT_EQ(whole->tokens.back(), 99);
+    const auto beyond = count(101);
+    ASSERT_FALSE(beyond.ok());
+    EXPECT_THAT(beyond.error().message(), HasSubstr("a token id outside the vocabulary of 100"));
   });
 }
 
@@ -388,7 +479,8 @@ TEST_P(Violation, EndsTheWorkerWithATypedError) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Frames, Violation,
-                         ::testing::Values("text", "twice", "ready", "role", "finish", "garbage", "credit"),
+                         ::testing::Values("text", "top", "twice", "ready", "role", "finish", "garbage", "credit",
+                                           "prompt"),
                          [](const auto& kind) { return std::string(kind.param); });
 
 TEST_F(SupervisorTest, FramesAboutUnknownRequestsAreIgnored) {

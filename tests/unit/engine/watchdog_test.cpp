@@ -1,5 +1,6 @@
 // Everything that happens because time passes or memory runs out: heartbeats, progress, idle unloading, eviction,
 // drain.
+#include <csignal>
 #include <limits>
 #include <string>
 
@@ -98,6 +99,31 @@ TEST_F(WatchdogTest, AWorkerThatComputesALongStepIsSlowNotHung) {
     }
     EXPECT_EQ(models_.count("a", "start"), 1);
     fake_clock_.advance_ms(100'000);
+  });
+}
+
+TEST_F(WatchdogTest, EachFurtherRestartInAWindowWaitsTwiceAsLong) {
+  options_.backoff_ms = 1'000;
+  run([&](base::Yield yield) {
+    const auto starts = [&] { return models_.count("a", "start"); };
+    const auto kill_it = [&] {
+      ASSERT_TRUE(eventually(yield, [&] { return status("a").state == types::ModelState::kReady; }));
+      ASSERT_EQ(::kill(status("a").pid, SIGKILL), 0);
+    };
+    ASSERT_TRUE(supervisor().load("a", yield).ok());
+    kill_it();
+    ASSERT_TRUE(eventually(yield, [&] { return starts() == 2; })) << "the first is immediate";
+    int wanted = 2;
+    for (const std::int64_t wait_ms : {1'000, 2'000, 4'000}) {
+      kill_it();
+      ASSERT_TRUE(eventually(yield, [&] { return status("a").reason.starts_with("restarts in "); }));
+      fake_clock_.advance_ms(wait_ms * 3 / 4 - 1);  // +-25 %
+      ASSERT_TRUE(eventually(yield, [&, rounds = 0]() mutable { return ++rounds > 5; }));
+      EXPECT_EQ(starts(), wanted) << wait_ms;
+      fake_clock_.advance_ms(wait_ms / 2 + 2);
+      ASSERT_TRUE(eventually(yield, [&] { return starts() == wanted + 1; })) << wait_ms;
+      ++wanted;
+    }
   });
 }
 
@@ -214,6 +240,7 @@ TEST(MemoryEstimateTest, ComesFromTheHeaderOfTheFile) {
   const MemoryEstimate estimate = estimate_memory(model, 100 * kMib, 4096, 4, 128);
   EXPECT_EQ(estimate.kv_bytes, 640U * 4096);
   EXPECT_EQ(estimate.weights_bytes, 100 * kMib);
+  EXPECT_EQ(estimate.compute_bytes, 128U * 4 * (6 * 64 + 3 * 172));
   EXPECT_EQ(estimate.total(),
             estimate.weights_bytes + estimate.kv_bytes + estimate.compute_bytes + estimate.process_bytes);
 }

@@ -206,6 +206,29 @@ TEST_F(PipelineTest, AWholeAnswerIsNeverPinged) {
   EXPECT_EQ(sink.said, (Said{"decided m local", "0:Hi", "0.stop", "done"}));
 }
 
+TEST_F(PipelineTest, EveryParameterReachesTheEngine) {
+  engine.answers = {{{ends(FinishReason::kStop, 7, 1)}, {}, {}}};
+  Recorder sink(false);
+  AnswerRequest r = request(false);
+  r.principal = 5;
+  r.params.max_tokens = 9;
+  r.params.stop = {"END"};
+  r.params.top_logprobs = 3;
+  r.params.ignore_eos = true;
+  r.params.sampling.temperature = 0.25F;
+  r.params.sampling.top_k = 4;
+  run(std::move(r), sink);
+  const auto& asked = engine.requests.at(0);
+  EXPECT_EQ(asked.principal, 5U);
+  EXPECT_EQ(asked.max_tokens, 9);
+  EXPECT_EQ(asked.stop, Said{"END"});
+  EXPECT_EQ(asked.top_logprobs, 3);
+  EXPECT_TRUE(asked.ignore_eos);
+  EXPECT_EQ(asked.sampling.temperature, 0.25F);
+  EXPECT_EQ(asked.sampling.top_k, 4);
+  EXPECT_FALSE(asked.sampling.seed.has_value());
+}
+
 TEST_F(PipelineTest, NAnswersHaveSeedsOfTheirOwnAndCountThePromptOnce) {
   engine.answers = {{{says("a"), ends(FinishReason::kStop, 7, 2)}, {}, {}}};
   Recorder sink(false);
@@ -309,6 +332,7 @@ TEST_F(PipelineTest, AClientThatDoesNotReadCostsNoCpu) {
   std::size_t handlers = 0;
   while (io.poll_one() > 0 && handlers < 10'000) ++handlers;
   EXPECT_LT(handlers, 10'000U) << "the readers wake each other";
+  EXPECT_LT(engine.events, 40) << "and pauses the worker: 8 answers of 100 tokens, 16 of them may wait";
   stuck->open();
   io.run();
   EXPECT_EQ(sink.said.back(), "done");

@@ -20,7 +20,14 @@ std::vector<Body> every_body() {
   chat.max_tokens = 100;
   chat.top_logprobs = 3;
   chat.ignore_eos = true;
+  // All different, so that no two can be taken for each other.
   chat.sampling.temperature = 0.25F;
+  chat.sampling.top_p = 0.5F;
+  chat.sampling.top_k = 7;
+  chat.sampling.min_p = 0.125F;
+  chat.sampling.presence_penalty = 0.75F;
+  chat.sampling.frequency_penalty = -0.5F;
+  chat.sampling.repetition_penalty = 1.25F;
   chat.sampling.seed = 0xffffffffffffffffULL;
   chat.sampling.logit_bias = {{3, -100.0F}, {9, 1.5F}};
   chat.stop = {"END", std::string("a\0b", 3)};

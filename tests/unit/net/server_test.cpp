@@ -43,6 +43,7 @@ TEST(Server, AnswersAndKeepsTheConnection) {
   EXPECT_THAT(answer, StartsWith("HTTP/1.1 200 OK\r\n"));
   EXPECT_THAT(answer, HasSubstr("Content-Length: 9\r\n"));
   EXPECT_THAT(answer, HasSubstr("Cache-Control: no-store\r\n"));
+  EXPECT_THAT(answer, testing::ContainsRegex("\r\nDate: [A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} "));
   client.send("POST /p HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n");
   EXPECT_THAT(client.read_until("POST /p hi"), EndsWith("POST /p hi"));
 }
@@ -119,8 +120,12 @@ TEST(Server, EchoesAFitRequestIdAndReplacesAnyOther) {
   TestServer server(echo);
   EXPECT_THAT(exchange(server.port(), get_request("/", "x-request-id: a-1.B_\r\n"), "GET / "),
               HasSubstr("x-request-id: a-1.B_\r\n"));
-  const auto replaced = exchange(server.port(), get_request("/", "x-request-id: a b\r\n"), "GET / ");
-  EXPECT_THAT(replaced, testing::ContainsRegex("x-request-id: [0-9a-z]{26}\r\n"));
+  EXPECT_THAT(exchange(server.port(), get_request("/", "x-request-id: " + std::string(128, 'a') + "\r\n"), "GET / "),
+              HasSubstr("x-request-id: " + std::string(128, 'a') + "\r\n"));
+  for (const std::string& unfit : {std::string("a b"), std::string(129, 'a')}) {
+    const auto replaced = exchange(server.port(), get_request("/", "x-request-id: " + unfit + "\r\n"), "GET / ");
+    EXPECT_THAT(replaced, testing::ContainsRegex("x-request-id: [0-9a-z]{26}\r\n")) << unfit;
+  }
 }
 
 TEST(Server, TcpNodelayIsOnForAcceptedSockets) {
@@ -169,6 +174,16 @@ TEST(Server, BytesNowAndThenDoNotExtendTheDeadline) {
   }
 }
 
+TEST(Server, ABodyThatCameFastEnoughHasTimeToGoOn) {
+  TestServer server(echo, {.body_grace_ms = 50, .body_bytes_per_s = 1});
+  Client client(server.port());
+  client.send("POST /p HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1001\r\n\r\n" + std::string(1000, 'x'));
+  // Past the grace; 1000 bytes have earned 1000 s.
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  client.send("y");
+  EXPECT_THAT(client.read_until("xy"), StartsWith("HTTP/1.1 200"));
+}
+
 TEST(Server, IdleConnectionsAreClosed) {
   TestServer server(echo, {.idle_timeout_ms = 50});
   Client client(server.port());
@@ -185,6 +200,7 @@ TEST(Server, AnswersPlainlyWhenItIsFull) {
   const auto answer = third.read_all();
   EXPECT_THAT(answer, StartsWith("HTTP/1.1 503 "));
   EXPECT_THAT(answer, HasSubstr("too_many_connections"));
+  EXPECT_THAT(answer, HasSubstr("Retry-After: 1\r\n"));
   first.close();
   server.wait_until([](const HttpServerStats& stats) { return stats.open_connections < 2; });
   EXPECT_THAT(exchange(server.port(), get_request("/"), "GET / "), StartsWith("HTTP/1.1 200"));

@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 
 #include <boost/asio/steady_timer.hpp>
 
@@ -131,6 +132,25 @@ TEST(Writer, SeesTheClientGoWhileNothingIsWritten) {
     client.close();
     handler.finished.get_future().wait();
   }
+}
+
+TEST(Writer, WhatIsPipelinedBehindARunningRequestIsBounded) {
+  GoneHandler handler;
+  TestServer server(std::ref(handler));
+  Client client(server.port());
+  client.send(get_request("/"));
+  handler.started.get_future().wait();
+  const std::string block(std::size_t{1} << 20U, 'x');
+  std::size_t taken = 0;
+  pollfd writable{client.fd(), POLLOUT, 0};
+  // Until nothing more is taken: the buffers of the kernel hold a few MiB.
+  while (taken < std::size_t{256} << 20U && ::poll(&writable, 1, 300) > 0) {
+    const ssize_t n = ::send(client.fd(), block.data(), block.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n > 0) taken += static_cast<std::size_t>(n);
+  }
+  EXPECT_LT(taken, std::size_t{64} << 20U);
+  server.on_io_thread([&] { server.server().stop(); });
+  handler.finished.get_future().wait();
 }
 
 TEST(Writer, StopIsSeenAsAClientThatLeft) {

@@ -19,6 +19,15 @@
 
 namespace shoal::server {
 
+// The real time, which a test can move on.
+class MovableClock final : public base::Clock {
+ public:
+  [[nodiscard]] std::int64_t monotonic_ns() const override { return base::SystemClock().monotonic_ns() + moved_ns; }
+  [[nodiscard]] std::int64_t unix_seconds() const override { return base::SystemClock().unix_seconds(); }
+
+  std::int64_t moved_ns = 0;
+};
+
 struct ServerTest : testing::Test {
   ServerTest() {
     types::ModelInfo chat;
@@ -89,7 +98,7 @@ struct ServerTest : testing::Test {
   boost::asio::io_context io{1};
   fakes::FakeEngine engine;
   telemetry::Registry registry;
-  base::SystemClock clock;
+  MovableClock clock;
   base::Log log = base::Log::null();
   gateway::PipelineOptions pipeline_options{.default_model = "smol"};
   ServerOptions options{.default_model = "smol", .default_embedding_model = "", .allowed_origins = {}};

@@ -134,6 +134,26 @@ TEST_F(ServerTest, MetricsCountRequestsByRouteAndNeverByPath) {
       << writer->body;
 }
 
+TEST_F(ServerTest, MetricsMeasureInSeconds) {
+  pipeline_options.hold_ms = 1;
+  auto loading = std::make_shared<fakes::Gate>(io.get_executor());
+  engine.answers = {{{fakes::says("Hi"), fakes::ends(types::FinishReason::kStop, 7, 1)}, loading, {}}};
+  writer->on_comment = [&] {
+    clock.moved_ns += 6'000'000'000;
+    loading->open();
+  };
+  auto request = post(kChat, kHello);
+  request.body.insert(1, R"("stream":true,)");
+  run(request);
+  EXPECT_EQ(status_of(get("/metrics")), 200);
+  for (const char* line : {R"(shoal_time_to_first_token_seconds_bucket{model="smol",le="5"} 0)",
+                           R"(shoal_time_to_first_token_seconds_bucket{model="smol",le="10"} 1)",
+                           R"(shoal_http_request_seconds_bucket{route="/v1/chat/completions",le="5.12"} 0)",
+                           R"(shoal_http_request_seconds_bucket{route="/v1/chat/completions",le="10.24"} 1)"}) {
+    EXPECT_NE(writer->body.find(line), std::string::npos) << line << "\n" << writer->body;
+  }
+}
+
 TEST_F(ServerTest, TheChatPageIsSelfContainedUnderAStrictPolicy) {
   EXPECT_EQ(status_of(get("/")), 200);
   EXPECT_EQ(writer->content_type, "text/html; charset=utf-8");
@@ -208,6 +228,11 @@ TEST_F(ServerTest, Embeddings) {
   EXPECT_EQ(body().at("data").at(1).at("embedding").at(1), 0.5);
   EXPECT_EQ(body().at("usage").at("total_tokens"), 5);
   EXPECT_EQ(writer->headers.at("x-shoal-model"), "mini");
+  EXPECT_EQ(writer->headers.at("x-shoal-route"), "local");
+  EXPECT_EQ(writer->headers.at("x-shoal-egress"), "none");
+  EXPECT_FALSE(engine.embed_requests.back().deadline.never());
+  writer->lose_client();
+  EXPECT_TRUE(engine.embed_requests.back().cancel.stop_requested());
 }
 
 TEST_F(ServerTest, EmbeddingDimensionsOnlyIfTheModelWasTrainedForThem) {
@@ -285,6 +310,8 @@ TEST_F(ServerTest, TextBecomesTokensAndTokensText) {
   EXPECT_EQ(engine.tokenize_requests.back().model, "smol");
   EXPECT_FALSE(engine.tokenize_requests.back().add_special);
   EXPECT_FALSE(engine.tokenize_requests.back().deadline.never());
+  writer->lose_client();
+  EXPECT_TRUE(engine.tokenize_requests.back().cancel.stop_requested());
   engine.detokenized = "h\xc3\xa9";
   EXPECT_EQ(status_of(post("/v1/detokenize", R"({"model":"smol","tokens":[5,6]})")), 200);
   EXPECT_EQ(writer->body, "{\"model\":\"smol\",\"prompt\":\"h\xc3\xa9\"}");

@@ -186,6 +186,20 @@ TEST(ParseChat, RangesAreCheckedWithBothNumbers) {
   EXPECT_REFUSED(parse_chat_request(chat(many + "]")), "invalid_request", "stop", "at most 16 texts, not 17");
 }
 
+TEST(ParseChat, TheBoundsThemselvesAreAllowed) {
+  std::string stops = R"("stop":["a")";
+  for (int i = 0; i < 15; ++i) stops += R"(,"a")";
+  for (const std::string& more :
+       {std::string(R"("temperature":0)"), std::string(R"("temperature":2)"), std::string(R"("top_p":1)"),
+        std::string(R"("min_p":1)"), std::string(R"("presence_penalty":-2,"frequency_penalty":2)"),
+        std::string(R"("repetition_penalty":2)"), std::string(R"("max_tokens":1,"n":16)"),
+        std::string(R"("logprobs":true,"top_logprobs":20)"), std::string(R"("logit_bias":{"0":-100,"1":100})"),
+        stops + "]"}) {
+    const auto request = parse_chat_request(chat(more));
+    EXPECT_TRUE(request.ok()) << more << ": " << request.error().message();
+  }
+}
+
 TEST(ParseChat, MessagesNameTheirPlace) {
   const auto with = [](std::string_view messages) {
     return parse_chat_request(std::string(R"({"messages":)").append(messages).append("}"));
@@ -254,6 +268,8 @@ TEST(ParseCompletion, RefusesOtherShapes) {
   std::string many = R"(["a")";
   for (int i = 0; i < 128; ++i) many += R"(,"a")";
   EXPECT_REFUSED(with(many + "]"), "invalid_request", "prompt", "at most 128 items, not 129");
+  many.resize(many.size() - std::string_view(R"(,"a")").size());
+  EXPECT_TRUE(with(many + "]").ok());
   EXPECT_REFUSED(parse_completion_request(R"({"n":16,"prompt":["a","a","a","a","a","a","a","a","a"]})"),
                  "invalid_request", "n", "144");
 }

@@ -46,6 +46,9 @@ TEST(Sampler, TopKTopPMinPKeepWhatTheySay) {
   params = {};
   params.min_p = 0.25F;  // of 0.5: 0.125
   EXPECT_EQ(draw(params).size(), 3U);
+  params.min_p = 1;
+  const std::vector<float> rising = {0, 1, 2, 3};
+  EXPECT_EQ(Sampler(params, 7).choose(rising, {}, 3), 3) << "the best is always left";
 }
 
 TEST(Sampler, BiasAndForbiddenTokens) {
@@ -82,6 +85,9 @@ TEST(Sampler, PenaltiesCountWhatTheyShould) {
   Sampler repetition(params, 1);
   repetition.accept_prompt(0);
   EXPECT_EQ(repetition.choose(kRow, {}, 0), 1) << "the prompt counts";
+  Sampler answered(params, 1);
+  answered.accept(0);
+  EXPECT_EQ(answered.choose(kRow, {}, 0), 1) << "and the answer";
 }
 
 TEST(Sampler, TheSeedDecides) {

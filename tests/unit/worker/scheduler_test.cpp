@@ -2,6 +2,7 @@
 #include "shoal/worker/scheduler.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <map>
 
@@ -61,7 +62,10 @@ class CountingModel final : public Model {
   [[nodiscard]] std::int32_t any_token() const override { return 1; }
   [[nodiscard]] Result<std::vector<std::vector<float>>> embed(
       std::span<const std::vector<std::int32_t>> inputs) override {
+    ++embeds;
+    if (on_embed) on_embed();
     compute();
+    if (interrupted) return Error(ErrorCode::kCancelled, "interrupted");
     return std::vector<std::vector<float>>(inputs.size(), {1.0F});
   }
   void on_progress(std::function<void()> callback) override { progress_ = std::move(callback); }
@@ -70,6 +74,8 @@ class CountingModel final : public Model {
 
   std::vector<std::vector<BatchToken>> batches;
   std::function<void()> on_decode;
+  std::function<void()> on_embed;
+  int embeds = 0;
   std::function<void()> on_node;
   DecodeStatus next_status = DecodeStatus::kDone;
   bool poison = false;
@@ -89,20 +95,18 @@ class CountingModel final : public Model {
   std::vector<float> row_;
 };
 
+// Stands still until a test moves it.
 class MovedClock final : public base::Clock {
  public:
-  [[nodiscard]] std::int64_t monotonic_ns() const override { return real_.monotonic_ns() + moved_ns; }
-  [[nodiscard]] std::int64_t unix_seconds() const override { return real_.unix_seconds(); }
+  [[nodiscard]] std::int64_t monotonic_ns() const override { return 3'600'000'000'000 + moved_ns; }
+  [[nodiscard]] std::int64_t unix_seconds() const override { return 1'700'000'000; }
 
   std::int64_t moved_ns = 0;
-
- private:
-  base::SystemClock real_;
 };
 
 class SchedulerTest : public testing::Test {
  protected:
-  SchedulerTest() : model({64, 40, 2, 8, kVocabulary, 1, true, false}) {}
+  SchedulerTest() : model({64, 40, 2, 8, kVocabulary, 1, true, true}) {}
 
   void post(std::uint64_t id, ipc::Body body, std::int64_t deadline_ns = std::numeric_limits<std::int64_t>::max()) {
     ipc::Frame frame;
@@ -205,6 +209,23 @@ TEST_F(SchedulerTest, AdmitsOnlyWhatTheCacheHoldsToTheEnd) {
   for (std::uint64_t id = 1; id <= 6; ++id) EXPECT_EQ(tokens[id].size(), 39U) << id;
 }
 
+TEST_F(SchedulerTest, TwoThatFillTheCacheToItsLastCellRunTogether) {
+  post(1, ask({1}, 39));
+  post(2, ask({200}, 23));  // 40 + 24 of 64
+  drain();
+  const bool together = std::ranges::any_of(
+      model.batches, [](const auto& batch) { return batch.size() == 2 && batch[0].sequence != batch[1].sequence; });
+  EXPECT_TRUE(together);
+}
+
+TEST_F(SchedulerTest, ManyMoreThanRunAreQueuedAndTheRestIsRefused) {
+  for (std::uint64_t id = 1; id <= 1025; ++id) post(id, ask({1}, 1));
+  drain();
+  EXPECT_EQ(finished.size(), 1024U);
+  EXPECT_EQ(failed.size(), 1U);
+  EXPECT_EQ(failed[1025].code, ErrorCode::kOverloaded);
+}
+
 TEST_F(SchedulerTest, TheSoonestDeadlineGoesFirst) {
   const std::int64_t far = clock.monotonic_ns() + 3'600'000'000'000;
   std::vector<std::uint64_t> order;
@@ -231,6 +252,17 @@ TEST_F(SchedulerTest, PausedWithoutCreditsAndOthersGoOn) {
   EXPECT_EQ(tokens[1], (std::vector<std::int32_t>{2, 3, 4, 5, 6}));
 }
 
+TEST_F(SchedulerTest, CreditsAndCancelsReachARequestThatIsQueued) {
+  post(1, ask({1}, 39));
+  post(2, ask({200}, 30, 1));
+  post(3, ask({300}, 30));
+  post(2, ipc::Credit{100});
+  post(3, ipc::Cancel{});
+  drain();
+  EXPECT_EQ(tokens[2].size(), 30U);
+  EXPECT_FALSE(tokens.contains(3) || finished.contains(3) || failed.contains(3));
+}
+
 TEST_F(SchedulerTest, CancelInterruptsTheStepAndFreesThePlace) {
   post(1, ask({1}, 30));
   post(2, ask({50}, 30));
@@ -249,6 +281,26 @@ TEST_F(SchedulerTest, CancelInterruptsTheStepAndFreesThePlace) {
   EXPECT_EQ(tokens[2], expected) << "the survivor's token is sent again, not lost and not doubled";
 }
 
+TEST_F(SchedulerTest, AnEmbeddingThatIsInterruptedIsComputedAgainUnlessItsOwnClientWent) {
+  std::map<std::uint64_t, int> vectors;
+  on_frame = [&](std::uint64_t r, const ipc::Body& b) {
+    if (!std::holds_alternative<ipc::Embedding>(b)) return;
+    if (++vectors[r]; r == 1) post(2, ipc::Embed{0, {std::string("cd")}});
+  };
+  model.on_embed = [this] {
+    if (model.embeds == 1) post(99, ipc::Cancel{});
+    if (model.embeds == 3) {
+      post(2, ipc::Cancel{});
+      post(0, ipc::Drain{});
+    }
+  };
+  post(1, ipc::Embed{0, {std::string("ab")}});
+  scheduler.run();
+  EXPECT_EQ(vectors, (std::map<std::uint64_t, int>{{1, 1}}));
+  EXPECT_EQ(model.embeds, 3);
+  EXPECT_TRUE(failed.empty());
+}
+
 TEST_F(SchedulerTest, APassedDeadlineIsAnError) {
   post(1, ask({1}, 30), clock.monotonic_ns() - 1);
   drain();
@@ -260,11 +312,13 @@ TEST_F(SchedulerTest, WhatCannotFitIsRefusedWithTheNumbers) {
   post(1, ask(std::vector<std::int32_t>(40, 1), 1));
   post(2, ask({1}, 40));
   post(3, ask({1}, -1));
+  post(4, ask(std::vector<std::int32_t>(39, 1), 1));
   drain();
   EXPECT_EQ(failed[1].code, ErrorCode::kContextLengthExceeded);
   EXPECT_NE(failed[1].message.find("40"), std::string::npos);
   EXPECT_EQ(failed[2].param, "max_tokens");
   EXPECT_EQ(tokens[3].size(), 32U) << "without a limit: its share of the cache, 64 / 2";
+  EXPECT_EQ(tokens[4].size(), 1U) << "one token less than the context leaves room for one";
 }
 
 TEST_F(SchedulerTest, AFailedStepFailsItsRequestsAndTheNextAnswers) {
@@ -286,14 +340,78 @@ TEST_F(SchedulerTest, LogitsThatAreNotFiniteAreAnError) {
   EXPECT_EQ(failed[1].code, ErrorCode::kNumericFault);
 }
 
-TEST_F(SchedulerTest, APingIsAnsweredThroughTheModel) {
-  bool pong = false;
-  on_frame = [&pong](std::uint64_t, const ipc::Body& b) { pong = pong || std::holds_alternative<ipc::Pong>(b); };
+TEST_F(SchedulerTest, PingsAreAnsweredThroughTheModel) {
+  int pongs = 0;
+  on_frame = [&pongs](std::uint64_t, const ipc::Body& b) { pongs += std::holds_alternative<ipc::Pong>(b); };
+  post(0, ipc::Ping{});
   post(0, ipc::Ping{});
   drain();
-  EXPECT_TRUE(pong);
-  ASSERT_FALSE(model.batches.empty());
+  EXPECT_EQ(pongs, 2);
+  ASSERT_EQ(model.batches.size(), 2U);
   EXPECT_EQ(model.batches[0][0].sequence, 2) << "in the scratch sequence";
+}
+
+TEST_F(SchedulerTest, TheLogprobIsThatOfTheTokenThatWasChosen) {
+  auto request = ask({5}, 1);
+  request.top_logprobs = 2;
+  request.sampling.logit_bias = {{20, 100.0F}};
+  std::vector<types::Token> sent;
+  on_frame = [&sent](std::uint64_t, const ipc::Body& b) {
+    if (const auto* frame = std::get_if<ipc::TokenFrame>(&b)) sent.push_back(frame->token);
+  };
+  post(1, request);
+  drain();
+  ASSERT_EQ(sent.size(), 1U);
+  const double log_z = std::log(std::exp(10.0) + kVocabulary - 1);  // one logit is 10, the others are 0
+  EXPECT_EQ(sent[0].id, 20);
+  EXPECT_NEAR(sent[0].logprob, -log_z, 1e-4);
+  ASSERT_EQ(sent[0].top.size(), 2U);
+  EXPECT_EQ(sent[0].top[0].id, 6);
+  EXPECT_NEAR(sent[0].top[0].logprob, 10 - log_z, 1e-4);
+}
+
+TEST_F(SchedulerTest, TheRepetitionPenaltyCountsThePrompt) {
+  auto request = ask({6, 5}, 1);
+  request.sampling.repetition_penalty = 2;
+  request.sampling.logit_bias = {{700, 6.0F}};  // between 10 and 10 / 2
+  post(1, request);
+  drain();
+  EXPECT_EQ(tokens[1], std::vector<std::int32_t>{700});
+}
+
+TEST_F(SchedulerTest, TimesAreMicrosecondsOfEachStage) {
+  model.on_decode = [this] { clock.moved_ns += 1'000'000; };
+  std::vector<std::uint32_t> steps_us;
+  on_frame = [&steps_us](std::uint64_t, const ipc::Body& b) {
+    if (const auto* frame = std::get_if<ipc::TokenFrame>(&b)) steps_us.push_back(frame->token.decode_us);
+  };
+  post(1, ask({1}, 39));
+  post(2, ask({200}, 30));  // waits: 40 + 31 cells are more than 64
+  drain();
+  EXPECT_EQ(finished[1].timings.queue_us, 0U);
+  EXPECT_EQ(finished[1].timings.prefill_us, 1'000U);
+  EXPECT_EQ(finished[1].timings.decode_us, 38'000U);
+  EXPECT_EQ(finished[2].timings.queue_us, 39'000U);
+  EXPECT_EQ(finished[2].timings.prefill_us, 1'000U);
+  EXPECT_EQ(finished[2].timings.decode_us, 29'000U);
+  EXPECT_EQ(steps_us, std::vector<std::uint32_t>(69, 1'000));
+}
+
+TEST_F(SchedulerTest, StatsSayWhatWasDone) {
+  model.on_decode = [this] { clock.moved_ns += 300'000'000; };
+  std::vector<ipc::Stats> stats;
+  on_frame = [&stats](std::uint64_t, const ipc::Body& b) {
+    if (const auto* told = std::get_if<ipc::Stats>(&b)) stats.push_back(*told);
+  };
+  post(1, ask({1, 2, 3}, 30));
+  post(2, ask({200}, 39));
+  drain();
+  ASSERT_GE(stats.size(), 2U);
+  EXPECT_EQ(stats[1].work, 4U) << "a step of three nodes, and the first of the next";
+  EXPECT_EQ(stats[1].tokens_decoded, 1U);
+  EXPECT_EQ(stats[1].running, 1U);
+  EXPECT_EQ(stats[1].queued, 1U);
+  EXPECT_EQ(stats[1].kv_used, 33U);
 }
 
 TEST_F(SchedulerTest, ADrainingWorkerTakesNothingNew) {
