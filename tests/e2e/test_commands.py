@@ -90,6 +90,12 @@ def test_doctor_finds_nothing_wrong_here(tmp_path):
     assert checks["sandbox"]["outcome"] == "ok" and checks["worker"]["outcome"] == "ok"
 
 
+def test_models_are_known_by_their_aliases(models):
+    done = run("models", "show", "smollm2", "--json", "--data-dir", models)
+    assert done.returncode == 0 and json.loads(done.stdout)["name"] == "smollm2-135m-instruct"
+    assert run("models", "verify", "minilm", "--data-dir", models).returncode == 0
+
+
 def test_doctor_names_the_holder_of_the_port(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as holder:
         done = run("doctor", "--json", "--data-dir", tmp_path, env={"SHOAL_SERVER__PORT": str(holder.getsockname()[1])})

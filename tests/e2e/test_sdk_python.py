@@ -70,6 +70,8 @@ def test_abort_stops_the_computation(client, server):
     while time.monotonic() < deadline:
         running = [line for line in server.get("/metrics")[2].splitlines() if line.startswith("shoal_engine_running")]
         if running and all(line.rsplit(" ", 1)[1] == "0" for line in running):
+            server.chat("Hi", max_tokens=1)  # the worker has heard of the end, too
+            assert "graph_compute" not in server.log(), "what was asked to stop is no error"
             return
     pytest.fail(f"still running 10 s after the client went away: {running}")
 

@@ -170,11 +170,21 @@ Result<int> run_list(const CommandContext& context, const ListOptions& options) 
   return 0;
 }
 
+// By its own name, or an alias of the catalogue.
+Result<models::Installed> find_installed(const CommandContext& context, const models::Store& store,
+                                         const std::string& name) {
+  auto found = store.find(name);
+  if (found.ok()) return found;
+  const models::Catalogue catalogue = SHOAL_TRY(open_catalogue(context));
+  const auto entry = catalogue.find(name);
+  return entry.ok() ? store.find((*entry)->name) : found;
+}
+
 Result<int> run_show(const CommandContext& context, const std::string& name) {
   const models::Store store = SHOAL_TRY(open_store(context));
-  const models::Installed model = SHOAL_TRY(store.find(name));
+  const models::Installed model = SHOAL_TRY(find_installed(context, store, name));
   const gguf::Header header = SHOAL_TRY(models::read_model(model.path));
-  const types::ModelInfo info = models::describe(name, model.path, model.sha256, header);
+  const types::ModelInfo info = models::describe(model.name, model.path, model.sha256, header);
   const std::string does = info.embeds ? "embeddings" : info.has_chat_template ? "chat, completions" : "completions";
   if (context.json) {
     std::string text = to_json(model);
@@ -211,7 +221,7 @@ Result<int> run_verify(const CommandContext& context, const std::string& name) {
   if (name.empty()) {
     wanted = SHOAL_TRY(store.list());
   } else {
-    wanted.push_back(SHOAL_TRY(store.find(name)));
+    wanted.push_back(SHOAL_TRY(find_installed(context, store, name)));
   }
   for (const models::Installed& model : wanted) {
     (void)SHOAL_TRY(models::read_model(model.path));
@@ -245,9 +255,10 @@ Result<int> run_import(const CommandContext& context, const ImportCommand& comma
 
 Result<int> run_remove(const CommandContext& context, const std::string& name) {
   const models::Store store = SHOAL_TRY(open_store(context));
-  SHOAL_TRY(store.remove(name));
-  CommandContext::print(context.json ? fmt::format("{{\"removed\":{}}}\n", json_string(name))
-                                     : fmt::format("{}  removed\n", name));
+  const models::Installed model = SHOAL_TRY(find_installed(context, store, name));
+  SHOAL_TRY(store.remove(model.name));
+  CommandContext::print(context.json ? fmt::format("{{\"removed\":{}}}\n", json_string(model.name))
+                                     : fmt::format("{}  removed\n", model.name));
   return 0;
 }
 

@@ -52,6 +52,13 @@ Threadpool make_threadpool(std::uint32_t threads) {
   return {create(&params), destroy};
 }
 
+// Errors to stderr, which the gateway logs; not those of a computation that was told to stop.
+void log_error(ggml_log_level level, const char* text, void* interrupted) {
+  const auto* const muted = static_cast<const std::atomic<bool>*>(interrupted);
+  if (level != GGML_LOG_LEVEL_ERROR || (muted != nullptr && muted->load(std::memory_order_relaxed))) return;
+  (void)!write(STDERR_FILENO, text, std::strlen(text));
+}
+
 std::string vocab_text(const llama_vocab* vocab, llama_token token) {
   return token >= 0 ? llama_vocab_get_text(vocab, token) : "";
 }
@@ -86,6 +93,7 @@ class LlamaModel final : public Model {
     batch_ =
         llama_batch_init(static_cast<std::int32_t>(shape_.batch_tokens), 0, static_cast<std::int32_t>(batch_sequences));
     if (pool_.pool != nullptr) llama_attach_threadpool(context_, pool_.pool, pool_.pool);
+    llama_log_set(log_error, &interrupted_);
     llama_set_abort_callback(
         context_,
         [](void* data) {
@@ -107,6 +115,7 @@ class LlamaModel final : public Model {
     prefixes_space_ = !probe.empty() && piece(probe.front(), false).starts_with(' ');
   }
   ~LlamaModel() override {
+    llama_log_set(log_error, nullptr);
     llama_batch_free(batch_);
     llama_free(context_);
     if (pool_.pool != nullptr) pool_.free(pool_.pool);
@@ -403,11 +412,7 @@ void install_handlers() {
     (void)!write(STDERR_FILENO, message, std::strlen(message));
     (void)!write(STDERR_FILENO, "\n", 1);
   });
-  llama_log_set(
-      [](ggml_log_level level, const char* text, void*) {
-        if (level == GGML_LOG_LEVEL_ERROR) (void)!write(STDERR_FILENO, text, std::strlen(text));
-      },
-      nullptr);
+  llama_log_set(log_error, nullptr);
 }
 
 Result<std::string> load_backends() {
