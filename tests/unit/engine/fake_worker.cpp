@@ -1,7 +1,7 @@
 // A worker that runs no model: speaks the frames of ipc/ and misbehaves as it is told, by the "model file" on
 // descriptor 4 for its whole life, and by the prompt of each request. Both are words `key=value`.
-//   file:    ready=no  die=STATUS  die_times=N  fail=SLUG  garbage=1  pong=no  drain=no  slots=N  context=N  log=PATH
-//   prompt:  tokens=N  endless=1  crash_at=N  crash_once=PATH  mute=1  hang=1  fail=SLUG  bad=KIND
+//   file:    shout=LINES  ready=no  die=STATUS  die_times=N  fail=SLUG  garbage=1  pong=no  drain=no  slots=N context=N
+//   log=PATH prompt:  tokens=N  endless=1  crash_at=N  crash_once=PATH  mute=1  hang=1  fail=SLUG  long=1  bad=KIND
 // A text to tokenize has one id for each byte, from 0 on. An input to embed may be "mute=1", "short", "beyond",
 // "again".
 #include <cerrno>
@@ -73,6 +73,8 @@ class FakeWorker {
   int run() {
     note("start");
     note_what_was_inherited();
+    for (int line = number(file_, "shout", 0); line > 0; --line)
+      std::fputs((std::string(1000, 'x') + "\n").c_str(), stderr);
     if (file_.contains("fail")) {
       send(0, ipc::Failed{code(file_), "the file is not a model\nat all", ""});
       return 1;
@@ -216,7 +218,8 @@ class FakeWorker {
     job.tokens = number(job.words, "tokens", 2);
     job.credits = generate.credits;
     if (job.words.contains("fail")) {
-      send(id, ipc::Failed{code(job.words), "told to fail", "prompt"});
+      send(id, ipc::Failed{code(job.words), job.words.contains("long") ? std::string(10'000, 'x') : "told to fail",
+                           "prompt"});
       return;
     }
     if (job.words.contains("mute")) {

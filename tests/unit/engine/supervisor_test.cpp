@@ -1,6 +1,7 @@
 // The life of requests and workers as the gateway sees it, with a worker that does as it is told.
 #include "shoal/engine/supervisor.h"
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <string>
@@ -267,6 +268,52 @@ TEST_F(SupervisorTest, AnErrorOfOneRequestIsItsOwn) {
   });
 }
 
+TEST_F(SupervisorTest, AWorkerThatIsFullIsAnErrorWithAWaitAndFewWords) {
+  run([&](base::Yield yield) {
+    const Answer out = answer("a", "fail=overloaded long=1", yield);
+    EXPECT_EQ(out.code(), "overloaded");
+    EXPECT_EQ(out.error->retry_after_ms(), options_.retry_after_ms);
+    EXPECT_EQ(out.error->message().size(), 600U);
+  });
+}
+
+TEST_F(SupervisorTest, AWorkerThatShoutsDoesNotFillTheLog) {
+  models_.add("a", "shout=300");
+  log_ = base::Log(base::LogFormat::kJson, base::LogLevel::kInfo);
+  ::testing::internal::CaptureStderr();
+  run([&](base::Yield yield) {
+    EXPECT_TRUE(answer("a", "tokens=1", yield).finished);
+    supervisor().drain(base::Deadline{}, yield);
+  });
+  const std::string said = ::testing::internal::GetCapturedStderr();
+  EXPECT_NEAR(static_cast<double>(std::ranges::count(said, 'x')), 200 * 400, 100) << "200 lines of 400 bytes";
+  EXPECT_THAT(said, HasSubstr("worker says too much"));
+}
+
+TEST_F(SupervisorTest, AReadyWithoutSlotsIsAFailedLoad) {
+  models_.add("a", "slots=0");
+  options_.max_failures = 1;
+  run([&](base::Yield yield) {
+    const Answer out = answer("a", "", yield);
+    EXPECT_EQ(out.code(), "model_failed");
+    EXPECT_THAT(out.error->message(), HasSubstr("READY with 0 slots"));
+  });
+}
+
+TEST_F(SupervisorTest, AModelIsNotUnloadedUnderARequest) {
+  run([&](base::Yield yield) {
+    auto started = supervisor().start(ask("a", "hang=1"), yield);
+    ASSERT_TRUE(started.ok());
+    const auto refused = supervisor().unload("a");
+    ASSERT_FALSE(refused.ok());
+    EXPECT_EQ(refused.error().code(), ErrorCode::kOverloaded);
+    EXPECT_EQ(status("a").running, 1U);
+    *started = nullptr;
+    EXPECT_TRUE(supervisor().unload("a").ok());
+    EXPECT_TRUE(eventually(yield, [&] { return status("a").pid == 0; }));
+  });
+}
+
 TEST_F(SupervisorTest, APromptLargerThanAFrameIsRefusedBeforeAWorkerStarts) {
   run([&](base::Yield yield) {
     EXPECT_EQ(answer("a", std::string(ipc::kMaxBodyBytes + 1, 'x'), yield).code(), "context_length_exceeded");
@@ -312,6 +359,21 @@ TEST_F(SupervisorTest, CancelWakesAReaderThatWaits) {
     auto started = supervisor().start(std::move(request), yield);
     ASSERT_TRUE(started.ok());
     side([&](base::Yield) { client.request_stop(); });
+    const auto event = (*started)->next(yield, base::Deadline{});
+    ASSERT_FALSE(event.ok());
+    EXPECT_EQ(event.error().code(), ErrorCode::kCancelled);
+  });
+}
+
+TEST_F(SupervisorTest, CancelEndsAnAnswerThatIsCompleteButNotRead) {
+  std::stop_source client;
+  run([&](base::Yield yield) {
+    auto request = ask("a", "tokens=2");
+    request.cancel = client.get_token();
+    auto started = supervisor().start(std::move(request), yield);
+    ASSERT_TRUE(started.ok());
+    ASSERT_TRUE(eventually(yield, [&] { return status("a").running == 0; }));
+    client.request_stop();
     const auto event = (*started)->next(yield, base::Deadline{});
     ASSERT_FALSE(event.ok());
     EXPECT_EQ(event.error().code(), ErrorCode::kCancelled);
@@ -442,6 +504,7 @@ TEST_F(SupervisorTest, AnEmbeddingOutOfPlaceNeverReachesAClient) {
 }
 
 TEST_F(SupervisorTest, TokenIdsAreThoseOfTheVocabulary) {
+  models_.add("a", "context=200");
   run([&](base::Yield yield) {
     const auto count = [&](std::size_t bytes) {
       return supervisor().tokenize(
@@ -451,6 +514,7 @@ TEST_F(SupervisorTest, TokenIdsAreThoseOfTheVocabulary) {
     ASSERT_TRUE(whole.ok()) << whole.error().message();
     EXPECT_EQ(whole->tokens.size(), 100U);
     EXPECT_EQ(whole->tokens.back(), 99);
+    EXPECT_EQ(whole->context_length, 200U) << "of a model that was trained on 512";
     const auto beyond = count(101);
     ASSERT_FALSE(beyond.ok());
     EXPECT_THAT(beyond.error().message(), HasSubstr("a token id outside the vocabulary of 100"));

@@ -243,6 +243,11 @@ TEST(MemoryEstimateTest, ComesFromTheHeaderOfTheFile) {
   EXPECT_EQ(estimate.compute_bytes, 128U * 4 * (6 * 64 + 3 * 172));
   EXPECT_EQ(estimate.total(),
             estimate.weights_bytes + estimate.kv_bytes + estimate.compute_bytes + estimate.process_bytes);
+  model.shape.vocabulary = 1000;
+  EXPECT_EQ(estimate_memory(model, 100 * kMib, 4096, 4, 128).compute_bytes, estimate.compute_bytes + 4 * 1000 * 4)
+      << "a row of logits for each slot";
+  model.shape.kv_bytes_per_token = 0;
+  EXPECT_EQ(estimate_memory(model, 100 * kMib, 4096, 4, 128).kv_bytes, 25 * kMib) << "not known: a quarter of the file";
 }
 
 TEST(RateMeterTest, LeavesOutTheSecondThatIsNotOver) {

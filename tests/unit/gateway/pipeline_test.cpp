@@ -114,6 +114,8 @@ TEST_F(PipelineTest, AWholeAnswer) {
   EXPECT_EQ(sink.receipt.usage.prompt_tokens, 7);
   EXPECT_EQ(sink.receipt.usage.completion_tokens, 3);
   EXPECT_EQ(sink.receipt.usage.cached_tokens, 1);
+  EXPECT_EQ(sink.receipt.timings.queue_us, 1000U);
+  EXPECT_EQ(sink.receipt.timings.prefill_us, 2000U);
   EXPECT_EQ(sink.receipt.timings.decode_us, 3000U);
 }
 

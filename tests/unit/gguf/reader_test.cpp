@@ -83,6 +83,21 @@ TEST(GgufReader, ReadsWhatTheBuilderWrote) {
   EXPECT_EQ(header->parameters(), 72U);
 }
 
+TEST(GgufReader, TheCacheOfATokenFollowsTheLengthsThatAreGiven) {
+  const auto header = Builder()
+                          .start(0, 6)
+                          .key_text("general.architecture", "llama")
+                          .key_u32("llama.block_count", 2)
+                          .key_u32("llama.embedding_length", 64)
+                          .key_u32("llama.attention.head_count", 4)
+                          .key_u32("llama.attention.key_length", 32)
+                          .key_u32("llama.attention.value_length", 8)
+                          .data(0)
+                          .read();
+  ASSERT_TRUE(header.ok()) << header.error().message();
+  EXPECT_EQ(header->kv_bytes_per_token(2), 2U * 4 * (32 + 8) * 2);
+}
+
 TEST(GgufReader, EveryCutIsRefused) {
   const std::string whole = good().bytes;
   for (std::size_t keep = 0; keep < whole.size(); ++keep) {
@@ -117,6 +132,8 @@ TEST(GgufReader, HostileFilesAreRefusedWithTheReason) {
        "arrays of arrays"},
       {"an array of 2^60", arch(0, 1).text("x").put(std::uint32_t{9}).put(std::uint32_t{0}).put(std::uint64_t{1} << 60),
        "does not fit"},
+      {"an array longer than the file",
+       arch(0, 1).text("x").put(std::uint32_t{9}).put(std::uint32_t{0}).put(std::uint64_t{1'000'000}), "does not fit"},
       {"a key that stands twice", arch(0, 1).key_text("general.architecture", "bert"), "twice"},
       {"an empty key", arch(0, 1).key_u32("", 1), "empty"},
       {"no architecture", Builder().start(0, 1).key_u32("x", 1), "general.architecture"},

@@ -92,6 +92,15 @@ TEST_F(StoreTest, WhatIsNotAModelIsRefusedAndLeavesNothing) {
   EXPECT_TRUE(store.list()->empty());
 }
 
+TEST_F(StoreTest, ANameIsShortPlainAndNotHidden) {
+  EXPECT_TRUE(check_name(std::string(128, 'a')).ok());
+  EXPECT_TRUE(check_name("Org_model-1.5.gguf").ok());
+  for (const std::string& name : {std::string(129, 'a'), std::string(), std::string(".hidden"), std::string("a/b"),
+                                  std::string("a b"), std::string("\xC3\xA9")}) {
+    EXPECT_FALSE(check_name(name).ok()) << name;
+  }
+}
+
 TEST_F(StoreTest, ATakenNameIsNotOverwritten) {
   ASSERT_TRUE(import_model(model_file("a.gguf"), store, {"a", false}, tools).ok());
   EXPECT_EQ(import_model(model_file("b.gguf", 'y'), store, {"a", false}, tools).error().code(),

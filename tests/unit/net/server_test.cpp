@@ -94,6 +94,18 @@ TEST(Server, LargeRefusedBodyDoesNotDestroyTheAnswer) {
   }
 }
 
+TEST(Server, ABodyMayBeAsLargeAsTheLimit) {
+  TestServer server(echo, {.max_body_bytes = 10});
+  const auto send = [&](std::size_t bytes) {
+    return exchange(server.port(),
+                    "POST /p HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: " +
+                        std::to_string(bytes) + "\r\n\r\n" + std::string(bytes, 'x'),
+                    "never");
+  };
+  EXPECT_THAT(send(10), EndsWith("POST /p xxxxxxxxxx"));
+  EXPECT_THAT(send(11), StartsWith("HTTP/1.1 413"));
+}
+
 TEST(Server, AsksForTheBodyOnlyWhenTheClientWaits) {
   TestServer server(echo);
   Client client(server.port());

@@ -90,6 +90,8 @@ TEST_F(ServerTest, ALateErrorIsAFrameAndACloseWithoutDone) {
   EXPECT_EQ(frame.at("error").at("code"), "worker_crashed");
   EXPECT_TRUE(frame.at("error").as_object().contains("param"));
   EXPECT_TRUE(writer->closes);
+  EXPECT_EQ(status_of(get("/metrics")), 200);
+  EXPECT_NE(writer->body.find(R"(shoal_streams_broken_total{code="worker_crashed"} 1)"), std::string::npos);
 }
 
 TEST_F(ServerTest, ALateErrorOfAWholeAnswerIsAStatus) {

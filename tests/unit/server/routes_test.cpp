@@ -132,6 +132,7 @@ TEST_F(ServerTest, MetricsCountRequestsByRouteAndNeverByPath) {
   EXPECT_EQ(writer->body.find("secret-path"), std::string::npos);
   EXPECT_NE(writer->body.find(R"(shoal_tokens_total{model="smol",kind="completion"} 2)"), std::string::npos)
       << writer->body;
+  EXPECT_NE(writer->body.find(R"(shoal_tokens_total{model="smol",kind="prompt"} 7)"), std::string::npos);
 }
 
 TEST_F(ServerTest, MetricsMeasureInSeconds) {
@@ -160,6 +161,8 @@ TEST_F(ServerTest, TheChatPageIsSelfContainedUnderAStrictPolicy) {
   const std::string policy = writer->headers.at("Content-Security-Policy");
   EXPECT_NE(policy.find("default-src 'none'"), std::string::npos);
   EXPECT_EQ(policy.find("unsafe"), std::string::npos);
+  EXPECT_EQ(writer->headers.at("X-Content-Type-Options"), "nosniff");
+  EXPECT_EQ(writer->headers.at("Referrer-Policy"), "no-referrer");
   EXPECT_EQ(writer->body.find("http"), std::string::npos) << "nothing from elsewhere";
   EXPECT_EQ(writer->body.find("style="), std::string::npos) << "the policy forbids inline styles";
   EXPECT_EQ(status_of(get("/assets/chat.js")), 200);
@@ -263,7 +266,7 @@ TEST_F(ServerTest, ATimeoutHeaderBecomesTheDeadline) {
   EXPECT_EQ(status_of(request), 200);
   EXPECT_GE(engine.requests.back().deadline.at_ns, before + 1'000'000'000);
   EXPECT_LT(engine.requests.back().deadline.at_ns, before + 100'000'000'000);
-  for (const char* wrong : {"0", "-5", "soon", "1.5", "99999999999999999999"}) {
+  for (const char* wrong : {"0", "-5", "soon", "1.5", "86400001", "99999999999999999999"}) {
     auto bad = post(kChat, kHello);
     bad.headers.emplace_back("x-shoal-timeout-ms", wrong);
     EXPECT_EQ(status_of(bad), 400) << wrong;

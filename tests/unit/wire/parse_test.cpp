@@ -302,6 +302,11 @@ TEST(ParseEmbedding, ReadsAndRefuses) {
   EXPECT_REFUSED(parse_embedding_request(R"({"input":""})"), "invalid_request", "input", "empty");
   EXPECT_REFUSED(parse_embedding_request(R"({"input":["a",""]})"), "invalid_request", "input[1]", "empty");
   EXPECT_REFUSED(parse_embedding_request(R"({"model":"e"})"), "invalid_request", "input", "missing");
+  std::string many = R"({"input":["a")";
+  for (int i = 1; i < 2048; ++i) many += R"(,"a")";
+  EXPECT_TRUE(parse_embedding_request(many + "]}").ok());
+  EXPECT_REFUSED(parse_embedding_request(many + R"(,"a"]})"), "invalid_request", "input",
+                 "at most 2048 items, not 2049");
   EXPECT_REFUSED(parse_embedding_request(R"({"input":"a","inputs":"b"})"), "unsupported_parameter", "inputs", "input");
 }
 

@@ -55,11 +55,12 @@ TEST(PrintChat, LogprobsKeepTheExactBytesOfPartialCharacters) {
       {"é",
        types::FinishReason::kStop,
        {token("\xC3", -0.5F, {{1, "\xC3", -0.5F}, {2, "a", -std::numeric_limits<float>::infinity()}}),
-        token("\xA9", -0.25F), token("", 0)}}};
+        token("\xA9", -0.25F), token("", 0), token("z", -12000)}}};
   append_answer(out, head(AnswerKind::kChat), choices, true, facts());
   EXPECT_NE(out.find(R"("logprobs":{"content":[{"token":"�","logprob":-0.5,"bytes":[195],"top_logprobs":[)"
                      R"({"token":"�","logprob":-0.5,"bytes":[195]},{"token":"a","logprob":-9999,"bytes":[97]}]},)"
-                     R"({"token":"�","logprob":-0.25,"bytes":[169],"top_logprobs":[]}],"refusal":null})"),
+                     R"({"token":"�","logprob":-0.25,"bytes":[169],"top_logprobs":[]},)"
+                     R"({"token":"z","logprob":-9999,"bytes":[122],"top_logprobs":[]}],"refusal":null})"),
             std::string::npos)
       << out;
 }

@@ -331,6 +331,7 @@ TEST_F(SchedulerTest, AFailedStepFailsItsRequestsAndTheNextAnswers) {
   drain();
   EXPECT_EQ(failed[1].code, ErrorCode::kInternal);
   EXPECT_EQ(failed[2].code, ErrorCode::kInternal);
+  EXPECT_TRUE(tokens.empty() && finished.empty());
 }
 
 TEST_F(SchedulerTest, LogitsThatAreNotFiniteAreAnError) {
@@ -456,6 +457,15 @@ TEST_F(SchedulerTest, TextAndTokensComeInPartsThatFitAFrame) {
   EXPECT_EQ(ends, 2);
   EXPECT_GT(parts, 2);
   EXPECT_EQ(failed[5].param, "tokens");
+}
+
+TEST_F(SchedulerTest, WithoutTokensThePromptIsComputedAndNothingMore) {
+  post(1, ask({5, 6}, 0));
+  drain();
+  EXPECT_FALSE(tokens.contains(1));
+  EXPECT_EQ(finished[1].usage.prompt_tokens, 2);
+  EXPECT_EQ(finished[1].usage.completion_tokens, 0);
+  EXPECT_EQ(finished[1].reason, types::FinishReason::kLength);
 }
 
 TEST_F(SchedulerTest, AnEmptyPromptIsRefused) {
