@@ -363,7 +363,8 @@ Result<std::unique_ptr<Generation>> Supervisor::start(GenerateRequest asked, bas
   const Impl::Call impl(impl_);  // held over the waits
   const LocalModel model = SHOAL_TRY(impl->admit(asked.model));
   if (!model.info.generates) {
-    return Error(ErrorCode::kUnsupportedParameter, fmt::format("{} does not generate text, it embeds; name a model that generates", model.info.name))
+    return Error(ErrorCode::kUnsupportedParameter,
+                 fmt::format("{} does not generate text, it embeds; name a model that generates", model.info.name))
         .with_param("model");
   }
   const auto request = impl->new_request(RequestKind::kGenerate, asked.deadline, std::move(asked.cancel));
@@ -395,7 +396,8 @@ Result<EmbedResult> Supervisor::embed(EmbedRequest asked, base::Yield yield) {
   const Impl::Call impl(impl_);
   const LocalModel model = SHOAL_TRY(impl->admit(asked.model));
   if (!model.info.embeds) {
-    return Error(ErrorCode::kUnsupportedParameter, fmt::format("{} does not embed, it generates text; name an embedding model", model.info.name))
+    return Error(ErrorCode::kUnsupportedParameter,
+                 fmt::format("{} does not embed, it generates text; name an embedding model", model.info.name))
         .with_param("model");
   }
   const auto host = impl->host_for(model);
