@@ -185,7 +185,7 @@ def llama(source, variant, server):
     run(["cmake", "-S", prefix / "src", "-B", build, "-G", "Ninja", f"-DCMAKE_C_COMPILER={cc}",
          f"-DCMAKE_CXX_COMPILER={cxx}", "-Wno-dev", *launcher, *flags])
     if not libraries_done.exists():
-        say(f"building llama.cpp {source['version']} ({variant}); about 4 minutes on two cores, once per machine ...")
+        say(f"building llama.cpp {source['version']} ({variant}); about 6 minutes on two cores, once per machine ...")
         listing = subprocess.run(["ninja", "-C", build, "-t", "targets", "all"], check=True, capture_output=True, text=True).stdout
         backends = sorted({line.split(":")[0] for line in listing.splitlines()
                            if line.startswith("ggml-cpu") and ": phony" in line})

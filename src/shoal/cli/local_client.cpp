@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 #include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -143,7 +145,11 @@ Result<int> LocalClient::connect() const {
     }
   }
   ::freeaddrinfo(found);
-  if (connected >= 0) return connected;
+  if (connected >= 0) {
+    const int on = 1;  // head and body are two writes; the second must not wait for the answer to the first
+    ::setsockopt(connected, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    return connected;
+  }
   return base::errno_error(fmt::format("no server answers at {}", where), cause, ErrorCode::kUnreachable);
 }
 

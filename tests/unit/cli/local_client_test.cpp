@@ -4,9 +4,12 @@
 #include <cstring>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <thread>
 
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -74,6 +77,44 @@ TEST(LocalClient, ReadsAnAnswerOfKnownLength) {
   EXPECT_EQ(reply->status, 200);
   EXPECT_EQ(reply->body, "{}");
   EXPECT_TRUE(server.asked().starts_with("GET /x HTTP/1.1\r\nHost: localhost\r\n"));
+}
+
+TEST(LocalClient, DoesNotHoldBackSmallWrites) {
+  const int listener = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  ASSERT_EQ(::bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(::listen(listener, 1), 0);
+  socklen_t size = sizeof address;
+  ASSERT_EQ(::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  std::thread server([listener] {
+    const int fd = ::accept(listener, nullptr, nullptr);
+    const std::string_view answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+    EXPECT_EQ(::send(fd, answer.data(), answer.size(), MSG_NOSIGNAL), static_cast<ssize_t>(answer.size()));
+    char byte = 0;
+    while (::read(fd, &byte, 1) > 0) continue;
+    ::close(fd);
+  });
+  int seen = 0;
+  const auto reply = LocalClient::over_tcp("127.0.0.1", ntohs(address.sin_port)).stream({.target = "/"}, [&](auto) {
+    for (int fd = 0; fd < 1024; ++fd) {
+      sockaddr_in peer{};
+      socklen_t length = sizeof peer;
+      if (::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &length) != 0 || peer.sin_port != address.sin_port)
+        continue;
+      int on = 0;
+      socklen_t bytes = sizeof on;
+      EXPECT_EQ(::getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, &bytes), 0);
+      EXPECT_NE(on, 0);
+      ++seen;
+    }
+    return true;
+  });
+  EXPECT_TRUE(reply.ok());
+  EXPECT_EQ(seen, 1) << "the client's socket was not seen";
+  server.join();
+  ::close(listener);
 }
 
 TEST(LocalClient, JoinsChunks) {
