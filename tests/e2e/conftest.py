@@ -127,6 +127,15 @@ class Server:
 
 
 @pytest.fixture(scope="session")
+def stories():
+    """A real model of 1 MiB."""
+    path = WEIGHTS / "stories260K-f32.gguf"
+    if not path.exists():
+        pytest.skip(f"no test weights at {path}")
+    return path
+
+
+@pytest.fixture(scope="session")
 def models():
     if not (STORE / "models").is_dir():
         pytest.skip(f"no model store at {STORE}; tests/prepare fills it")

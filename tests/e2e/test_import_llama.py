@@ -6,9 +6,8 @@ import subprocess
 import hf_folder
 import numpy as np
 import pytest
-from conftest import CHAT_MODEL, SHOAL, STORE, WEIGHTS, Server
+from conftest import CHAT_MODEL, SHOAL, STORE, Server
 
-STORIES = WEIGHTS / "stories260K-f32.gguf"
 # llama.cpp rounds activations to 8 bits where the weights have 4, as those of the original GGUF, and not where they
 # have 16. Measured over these prompts: 0.17 at most.
 SMOLLM_BOUND = 0.25
@@ -20,21 +19,19 @@ def shoal(*args, data):
 
 
 @pytest.fixture(scope="module")
-def stories_folder(tmp_path_factory):
-    if not STORIES.exists():
-        pytest.skip(f"{STORIES} is not here")
+def stories_folder(stories, tmp_path_factory):
     folder = tmp_path_factory.mktemp("stories") / "folder"
-    hf_folder.make(STORIES, folder, shards=2)
+    hf_folder.make(stories, folder, shards=2)
     return folder
 
 
 @pytest.fixture(scope="module")
-def imported(models, stories_folder, tmp_path_factory):
+def imported(models, stories, stories_folder, tmp_path_factory):
     """A server with both models twice: from the folder, and the GGUF in place."""
     place = tmp_path_factory.mktemp("import")
     smollm = json.loads(shoal("models", "show", CHAT_MODEL, "--json", data=STORE)[1])["path"]
     hf_folder.make(smollm, place / "smollm", kind=np.float16)
-    for source, name, more in ((stories_folder, "stories-folder", []), (STORIES, "stories-gguf", ["--in-place"]),
+    for source, name, more in ((stories_folder, "stories-folder", []), (stories, "stories-gguf", ["--in-place"]),
                                (place / "smollm", "smollm-folder", []), (smollm, "smollm-gguf", ["--in-place"])):
         code, said = shoal("models", "import", source, "--name", name, *more, data=place / "data")
         assert code == 0, said

@@ -10,7 +10,7 @@ import threading
 import time
 
 import pytest
-from conftest import CHAT_MODEL, EMBED_MODEL, PRESET, SHOAL, WEIGHTS
+from conftest import CHAT_MODEL, EMBED_MODEL, PRESET, SHOAL
 
 
 def test_first_output_tells_what_to_do(server):
@@ -145,10 +145,10 @@ def test_two_models_side_by_side(server):
     assert done == {"embed": 200, "chat": "chat.completion"}
 
 
-def test_a_model_that_is_imported_while_the_server_runs_answers(serve, tmp_path):
+def test_a_model_that_is_imported_while_the_server_runs_answers(serve, stories, tmp_path):
     store, folder = tmp_path / "store", tmp_path / "folder"
     folder.mkdir()
-    shutil.copy(WEIGHTS / "stories260K-f32.gguf", folder / "tale.gguf")
+    shutil.copy(stories, folder / "tale.gguf")
     server = serve(f'[models]\ndirs = ["{folder}"]\n', data_dir=store)
 
     def names():
@@ -159,7 +159,7 @@ def test_a_model_that_is_imported_while_the_server_runs_answers(serve, tmp_path)
 
     assert names() == ["tale"], "a file of models.dirs, used where it is"
     assert ask("stories")[0] == 404
-    command = [SHOAL, "models", "import", WEIGHTS / "stories260K-f32.gguf", "--name", "stories", "--data-dir", store]
+    command = [SHOAL, "models", "import", stories, "--name", "stories", "--data-dir", store]
     subprocess.run([str(part) for part in command], check=True, capture_output=True)
     assert names() == ["stories", "tale"]
     status, headers, answer = ask("stories")

@@ -9,20 +9,18 @@ import socket
 import time
 
 import pytest
-from conftest import CHAT_MODEL, PRESET, WEIGHTS
+from conftest import CHAT_MODEL, PRESET
 
 pytestmark = pytest.mark.storm
 SEED = int(os.environ.get("SHOAL_TEST_SEED", "20261121"))
 
 
 @pytest.fixture
-def storm_server(serve, tmp_path):
+def storm_server(request, serve, tmp_path):
     """SmolLM2; under ThreadSanitizer, where every step is many times slower, stories260K."""
     if PRESET != "tsan":
         return serve(f'[engine]\ndefault_model = "{CHAT_MODEL}"\n'), CHAT_MODEL
-    weights = WEIGHTS / "stories260K-f32.gguf"
-    if not weights.exists():
-        pytest.skip(f"no test weights at {weights}")
+    weights = request.getfixturevalue("stories")
     store = tmp_path / "store"
     import subprocess
     from conftest import SHOAL
