@@ -28,6 +28,8 @@ MemoryEstimate estimate_memory(const LocalModel& model, std::uint64_t file_bytes
   out.kv_bytes = std::uint64_t{context_tokens} * shape.kv_bytes_per_token;
   // A quarter of the weights stands for the cache of a model whose shape is not known.
   if (shape.kv_bytes_per_token == 0) out.kv_bytes = file_bytes / 4;
+  // Encoders read an input at once and keep no cache. Source: llama_model::create_memory().
+  if (model.info.architecture.find("bert") != std::string::npos) out.kv_bytes = 0;
   // The widest live tensors of a graph: six of the hidden width (residual, norm, q, k, v, attention out), three
   // of the feed-forward width (gate, up, product), and one row of logits per slot.
   const std::uint64_t feed_forward =

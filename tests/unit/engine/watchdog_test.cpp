@@ -248,6 +248,8 @@ TEST(MemoryEstimateTest, ComesFromTheHeaderOfTheFile) {
       << "a row of logits for each slot";
   model.shape.kv_bytes_per_token = 0;
   EXPECT_EQ(estimate_memory(model, 100 * kMib, 4096, 4, 128).kv_bytes, 25 * kMib) << "not known: a quarter of the file";
+  model.info.architecture = "nomic-bert";
+  EXPECT_EQ(estimate_memory(model, 100 * kMib, 4096, 4, 128).kv_bytes, 0U) << "an encoder keeps no cache";
 }
 
 TEST(RateMeterTest, LeavesOutTheSecondThatIsNotOver) {
