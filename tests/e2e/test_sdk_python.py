@@ -89,6 +89,13 @@ def test_bad_parameter_is_bad_request(client):
     assert raised.value.param == "temperature"
 
 
+def test_a_body_of_50_megabytes_is_told_why_it_is_refused(client):
+    with pytest.raises(openai.APIStatusError) as raised:
+        client.with_options(max_retries=0).chat.completions.create(
+            model=CHAT_MODEL, messages=[{"role": "user", "content": "x" * 50_000_000}])
+    assert raised.value.status_code == 413 and raised.value.code == "payload_too_large"
+
+
 def test_what_is_not_honoured_is_refused_by_name(client):
     with pytest.raises(openai.UnprocessableEntityError) as raised:
         client.chat.completions.create(model=CHAT_MODEL, messages=MESSAGES, extra_body={"temprature": 1})

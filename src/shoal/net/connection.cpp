@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <boost/asio/buffer.hpp>
+#include <boost/asio/post.hpp>
 
 #include "shoal/base/clock.h"
 #include "shoal/base/ids.h"
@@ -23,7 +24,9 @@ using boost::system::error_code;
 constexpr std::size_t kReadBytes = std::size_t{16} * 1024;
 // What a client may pipeline behind a running request before we stop reading.
 constexpr std::size_t kMaxPipelinedBytes = std::size_t{64} * 1024;
-constexpr std::size_t kMaxLingerBytes = std::size_t{1024} * 1024;
+// What a client that was refused may still send, so that it comes to read why: most libraries write all first.
+constexpr std::size_t kMaxLingerBytes = std::size_t{64} * 1024 * 1024;
+constexpr std::size_t kLingerTurnBytes = std::size_t{1024} * 1024;
 
 bool would_block(const error_code& ec) {
   return ec == asio::error::would_block || ec == asio::error::try_again;
@@ -345,11 +348,17 @@ void Connection::linger(base::Yield yield) {
   error_code ec;
   socket_.shutdown(Socket::shutdown_send, ec);
   arm(state_->options.linger_timeout_ms);
+  std::size_t turn = 0;
   for (std::size_t dropped = 0; dropped < kMaxLingerBytes;) {
     in_.clear();
     auto n = read_some(yield);
     if (!n.ok()) break;
     dropped += *n;
+    // Bytes that are there already are read without waiting: others get their turn, and the timer too.
+    if ((turn += *n) >= kLingerTurnBytes) {
+      turn = 0;
+      asio::post(yield);
+    }
   }
   disarm();
 }

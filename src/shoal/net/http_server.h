@@ -38,7 +38,7 @@ struct HttpServerOptions {
   std::int64_t body_bytes_per_s = 1'000;
   std::int64_t idle_timeout_ms = 75'000;   // between requests
   std::int64_t write_timeout_ms = 30'000;  // for one write of a response
-  std::int64_t linger_timeout_ms = 1'000;  // for the client to read an error before the socket closes
+  std::int64_t linger_timeout_ms = 5'000;  // for the client to read an error before the socket closes
   std::vector<std::string> allowed_hosts{};
   std::vector<std::string> allowed_origins{};
 };
