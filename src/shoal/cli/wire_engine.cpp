@@ -50,6 +50,9 @@ Result<engine::SupervisorOptions> supervisor_options(const config::EngineConfig&
   options.threads = config.threads > 0 ? narrow<std::uint32_t>(config.threads) : std::min(machine.cores, kMostThreads);
   options.ubatch_tokens = narrow<std::uint32_t>(config.ubatch);
   options.use_mmap = config.mmap;
+  options.exact = config.exact;
+  options.keep_prefixes = config.prefix_cache;
+  options.cold_cache_mib = narrow<std::uint32_t>(config.prefix_cache_mib);
   options.worker_memory_limit_mib = narrow<std::uint64_t>(config.worker_memory_limit_mib);
   options.max_queue = narrow<std::uint32_t>(config.max_queue);
   options.load_timeout_ms = config.load_timeout_ms;

@@ -37,6 +37,9 @@ struct EngineConfig {
   std::int64_t threads = 0;
   std::int64_t ubatch = 128;
   bool mmap = false;
+  bool exact = false;
+  bool prefix_cache = true;
+  std::int64_t prefix_cache_mib = 64;
   std::int64_t max_queue = 64;
   std::int64_t worker_memory_limit_mib = 0;
   std::int64_t idle_unload_ms = 600'000;

@@ -52,6 +52,7 @@ struct FinishEvent {
   std::string text;  // what was still held back; empty when a stop string matched
   types::Usage usage;
   types::Timings timings;
+  bool exact = false;  // the worker's mode: what was computed beside it, or before, made no difference
 };
 using GenerateEvent = std::variant<TokenEvent, FinishEvent>;
 

@@ -9,6 +9,17 @@ EngineMetrics::EngineMetrics(telemetry::Registry& registry, const std::string& m
       completion_tokens(
           registry.counters("shoal_engine_tokens_total", "Tokens, of prompts and of answers.", {"model", "kind"})
               .with({model, "completion"})),
+      cached_tokens(
+          registry.counters("shoal_engine_tokens_total", "Tokens, of prompts and of answers.", {"model", "kind"})
+              .with({model, "cached"})),
+      computed_prompt_tokens(registry
+                                 .counters("shoal_engine_prefilled_tokens_total",
+                                           "Prompt tokens that the worker computed; the others were shared.", {"model"})
+                                 .with({model})),
+      prefix_evictions(registry
+                           .counters("shoal_engine_prefix_evictions_total",
+                                     "Kept prompt prefixes that lost their place in the context.", {"model"})
+                           .with({model})),
       restarts(registry.counters("shoal_engine_worker_restarts_total", "Workers started again after a loss.", {"model"})
                    .with({model})),
       failures(
@@ -27,6 +38,16 @@ EngineMetrics::EngineMetrics(telemetry::Registry& registry, const std::string& m
           registry.gauges("shoal_engine_queued_requests", "Requests that wait for a slot.", {"model"}).with({model})),
       predicted_bytes(
           registry.gauges("shoal_engine_predicted_bytes", "Memory reserved for the worker, predicted.", {"model"})
+              .with({model})),
+      kv_cells(registry.gauges("shoal_engine_kv_tokens", "Tokens of context that are reserved or kept.", {"model"})
+                   .with({model})),
+      kept_cells(registry
+                     .gauges("shoal_engine_kv_kept_tokens",
+                             "Tokens of context with prefixes that no request holds: free when they are needed.",
+                             {"model"})
+                     .with({model})),
+      cold_bytes(
+          registry.gauges("shoal_engine_prefix_cold_bytes", "Memory with prefixes outside the context.", {"model"})
               .with({model})),
       load_seconds(registry
                        .histograms("shoal_engine_load_seconds", "Spawn of a worker to READY.",

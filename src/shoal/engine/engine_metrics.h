@@ -18,6 +18,9 @@ class EngineMetrics {
 
   telemetry::Counter& prompt_tokens;
   telemetry::Counter& completion_tokens;
+  telemetry::Counter& cached_tokens;           // of prompts: taken over from a kept or running prefix
+  telemetry::Counter& computed_prompt_tokens;  // of prompts: really computed
+  telemetry::Counter& prefix_evictions;        // kept prefixes that lost their KV cells
   telemetry::Counter& restarts;
   telemetry::Counter& failures;     // workers lost: crashed, hung, broke the protocol, did not load
   telemetry::Counter& resubmitted;  // requests that moved to the restarted worker unseen
@@ -25,6 +28,9 @@ class EngineMetrics {
   telemetry::Gauge& running;
   telemetry::Gauge& queued;
   telemetry::Gauge& predicted_bytes;
+  telemetry::Gauge& kv_cells;
+  telemetry::Gauge& kept_cells;
+  telemetry::Gauge& cold_bytes;
   telemetry::Histogram& load_seconds;
   telemetry::Histogram& first_token_seconds;
   telemetry::Histogram& request_seconds;

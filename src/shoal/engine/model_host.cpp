@@ -166,7 +166,7 @@ Result<void> ModelHost::spawn(int model_fd) {
   process_ = SHOAL_TRY(WorkerProcess::spawn(services_.executor, services_.log, spec, std::move(events)));
   started_ns_ = services_.clock.monotonic_ns();
   stop_wanted_ = was_ready_ = pong_due_ = false;
-  work_ = 0;
+  work_ = prefilled_ = prefix_evictions_ = 0;
   load_error_.reset();
   services_.log.info("worker starts",
                      {{"model", name_}, {"pid", process_->pid()}, {"predicted_bytes", predicted_bytes_}});

@@ -154,6 +154,8 @@ class ModelHost final : public RequestOwner, public std::enable_shared_from_this
   std::int64_t last_alive_ns_ = 0;     // something was computed for a request
   std::int64_t last_progress_ns_ = 0;  // the same, or there was nothing to compute
   std::uint64_t work_ = 0;             // of the last kStats
+  std::uint64_t prefilled_ = 0;        // as the worker last said, and so the next one
+  std::uint64_t prefix_evictions_ = 0;
 
   std::uint64_t restarts_ = 0;
   std::uint64_t tokens_ = 0;

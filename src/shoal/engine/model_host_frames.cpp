@@ -86,8 +86,13 @@ Result<void> ModelHost::on_ready(const ipc::Ready& ready) {
                                       {"load_ms", static_cast<std::int64_t>(seconds * 1'000)},
                                       {"slots", ready_.slots},
                                       {"context", ready_.context_length},
+                                      {"mode", ready_.exact ? "exact" : "fast"},
                                       {"backend", ready_.cpu_backend},
                                       {"sandbox", ready_.sandbox}});
+  if (!ready.keeps_prefixes && services_.options.keep_prefixes && model_.info.generates) {
+    services_.log.info("prompt prefixes are not kept",
+                       {{"model", name_}, {"why", "its state cannot be cut: a recurrent or sliding-window model"}});
+  }
   // By id, because a warm-up leaves the map when it is served.
   for (auto next = requests_.begin(); next != requests_.end();) {
     const auto request = next->second;
@@ -162,8 +167,9 @@ Result<void> ModelHost::on_finished(const std::shared_ptr<Request>& request, ipc
     return violation("an answer finished with implausible numbers");
   }
   metrics_.prompt_tokens.add(usage.prompt_tokens);
+  metrics_.cached_tokens.add(usage.cached_tokens);
   request->events.emplace_back(
-      FinishEvent{finished.reason, std::move(finished.text), finished.usage, finished.timings});
+      FinishEvent{finished.reason, std::move(finished.text), finished.usage, finished.timings, ready_.exact});
   finish(request, std::nullopt);
   return {};
 }
@@ -211,6 +217,16 @@ Result<void> ModelHost::on_text(const std::shared_ptr<Request>& request, const i
 }
 
 void ModelHost::on_stats(const ipc::Stats& stats) {
+  metrics_.kv_cells.set(stats.kv_used);
+  metrics_.kept_cells.set(stats.kv_kept);
+  metrics_.cold_bytes.set(static_cast<double>(stats.cold_bytes));
+  // The worker counts from its own start, and may say anything.
+  if (stats.tokens_prefilled > prefilled_)
+    metrics_.computed_prompt_tokens.add(static_cast<double>(stats.tokens_prefilled - prefilled_));
+  prefilled_ = stats.tokens_prefilled;
+  if (stats.evictions > prefix_evictions_)
+    metrics_.prefix_evictions.add(static_cast<double>(stats.evictions - prefix_evictions_));
+  prefix_evictions_ = stats.evictions;
   if (stats.work <= work_) return;
   work_ = stats.work;
   last_alive_ns_ = last_progress_ns_ = services_.clock.monotonic_ns();

@@ -21,6 +21,9 @@ struct SupervisorOptions {
   std::uint32_t slots = 4;            // sequences decoded in one batch, [1, 64]
   std::uint32_t threads = 0;          // compute threads of a worker, at most 256; 0: one per core
   std::uint32_t ubatch_tokens = 128;  // prompt tokens per compute step, [16, 4096]: bounds how long a cancel waits
+  std::uint32_t cold_cache_mib = 64;  // memory of a worker for prompt prefixes that lost their KV cells
+  bool exact = false;                 // answers independent of neighbours and kept prefixes, bit for bit: slower
+  bool keep_prefixes = true;          // what one answer computed may begin another of the same principal
   bool use_mmap = false;              // weights shared between workers, without the repacked copy: slower
   std::uint64_t worker_memory_limit_mib = 0;  // hard limit of one worker's data (RLIMIT_DATA); 0: none
 

@@ -35,6 +35,9 @@ std::vector<std::string> worker_arguments(const SupervisorOptions& options, cons
   args.ubatch = options.ubatch_tokens;
   args.sandbox_required = options.sandbox == SandboxMode::kRequired;
   args.use_mmap = options.use_mmap;
+  args.exact = options.exact;
+  args.keep_prefixes = options.keep_prefixes;
+  args.cold_cache_mib = options.cold_cache_mib;
   args.memory_limit_mib = options.worker_memory_limit_mib;
   return ipc::to_argv(args);
 }

@@ -38,6 +38,7 @@ struct Receipt {
   std::string egress = "none";
   types::Usage usage;      // prompt tokens once per prompt, completion tokens over all answers
   types::Timings timings;  // of the slowest answer
+  bool exact = false;      // the engine's mode: no neighbour and no kept prefix made a difference
 };
 
 class AnswerSink {

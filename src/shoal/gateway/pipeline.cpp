@@ -41,6 +41,7 @@ void add_finished(Receipt& receipt, const AnswerRequest& request, std::size_t an
     receipt.usage.cached_tokens += finish.usage.cached_tokens;
   }
   receipt.usage.completion_tokens += finish.usage.completion_tokens;
+  receipt.exact = finish.exact;
   receipt.timings.queue_us = std::max(receipt.timings.queue_us, finish.timings.queue_us);
   receipt.timings.prefill_us = std::max(receipt.timings.prefill_us, finish.timings.prefill_us);
   receipt.timings.decode_us = std::max(receipt.timings.decode_us, finish.timings.decode_us);

@@ -232,6 +232,8 @@ void write(Writer& w, const Ready& b) {
   w.number(b.vocabulary);
   w.number(b.embedding_length);
   w.number(b.load_us);
+  w.number(static_cast<std::uint8_t>(b.exact));
+  w.number(static_cast<std::uint8_t>(b.keeps_prefixes));
 }
 
 void read(Reader& r, Ready& b) {
@@ -242,16 +244,16 @@ void read(Reader& r, Ready& b) {
   b.vocabulary = r.number<std::uint32_t>();
   b.embedding_length = r.number<std::uint32_t>();
   b.load_us = r.number<std::uint64_t>();
+  b.exact = r.boolean();
+  b.keeps_prefixes = r.boolean();
 }
 
 void write(Writer& w, const Accepted& b) {
   w.number(b.prompt_tokens);
-  w.number(b.cached_tokens);
 }
 
 void read(Reader& r, Accepted& b) {
   b.prompt_tokens = r.number<std::int32_t>();
-  b.cached_tokens = r.number<std::int32_t>();
 }
 
 void write(Writer& w, const TokenFrame& b) {
@@ -345,6 +347,10 @@ void write(Writer& w, const Stats& b) {
   w.number(b.running);
   w.number(b.queued);
   w.number(b.kv_used);
+  w.number(b.kv_kept);
+  w.number(b.cold_bytes);
+  w.number(b.evictions);
+  w.number(b.tokens_prefilled);
 }
 
 void read(Reader& r, Stats& b) {
@@ -353,6 +359,10 @@ void read(Reader& r, Stats& b) {
   b.running = r.number<std::uint32_t>();
   b.queued = r.number<std::uint32_t>();
   b.kv_used = r.number<std::uint32_t>();
+  b.kv_kept = r.number<std::uint32_t>();
+  b.cold_bytes = r.number<std::uint64_t>();
+  b.evictions = r.number<std::uint64_t>();
+  b.tokens_prefilled = r.number<std::uint64_t>();
 }
 
 }  // namespace shoal::ipc

@@ -29,7 +29,7 @@
 
 namespace shoal::ipc {
 
-inline constexpr std::uint16_t kProtocolVersion = 2;
+inline constexpr std::uint16_t kProtocolVersion = 3;
 inline constexpr std::uint32_t kMaxBodyBytes = 1U << 20;
 
 enum class FrameType : std::uint16_t {
@@ -105,10 +105,11 @@ struct Ready {
   std::uint32_t vocabulary = 0;
   std::uint32_t embedding_length = 0;
   std::uint64_t load_us = 0;  // exec to READY, as the worker saw it
+  bool exact = false;         // answers do not depend on what is computed beside or was before
+  bool keeps_prefixes = false;
 };
 struct Accepted {
   std::int32_t prompt_tokens = 0;
-  std::int32_t cached_tokens = 0;
 };
 struct TokenFrame {
   types::Token token;
@@ -148,7 +149,11 @@ struct Stats {
   std::uint64_t tokens_decoded = 0;
   std::uint32_t running = 0;
   std::uint32_t queued = 0;
-  std::uint32_t kv_used = 0;  // cells
+  std::uint32_t kv_used = 0;     // cells, reserved or kept
+  std::uint32_t kv_kept = 0;     // of them: with prefixes that no request holds
+  std::uint64_t cold_bytes = 0;  // prefixes outside the cache
+  std::uint64_t evictions = 0;   // prefixes that lost their cells
+  std::uint64_t tokens_prefilled = 0;
 };
 
 using Body = std::variant<Generate, Embed, Tokenize, Detokenize, Cancel, Credit, Ping, Drain, Ready, Accepted,

@@ -27,6 +27,8 @@ constexpr std::array kNumbers = {
                [](WorkerArgs& a, std::uint64_t v) { a.threads = static_cast<std::uint32_t>(v); }},
     NumberFlag{"--ubatch", 16, 4096, [](const WorkerArgs& a) { return std::uint64_t(a.ubatch); },
                [](WorkerArgs& a, std::uint64_t v) { a.ubatch = static_cast<std::uint32_t>(v); }},
+    NumberFlag{"--cold-cache-mib", 0, 1U << 24, [](const WorkerArgs& a) { return std::uint64_t(a.cold_cache_mib); },
+               [](WorkerArgs& a, std::uint64_t v) { a.cold_cache_mib = static_cast<std::uint32_t>(v); }},
     NumberFlag{"--memory-mib", 0, 1U << 24, [](const WorkerArgs& a) { return a.memory_limit_mib; },
                [](WorkerArgs& a, std::uint64_t v) { a.memory_limit_mib = v; }},
 };
@@ -39,6 +41,8 @@ struct ChoiceFlag {
 constexpr std::array kChoices = {
     ChoiceFlag{"--sandbox", "required", "none", &WorkerArgs::sandbox_required},
     ChoiceFlag{"--load", "mmap", "read", &WorkerArgs::use_mmap},
+    ChoiceFlag{"--prefixes", "keep", "forget", &WorkerArgs::keep_prefixes},
+    ChoiceFlag{"--mode", "exact", "fast", &WorkerArgs::exact},
 };
 
 Error wrong(std::string message) {

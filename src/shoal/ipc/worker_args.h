@@ -20,7 +20,10 @@ struct WorkerArgs {
   std::uint32_t threads = 2;            // [1, 256]
   std::uint32_t ubatch = 128;           // tokens per compute step: bounds how long a cancel waits
   bool sandbox_required = true;
+  std::uint32_t cold_cache_mib = 64;   // memory for prompt prefixes that lost their KV cells
+  bool keep_prefixes = true;           // what one answer computed may begin another of the same principal
   bool use_mmap = false;               // share pages between workers, without repacked weights
+  bool exact = false;                  // answers do not depend on their neighbours, bit for bit
   std::uint64_t memory_limit_mib = 0;  // RLIMIT_DATA; 0: none
 };
 

@@ -111,7 +111,7 @@ Result<void> AnswerWriter::ping(std::string_view note, base::Yield yield) {
 Result<void> AnswerWriter::done(const gateway::Receipt& receipt, base::Yield yield) {
   assert(open_ == 0);
   metrics_.answered(receipt.model, receipt.usage);
-  const openai::AnswerFacts facts{receipt.route, receipt.usage, receipt.timings};
+  const openai::AnswerFacts facts{receipt.route, receipt.usage, receipt.timings, receipt.exact};
   if (!streams_) {
     openai::append_answer(text_, head_, choices_, logprobs_, facts);
     exchange_.status = 200;

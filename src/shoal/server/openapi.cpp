@@ -149,7 +149,7 @@ constexpr std::string_view kAnswerSchemas =
     R"("prompt_tokens":{"type":"integer"},"completion_tokens":{"type":"integer"},"total_tokens":{"type":"integer"},)"
     R"("prompt_tokens_details":{"type":"object","properties":{"cached_tokens":{"type":"integer"}}}}},)"
     R"("XShoal":{"type":"object","description":"How the answer came about.","properties":{"model":{"type":"string"},)"
-    R"("route":{"type":"string"},"queue_ms":{"type":"number"},"prefill_ms":{"type":"number"},"decode_ms":{"type":"number"},)"
+    R"("route":{"type":"string"},"mode":{"enum":["fast","exact"]},"queue_ms":{"type":"number"},"prefill_ms":{"type":"number"},"decode_ms":{"type":"number"},)"
     R"("tokens_per_second":{"type":"number"}}},)"
     R"("ChatCompletion":{"type":"object","required":["id","object","created","model","choices","usage"],"properties":{)"
     R"("id":{"type":"string"},"object":{"const":"chat.completion"},"created":{"type":"integer"},"model":{"type":"string"},)"

@@ -18,6 +18,8 @@ struct Message {
   Role role = Role::kUser;
   std::string content;  // UTF-8
   std::string name;     // empty: none
+
+  bool operator==(const Message&) const = default;
 };
 
 // How the next token is chosen. Defaults are OpenAI's: temperature 1, everything else off.

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <malloc.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -40,8 +41,8 @@ Result<void> lock_tighter(const ipc::WorkerArgs& args) {
 // One pass through the model, so that the first request meets warm code and touched memory.
 void warm_up(Model& model) {
   if (model.shape().generates) {
-    const BatchToken token{model.any_token(), 0, static_cast<std::int32_t>(model.shape().sequences), true};
-    if (model.decode({&token, 1}) == DecodeStatus::kDone) model.shorten(token.sequence, 0);
+    const BatchToken token{model.any_token(), 0, model.shape().scratch_id, true};
+    if (model.decode({&token, 1}) == DecodeStatus::kDone) (void)model.shorten(token.sequence, 0);
     return;
   }
   const std::vector<std::int32_t> input{model.any_token()};
@@ -67,11 +68,12 @@ Result<void> serve(const ipc::WorkerArgs& args, Channel& channel) {
 
   // The model: our own reader first.
   SHOAL_TRY(check_model_file(ipc::kWorkerModelFd));
-  const auto model = SHOAL_TRY(
-      llama::load({ipc::kWorkerModelFd, args.context_length, args.slots, args.threads, args.ubatch, args.use_mmap}));
+  const auto model = SHOAL_TRY(llama::load({ipc::kWorkerModelFd, args.context_length, args.slots, args.threads,
+                                            args.ubatch, args.use_mmap, args.exact, args.keep_prefixes}));
   warm_up(*model);
   Scheduler scheduler(
-      *model, clock, [&channel](std::uint64_t request, const ipc::Body& body) { channel.send(request, body); }, seed);
+      *model, clock, [&channel](std::uint64_t request, const ipc::Body& body) { channel.send(request, body); },
+      SchedulerOptions{seed, std::uint64_t{args.cold_cache_mib} << 20});
   std::thread reader([&channel, &scheduler] {
     channel.read_all([&scheduler](ipc::Frame frame) { scheduler.post(std::move(frame)); });
     _exit(0);  // the gateway is gone, whatever computes
@@ -80,8 +82,9 @@ Result<void> serve(const ipc::WorkerArgs& args, Channel& channel) {
   // FENCE: every thread runs; from here on not even a thread can be started.
   SHOAL_TRY(lock_tighter(args));
   const ModelShape& shape = model->shape();
-  channel.send(0, ipc::Ready{backend, locks, shape.context_length, shape.sequences, shape.vocabulary,
-                             shape.embedding_length, static_cast<std::uint64_t>(clock.monotonic_ns() - begin) / 1000});
+  channel.send(
+      0, ipc::Ready{backend, locks, shape.context_length, shape.sequences, shape.vocabulary, shape.embedding_length,
+                    static_cast<std::uint64_t>(clock.monotonic_ns() - begin) / 1000, args.exact, shape.keeps_prefixes});
   scheduler.run();
   _exit(0);  // drained; the reader blocks in read(), and there is nothing to save
 }
@@ -93,6 +96,8 @@ int run(int argc, char** argv) {
     return args.error().info().exit_code;
   }
   std::signal(SIGPIPE, SIG_IGN);
+  // glibc shrinks the arena of another thread by reading a file, which the sandbox answers with death.
+  mallopt(M_ARENA_MAX, 1);
   Channel channel(ipc::kWorkerSocketFd);
   const auto served = serve(*args, channel);
   const Error& error = served.error();

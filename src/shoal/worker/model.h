@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <variant>
@@ -30,13 +31,28 @@ enum class DecodeStatus : std::uint8_t {
 
 struct ModelShape {
   std::uint32_t context_length = 0;   // tokens of KV cache, shared by the sequences
-  std::uint32_t sequence_length = 0;  // the longest that one sequence may become: trained, or the cache
-  std::uint32_t sequences = 0;        // for requests; one more, of that number, is for the heartbeat
+  std::uint32_t sequence_length = 0;  // the longest that one sequence may become: trained, or what the cache gives it
+  std::uint32_t sequences = 0;        // that compute at the same time
+  std::uint32_t sequence_ids = 0;     // that cells may belong to: 0 .. sequence_ids - 1
+  std::int32_t scratch_id = 0;        // one of them, not for requests: heartbeat, warm-up
   std::uint32_t batch_tokens = 0;     // of one decode()
   std::uint32_t vocabulary = 0;
   std::uint32_t embedding_length = 0;
   bool generates = false;
   bool embeds = false;
+  // A sequence can be cut anywhere, so what it computed can begin another one. Not so with a recurrent state, or with
+  // a sliding window that has forgotten.
+  bool keeps_prefixes = false;
+  // Sequences may have cells in common: share() copies nothing. Otherwise each has its own stream of cells, which
+  // makes every logit independent of the neighbours, bit for bit.
+  bool shares_cells = false;
+};
+
+// KV cells of a sequence outside the cache, bits kept.
+struct KvBlob {
+  std::int32_t begin = 0;  // positions [begin, end)
+  std::int32_t end = 0;
+  std::vector<std::uint8_t> bytes;
 };
 
 using PromptInput = std::variant<std::vector<types::Message>, std::string, std::vector<std::int32_t>>;
@@ -64,8 +80,15 @@ class Model {
   [[nodiscard]] virtual std::span<const float> logits(std::size_t batch_index) = 0;
   // Positions that the KV cache holds of the sequence: 0 .. length - 1.
   [[nodiscard]] virtual std::int32_t length(std::int32_t sequence) = 0;
-  // Drops the positions from `length` on.
-  virtual void shorten(std::int32_t sequence, std::int32_t length) = 0;
+  // Drops the positions from `length` on. False: this model cannot forget a part, and all of the sequence is gone.
+  virtual bool shorten(std::int32_t sequence, std::int32_t length) = 0;
+  // `to` gets the cells [begin, end) of `from` in place of its own. False: no room; `to` is as it was, or empty.
+  // REQUIRES: shape().keeps_prefixes, `from` holds [0, end), `to` holds [0, begin).
+  virtual bool share(std::int32_t from, std::int32_t to, std::int32_t begin, std::int32_t end) = 0;
+  // A copy of the cells [begin, length); begin is 0 unless shape().shares_cells.
+  [[nodiscard]] virtual std::optional<KvBlob> save(std::int32_t sequence, std::int32_t begin) = 0;
+  // Puts them back. False: no room. REQUIRES: `sequence` holds [0, blob.begin) and nothing more.
+  [[nodiscard]] virtual bool restore(std::int32_t sequence, const KvBlob& blob) = 0;
   // A token that is safe to decode at position 0, for heartbeat and warm-up.
   [[nodiscard]] virtual std::int32_t any_token() const = 0;
 

@@ -30,28 +30,50 @@ std::int32_t default_max_tokens(const ModelShape& shape) {
 
 }  // namespace
 
-// A request that is tokenised and known to fit, and waits for room.
-struct Scheduler::Queued {
-  std::unique_ptr<Sequence> sequence;
-};
-
-Scheduler::Scheduler(Model& model, const base::Clock& clock, SendFrame send, std::uint64_t seed)
-    : model_(model), clock_(clock), send_(std::move(send)), next_seed_(seed) {
-  running_.resize(model_.shape().sequences);
-  model_.on_progress([this] {
-    if (!working_) return;
-    ++work_;
-    report();
-  });
+Scheduler::Scheduler(Model& model, const base::Clock& clock, SendFrame send, SchedulerOptions options)
+    : model_(model),
+      clock_(clock),
+      send_(std::move(send)),
+      next_seed_(options.seed),
+      kv_(model, options.cold_cache_bytes),
+      by_number_(model.shape().sequence_ids),
+      budget_(model.shape().batch_tokens) {
+  model_.on_progress([this] { on_node(); });
 }
 
-Scheduler::~Scheduler() = default;
+// Called for every node of a graph: what is here is paid some hundred times per token.
+void Scheduler::on_node() {
+  if (!working_) return;
+  ++work_;
+  const std::int64_t now = clock_.monotonic_ns();
+  longest_node_ns_ = std::max(longest_node_ns_, now - std::exchange(node_began_ns_, now));
+  if (now - last_report_ns_ >= kReportIntervalNs) report();
+}
+
+Result<std::vector<std::int32_t>> Scheduler::tokenize(const ipc::Frame& frame) {
+  PromptInput prompt = std::string();
+  const auto copy = [&prompt](const auto& value) { prompt = value; };
+  if (const auto* text = std::get_if<ipc::Tokenize>(&frame.body)) {
+    std::visit(copy, text->input);
+    return model_.tokenize(prompt, text->add_special);
+  }
+  const auto* generate = std::get_if<ipc::Generate>(&frame.body);
+  if (generate == nullptr) return std::vector<std::int32_t>();
+  if (!last_tokens_.empty() && generate->prompt == last_prompt_) return last_tokens_;
+  last_prompt_ = generate->prompt;
+  last_tokens_.clear();
+  last_tokens_ = SHOAL_TRY(model_.tokenize(last_prompt_, true));
+  if (last_tokens_.empty())
+    return Error(ErrorCode::kInvalidRequest, "the prompt is empty; send at least one token").with_param("prompt");
+  return last_tokens_;
+}
 
 void Scheduler::post(ipc::Frame frame) {
   const bool cancels = std::holds_alternative<ipc::Cancel>(frame.body);
+  auto tokens = tokenize(frame);
   {
     const std::lock_guard lock(mutex_);
-    inbox_.push_back(std::move(frame));
+    inbox_.push_back({std::move(frame), std::move(tokens)});
     // Under the lock, so that the compute thread cannot clear the interrupt before it sees the frame.
     if (cancels) model_.interrupt();
   }
@@ -67,23 +89,21 @@ void Scheduler::stop() {
   wake_.notify_one();
 }
 
-bool Scheduler::admissible(const Sequence& next) const {
-  const bool free = std::ranges::any_of(running_, [](const auto& s) { return s == nullptr; });
-  return free && reserved_tokens_ + next.reserved <= model_.shape().context_length;
+bool Scheduler::can_admit() const {
+  return !queue_.empty() && !queue_blocked_ && running_.size() < model_.shape().sequences;
 }
 
 bool Scheduler::runnable() const {
-  if (!queue_.empty() && admissible(*queue_.front()->sequence)) return true;
-  return std::ranges::any_of(running_, [](const auto& s) { return s && (s->prefilling() || s->credits > 0); });
+  if (can_admit()) return true;
+  return std::ranges::any_of(running_, [](const auto& s) { return s->prefilling() || s->credits > 0; });
 }
 
-std::deque<ipc::Frame> Scheduler::take_inbox() {
+std::deque<Scheduler::Posted> Scheduler::take_inbox() {
   std::unique_lock lock(mutex_);
   const auto ready = [this] { return stopping_ || !inbox_.empty(); };
-  const bool paused = std::ranges::any_of(running_, [](const auto& s) { return s != nullptr; });
-  if (!runnable() && !(draining_ && !paused)) {
+  if (!runnable() && !(draining_ && running_.empty())) {
     // An answer that is paused for credits can still pass its deadline.
-    if (paused) {
+    if (!running_.empty()) {
       wake_.wait_for(lock, std::chrono::milliseconds(100), ready);
     } else {
       wake_.wait(lock, ready);
@@ -95,7 +115,7 @@ std::deque<ipc::Frame> Scheduler::take_inbox() {
 
 void Scheduler::run() {
   for (;;) {
-    for (ipc::Frame& frame : take_inbox()) handle(std::move(frame));
+    for (Posted& posted : take_inbox()) handle(std::move(posted));
     {
       const std::lock_guard lock(mutex_);
       if (stopping_) return;
@@ -103,18 +123,23 @@ void Scheduler::run() {
     expire();
     admit();
     step();
-    report();
-    const bool empty = queue_.empty() && std::ranges::none_of(running_, [](const auto& s) { return s != nullptr; });
-    if (draining_ && empty) return;
+    const bool idle = running_.empty() && queue_.empty();
+    if (clock_.monotonic_ns() - last_report_ns_ >= kReportIntervalNs || (idle && !std::exchange(told_idle_, idle)))
+      report();
+    if (!idle) told_idle_ = false;
+    if (draining_ && queue_.empty() && running_.empty()) return;
   }
 }
 
-void Scheduler::handle(ipc::Frame frame) {
+void Scheduler::handle(Posted posted) {
+  ipc::Frame& frame = posted.frame;
   const std::uint64_t request = frame.header.request;
+  if (!posted.tokens.ok()) return fail(request, posted.tokens.error());
   if (auto* generate = std::get_if<ipc::Generate>(&frame.body))
-    return handle_generate(frame.header, std::move(*generate));
+    return handle_generate(frame.header, std::move(*generate), std::move(posted.tokens).value());
   if (auto* embed = std::get_if<ipc::Embed>(&frame.body)) return handle_embed(frame.header, *embed);
-  if (const auto* tokenize = std::get_if<ipc::Tokenize>(&frame.body)) return handle_tokenize(request, *tokenize);
+  if (const auto* text = std::get_if<ipc::Tokenize>(&frame.body))
+    return handle_tokenize(request, *text, *posted.tokens);
   if (const auto* ids = std::get_if<ipc::Detokenize>(&frame.body)) return handle_detokenize(request, *ids);
   if (std::holds_alternative<ipc::Cancel>(frame.body)) return handle_cancel(request);
   if (std::holds_alternative<ipc::Ping>(frame.body)) return heartbeat();
@@ -122,18 +147,20 @@ void Scheduler::handle(ipc::Frame frame) {
     draining_ = true;
     return;
   }
-  if (auto* credit = std::get_if<ipc::Credit>(&frame.body)) {
-    const auto add = [&](Sequence& s) {
-      if (s.request == request) s.credits += credit->tokens;
-    };
-    for (auto& running : running_) {
-      if (running) add(*running);
-    }
-    for (auto& queued : queue_) add(*queued->sequence);
+  if (const auto* credit = std::get_if<ipc::Credit>(&frame.body)) {
+    Sequence* s = running(request);
+    if (s == nullptr) s = queue_.find(request);
+    if (s != nullptr) s->credits += credit->tokens;
   }
 }
 
-void Scheduler::handle_generate(const ipc::FrameHeader& header, ipc::Generate request) {
+Sequence* Scheduler::running(std::uint64_t request) {
+  const auto found = std::ranges::find(running_, request, [](const auto& s) { return s->request; });
+  return found == running_.end() ? nullptr : found->get();
+}
+
+void Scheduler::handle_generate(const ipc::FrameHeader& header, ipc::Generate request,
+                                std::vector<std::int32_t> tokens) {
   const ModelShape& shape = model_.shape();
   if (!shape.generates) {
     return fail(header.request,
@@ -143,9 +170,7 @@ void Scheduler::handle_generate(const ipc::FrameHeader& header, ipc::Generate re
   if (draining_) return fail(header.request, {ErrorCode::kShuttingDown, "the worker is draining"});
   if (queue_.size() >= kMaxQueued)
     return fail(header.request, {ErrorCode::kOverloaded, fmt::format("{} requests wait already", kMaxQueued)});
-  auto tokens = prompt_tokens(request.prompt);
-  if (!tokens.ok()) return fail(header.request, tokens.error());
-  const auto prompt = static_cast<std::int32_t>(tokens->size());
+  const auto prompt = static_cast<std::int32_t>(tokens.size());
   const auto limit = static_cast<std::int32_t>(shape.sequence_length);
   // max_tokens = 0 computes the prompt only.
   if (prompt + (request.max_tokens == 0 ? 0 : 1) > limit) {
@@ -171,22 +196,19 @@ void Scheduler::handle_generate(const ipc::FrameHeader& header, ipc::Generate re
   auto sequence = std::make_unique<Sequence>(request.sampling, next_seed_++, std::move(request.stop));
   sequence->request = header.request;
   sequence->deadline.at_ns = header.deadline_ns;
-  sequence->tokens = std::move(tokens).value();
+  sequence->principal = request.principal;
+  sequence->tokens = std::move(tokens);
   sequence->prompt_tokens = prompt;
   sequence->max_tokens =
       request.max_tokens >= 0 ? request.max_tokens : std::min(default_max_tokens(shape), limit - prompt);
-  sequence->reserved = static_cast<std::uint32_t>(prompt + sequence->max_tokens);
   sequence->credits = request.credits;
   sequence->top_logprobs = request.top_logprobs;
   sequence->ignore_eos = request.ignore_eos;
   sequence->arrived_ns = clock_.monotonic_ns();
   for (const std::int32_t token : sequence->tokens) sequence->sampler.accept_prompt(token);
-  send_(header.request, ipc::Accepted{prompt, 0});
-  const auto later = [](std::int64_t deadline, const std::unique_ptr<Queued>& q) {
-    return deadline < q->sequence->deadline.at_ns;
-  };
-  const auto place = std::upper_bound(queue_.begin(), queue_.end(), sequence->deadline.at_ns, later);
-  queue_.insert(place, std::make_unique<Queued>(std::move(sequence)));
+  send_(header.request, ipc::Accepted{prompt});
+  queue_.push(std::move(sequence));
+  queue_blocked_ = false;
 }
 
 void Scheduler::handle_embed(const ipc::FrameHeader& header, const ipc::Embed& request) {
@@ -199,8 +221,12 @@ void Scheduler::handle_embed(const ipc::FrameHeader& header, const ipc::Embed& r
   for (const auto& input : request.inputs) {
     PromptInput prompt = std::string();
     std::visit([&prompt](const auto& value) { prompt = value; }, input);
-    auto tokens = prompt_tokens(prompt);
+    auto tokens = model_.tokenize(prompt, true);
     if (!tokens.ok()) return fail(header.request, tokens.error());
+    if (tokens->empty()) {
+      return fail(header.request,
+                  Error(ErrorCode::kInvalidRequest, "an input is empty; send at least one token").with_param("input"));
+    }
     if (tokens->size() > model_.shape().sequence_length) {
       return fail(header.request, Error(ErrorCode::kContextLengthExceeded,
                                         fmt::format("input {} has {} tokens and this model reads {}", inputs.size(),
@@ -216,10 +242,10 @@ void Scheduler::handle_embed(const ipc::FrameHeader& header, const ipc::Embed& r
     // Interrupted by the cancel of another request: this one is computed again. Its own cancel waits in the inbox.
     if (vectors.error().code() == ErrorCode::kCancelled) {
       const std::lock_guard lock(mutex_);
-      const bool own = std::ranges::any_of(inbox_, [&](const ipc::Frame& f) {
-        return f.header.request == header.request && std::holds_alternative<ipc::Cancel>(f.body);
+      const bool own = std::ranges::any_of(inbox_, [&](const Posted& posted) {
+        return posted.frame.header.request == header.request && std::holds_alternative<ipc::Cancel>(posted.frame.body);
       });
-      if (!own && !stopping_) inbox_.push_back({header, request});
+      if (!own && !stopping_) inbox_.push_back({ipc::Frame{header, request}, std::vector<std::int32_t>()});
       return;
     }
     return fail(header.request, vectors.error());
@@ -230,31 +256,21 @@ void Scheduler::handle_embed(const ipc::FrameHeader& header, const ipc::Embed& r
   }
 }
 
-Result<std::vector<std::int32_t>> Scheduler::prompt_tokens(const PromptInput& prompt) {
-  std::vector<std::int32_t> tokens = SHOAL_TRY(model_.tokenize(prompt, true));
-  if (tokens.empty())
-    return Error(ErrorCode::kInvalidRequest, "the prompt is empty; send at least one token").with_param("prompt");
-  return tokens;
-}
-
 // Text to ids and back compute nothing, so they do not wait for a slot.
-void Scheduler::handle_tokenize(std::uint64_t request, const ipc::Tokenize& body) {
-  PromptInput prompt = std::string();
-  std::visit([&prompt](const auto& value) { prompt = value; }, body.input);
-  const auto tokens = model_.tokenize(prompt, body.add_special);
-  if (!tokens.ok()) return fail(request, tokens.error());
+void Scheduler::handle_tokenize(std::uint64_t request, const ipc::Tokenize& body,
+                                const std::vector<std::int32_t>& tokens) {
   bool lossless = true;
   if (const auto* text = std::get_if<std::string>(&body.input)) {
-    const auto again = model_.detokenize(*tokens, true);
+    const auto again = model_.detokenize(tokens, true);
     lossless = again.ok() && *again == *text;
   }
   std::size_t done = 0;
   do {
-    const std::span rest = std::span(*tokens).subspan(done);
+    const std::span rest = std::span(tokens).subspan(done);
     const std::span part = rest.first(std::min(rest.size(), kPartTokens));
     done += part.size();
-    send_(request, ipc::Tokens{done == tokens->size(), lossless, {part.begin(), part.end()}});
-  } while (done < tokens->size());
+    send_(request, ipc::Tokens{done == tokens.size(), lossless, {part.begin(), part.end()}});
+  } while (done < tokens.size());
 }
 
 void Scheduler::handle_detokenize(std::uint64_t request, const ipc::Detokenize& body) {
@@ -269,15 +285,13 @@ void Scheduler::handle_detokenize(std::uint64_t request, const ipc::Detokenize& 
 }
 
 void Scheduler::handle_cancel(std::uint64_t request) {
-  for (auto& running : running_) {
-    if (running && running->request == request) return release(*running);
-  }
-  std::erase_if(queue_, [request](const auto& queued) { return queued->sequence->request == request; });
+  if (Sequence* s = running(request)) return release(*s, /*keep=*/true);
+  if (queue_.remove(request)) queue_blocked_ = false;
 }
 
 // One token through the whole model: a worker whose compute is stuck cannot answer.
 void Scheduler::heartbeat() {
-  const auto scratch = static_cast<std::int32_t>(model_.shape().sequences);
+  const std::int32_t scratch = model_.shape().scratch_id;
   bool alive = true;
   if (model_.shape().generates) {
     const BatchToken token{model_.any_token(), 0, scratch, true};
@@ -288,7 +302,7 @@ void Scheduler::heartbeat() {
       status = model_.decode({&token, 1});
     }
     alive = status == DecodeStatus::kDone || status == DecodeStatus::kInterrupted;
-    model_.shorten(scratch, 0);
+    (void)model_.shorten(scratch, 0);
   } else {
     const std::vector<std::int32_t> input{model_.any_token()};
     auto vector = model_.embed({&input, 1});
@@ -298,47 +312,68 @@ void Scheduler::heartbeat() {
 }
 
 void Scheduler::expire() {
-  const auto late = [this](const Sequence& s) { return s.deadline.passed(clock_); };
   const Error error(ErrorCode::kDeadlineExceeded, "the deadline passed before the answer was complete");
-  for (auto& running : running_) {
-    if (!running || !late(*running)) continue;
-    fail(running->request, error);
-    release(*running);
+  const std::int64_t now = clock_.monotonic_ns();
+  for (std::size_t i = 0; i < running_.size();) {
+    if (!running_[i]->deadline.passed(clock_)) {
+      ++i;
+      continue;
+    }
+    fail(running_[i]->request, error);
+    release(*running_[i], /*keep=*/true);
   }
-  while (!queue_.empty() && late(*queue_.front()->sequence)) {  // sorted by deadline
-    fail(queue_.front()->sequence->request, error);
-    queue_.pop_front();
+  while (const auto late = queue_.take_late(now)) {
+    fail(late->request, error);
+    queue_blocked_ = false;
   }
 }
 
 void Scheduler::admit() {
   // In order: a large request is never overtaken for ever by small ones.
-  while (!queue_.empty() && admissible(*queue_.front()->sequence)) {
-    const auto place = std::ranges::find_if(running_, [](const auto& s) { return s == nullptr; });
-    *place = std::move(queue_.front()->sequence);
-    queue_.pop_front();
-    (*place)->number = static_cast<std::int32_t>(place - running_.begin());
-    (*place)->started_ns = clock_.monotonic_ns();
-    reserved_tokens_ += (*place)->reserved;
+  while (can_admit()) {
+    Sequence& next = *queue_.front(clock_.monotonic_ns());
+    if (!kv_.admit(next)) {
+      queue_blocked_ = true;
+      return;
+    }
+    next.started_ns = clock_.monotonic_ns();
+    by_number_[static_cast<std::size_t>(next.number)] = &next;
+    running_.push_back(queue_.pop(next));
   }
 }
 
 void Scheduler::plan(std::vector<BatchToken>& batch) {
   const std::size_t limit = model_.shape().batch_tokens;
   for (const auto& s : running_) {
-    if (!s || s->prefilling() || s->credits == 0 || batch.size() == limit) continue;
-    assert(s->pending() == 1);
+    if (s->prefilling() || s->credits == 0 || batch.size() == limit) continue;
     batch.push_back({s->tokens.back(), s->stored, s->number, true});
   }
+  std::size_t room = budget_.prompt_tokens(batch.size());
   for (const auto& s : running_) {
-    if (!s || !s->prefilling()) continue;
-    const std::size_t chunk = std::min<std::size_t>(limit - batch.size(), static_cast<std::size_t>(s->pending()));
+    if (room == 0) return;
+    if (!s->prefilling()) continue;
+    const std::size_t chunk = std::min(room, static_cast<std::size_t>(kv_.advance(*s)));
+    room -= chunk;
     for (std::size_t i = 0; i < chunk; ++i) {
       const std::int32_t position = s->stored + static_cast<std::int32_t>(i);
-      batch.push_back(
-          {s->tokens[static_cast<std::size_t>(position)], position, s->number, position + 1 == s->prompt_tokens});
+      const auto at = static_cast<std::size_t>(position);
+      batch.push_back({s->tokens[at], position, s->number, at + 1 == s->tokens.size()});
     }
   }
+}
+
+DecodeStatus Scheduler::compute(std::span<const BatchToken> batch) {
+  longest_node_ns_ = 0;
+  const std::int64_t begin = node_began_ns_ = clock_.monotonic_ns();
+  working_ = true;
+  const DecodeStatus status = model_.decode(batch);
+  working_ = false;
+  if (status != DecodeStatus::kDone) return status;
+  const auto decoding = static_cast<std::size_t>(
+      std::ranges::count_if(batch, [this](const BatchToken& token) { return !of(token).prefilling(); }));
+  tokens_prefilled_ += batch.size() - decoding;
+  budget_.observe(batch.size() - decoding, decoding, clock_.monotonic_ns() - begin, longest_node_ns_);
+  return status;
 }
 
 void Scheduler::step() {
@@ -346,36 +381,38 @@ void Scheduler::step() {
   plan(batch);
   if (batch.empty()) return;
   const std::int64_t begin = clock_.monotonic_ns();
-  working_ = true;
-  const DecodeStatus status = model_.decode(batch);
-  working_ = false;
-  if (status != DecodeStatus::kDone) return after_decode(status, batch);
+  if (const DecodeStatus status = compute(batch); status != DecodeStatus::kDone) return after_decode(status, batch);
   const auto step_us = static_cast<std::uint32_t>(micros(begin, clock_.monotonic_ns()));
-  for (const BatchToken& token : batch) ++running_[static_cast<std::size_t>(token.sequence)]->stored;
+  for (auto at = batch.begin(); at != batch.end();) {
+    const auto end = std::find_if(at, batch.end(), [at](const BatchToken& t) { return t.sequence != at->sequence; });
+    kv_.computed(of(*at), static_cast<std::int32_t>(end - at));
+    at = end;
+  }
   for (std::size_t i = 0; i < batch.size(); ++i) {
-    if (!batch[i].want_logits) continue;
-    Sequence& sequence = *running_[static_cast<std::size_t>(batch[i].sequence)];
-    advance(sequence, i, step_us);
+    if (batch[i].want_logits) advance(of(batch[i]), i, step_us);
   }
 }
 
 // The KV cache holds what it holds: every sequence of the batch goes on from there, with the tokens that are
 // missing sent again.
-void Scheduler::after_decode(DecodeStatus status, const std::vector<BatchToken>& batch) {
+void Scheduler::after_decode(DecodeStatus status, std::span<const BatchToken> batch) {
   std::int32_t before = -1;
   for (const BatchToken& token : batch) {
-    if (token.sequence == before) continue;
-    before = token.sequence;
-    Sequence& s = *running_[static_cast<std::size_t>(token.sequence)];
+    if (std::exchange(before, token.sequence) == token.sequence) continue;
+    Sequence& s = of(token);
     if (status == DecodeStatus::kInterrupted) {
-      s.stored = std::min(model_.length(s.number), static_cast<std::int32_t>(s.tokens.size()) - 1);
-      model_.shorten(s.number, s.stored);
+      const std::int32_t length = std::min(model_.length(s.number), static_cast<std::int32_t>(s.tokens.size()) - 1);
+      if (!model_.shorten(s.number, length)) {
+        s.stored = 0;  // from the start, the answer so far included
+      } else if (length > s.stored) {
+        kv_.computed(s, length - s.stored);
+      }
       continue;
     }
     fail(s.request,
          {ErrorCode::kInternal, status == DecodeStatus::kNoRoom ? "the KV cache had no room although it was reserved"
                                                                 : "the model could not be computed"});
-    release(s);
+    release(s, /*keep=*/false);
   }
 }
 
@@ -384,7 +421,7 @@ void Scheduler::advance(Sequence& s, std::size_t batch_index, std::uint32_t step
   const auto signals = measure(row);
   if (!signals) {
     fail(s.request, {ErrorCode::kNumericFault, "the model produced logits that are not finite"});
-    return release(s);
+    return release(s, /*keep=*/false);
   }
   const std::int64_t now = clock_.monotonic_ns();
   if (s.generated == 0) s.first_token_ns = now;
@@ -420,31 +457,30 @@ void Scheduler::finish(Sequence& s, types::FinishReason reason, std::string text
   ipc::Finished frame;
   frame.reason = reason;
   frame.text = std::move(text);
-  frame.usage = {s.prompt_tokens, s.generated, 0};
+  frame.usage = {s.prompt_tokens, s.generated, s.cached};
   frame.timings = {micros(s.arrived_ns, s.started_ns), micros(s.started_ns, s.first_token_ns),
                    micros(s.first_token_ns, s.last_token_ns)};
   send_(s.request, frame);
-  release(s);
+  release(s, /*keep=*/true);
 }
 
 void Scheduler::fail(std::uint64_t request, const Error& error) {
   send_(request, ipc::Failed{error.code(), error.message(), error.param()});
 }
 
-void Scheduler::release(Sequence& s) {
-  model_.shorten(s.number, 0);
-  assert(reserved_tokens_ >= s.reserved);
-  reserved_tokens_ -= s.reserved;
-  running_[static_cast<std::size_t>(s.number)].reset();
+void Scheduler::release(Sequence& s, bool keep) {
+  kv_.release(s, keep);
+  queue_blocked_ = false;
+  by_number_[static_cast<std::size_t>(s.number)] = nullptr;
+  std::erase_if(running_, [&s](const auto& entry) { return entry.get() == &s; });
 }
 
 void Scheduler::report() {
-  const std::int64_t now = clock_.monotonic_ns();
-  if (now - last_report_ns_ < kReportIntervalNs) return;
-  last_report_ns_ = now;
-  const auto running =
-      static_cast<std::uint32_t>(std::ranges::count_if(running_, [](const auto& s) { return s != nullptr; }));
-  send_(0, ipc::Stats{work_, tokens_decoded_, running, static_cast<std::uint32_t>(queue_.size()), reserved_tokens_});
+  last_report_ns_ = clock_.monotonic_ns();
+  const KvCache::Use use = kv_.use();
+  send_(0, ipc::Stats{work_, tokens_decoded_, static_cast<std::uint32_t>(running_.size()),
+                      static_cast<std::uint32_t>(queue_.size()), use.cells, use.kept_cells, use.cold_bytes,
+                      use.evictions, tokens_prefilled_});
 }
 
 }  // namespace shoal::worker

@@ -1,33 +1,41 @@
-// Scheduler: continuous batching over one Model. Each step decodes one token for every answer that may go on
-// and fills what is left of the batch with prompt chunks, so a long prompt never stalls the others for more
-// than a step. The KV cache for prompt and answer is reserved at admission: an answer that began never fails
-// for lack of room. Requests wait in a bounded queue, by deadline, then by arrival.
-// Owned by main. Threads: run() has the compute thread; post() and stop() may be called from any thread.
+// Scheduler: continuous batching over one Model. Each step decodes one token for every answer that may go on, and
+// prompt tokens beside them for as long as StepBudget allows, so a long prompt stalls nobody. Cells for prompt and
+// answer are reserved at admission (KvCache), in the order of FairQueue: an answer that began never fails for lack of
+// room. What prompts have in common is computed once.
+// Owned by main. Threads: run() has the compute thread; post() has the thread that reads from the gateway, where text
+// becomes tokens, so that it stalls no step; stop() may be called from any thread.
 #pragma once
 
-#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "shoal/base/clock.h"
 #include "shoal/ipc/frames.h"
+#include "shoal/worker/fair_queue.h"
+#include "shoal/worker/kv_cache.h"
 #include "shoal/worker/model.h"
 #include "shoal/worker/sequence.h"
+#include "shoal/worker/step_budget.h"
 
 namespace shoal::worker {
 
 // Where frames go. Called on the compute thread only; may block while the gateway does not read.
 using SendFrame = std::function<void(std::uint64_t request, const ipc::Body& body)>;
 
+struct SchedulerOptions {
+  std::uint64_t seed = 0;              // of requests that bring none
+  std::uint64_t cold_cache_bytes = 0;  // for prefixes that lost their cells
+};
+
 class Scheduler {
  public:
-  Scheduler(Model& model, const base::Clock& clock, SendFrame send, std::uint64_t seed);
-  ~Scheduler();
+  Scheduler(Model& model, const base::Clock& clock, SendFrame send, SchedulerOptions options);
 
   // A frame from the gateway. A Cancel of a request that computes interrupts the step that runs.
   void post(ipc::Frame frame);
@@ -37,28 +45,36 @@ class Scheduler {
   void run();
 
  private:
-  struct Queued;
+  // A frame, and its prompt as tokens where it has one.
+  struct Posted {
+    ipc::Frame frame;
+    Result<std::vector<std::int32_t>> tokens;
+  };
 
-  [[nodiscard]] std::deque<ipc::Frame> take_inbox();
-  void handle(ipc::Frame frame);
-  void handle_generate(const ipc::FrameHeader& header, ipc::Generate request);
+  [[nodiscard]] Result<std::vector<std::int32_t>> tokenize(const ipc::Frame& frame);
+  [[nodiscard]] std::deque<Posted> take_inbox();
+  void handle(Posted posted);
+  void handle_generate(const ipc::FrameHeader& header, ipc::Generate request, std::vector<std::int32_t> tokens);
   void handle_embed(const ipc::FrameHeader& header, const ipc::Embed& request);
-  void handle_tokenize(std::uint64_t request, const ipc::Tokenize& body);
+  void handle_tokenize(std::uint64_t request, const ipc::Tokenize& body, const std::vector<std::int32_t>& tokens);
   void handle_detokenize(std::uint64_t request, const ipc::Detokenize& body);
-  [[nodiscard]] Result<std::vector<std::int32_t>> prompt_tokens(const PromptInput& prompt);
   void handle_cancel(std::uint64_t request);
   void heartbeat();
   void expire();
   void admit();
   void step();
   void plan(std::vector<BatchToken>& batch);
-  void after_decode(DecodeStatus status, const std::vector<BatchToken>& batch);
+  [[nodiscard]] DecodeStatus compute(std::span<const BatchToken> batch);
+  void after_decode(DecodeStatus status, std::span<const BatchToken> batch);
   void advance(Sequence& sequence, std::size_t batch_index, std::uint32_t step_us);
   void finish(Sequence& sequence, types::FinishReason reason, std::string text);
   void fail(std::uint64_t request, const Error& error);
-  void release(Sequence& sequence);
+  void release(Sequence& sequence, bool keep);
+  void on_node();
   void report();
-  [[nodiscard]] bool admissible(const Sequence& next) const;
+  [[nodiscard]] Sequence* running(std::uint64_t request);
+  [[nodiscard]] Sequence& of(const BatchToken& token) { return *by_number_[static_cast<std::size_t>(token.sequence)]; }
+  [[nodiscard]] bool can_admit() const;
   [[nodiscard]] bool runnable() const;
 
   Model& model_;
@@ -66,20 +82,31 @@ class Scheduler {
   const SendFrame send_;
   std::uint64_t next_seed_;
 
+  // The thread of post() only: the answers to one prompt come one after the other, and share its tokens.
+  PromptInput last_prompt_ = std::string();
+  std::vector<std::int32_t> last_tokens_;
+
   std::mutex mutex_;  // guards inbox_, stopping_
   std::condition_variable wake_;
-  std::deque<ipc::Frame> inbox_;
+  std::deque<Posted> inbox_;
   bool stopping_ = false;
 
   // Compute thread only.
-  std::deque<std::unique_ptr<Queued>> queue_;
-  std::vector<std::unique_ptr<Sequence>> running_;  // by sequence number; null: free
-  std::uint32_t reserved_tokens_ = 0;
+  KvCache kv_;
+  FairQueue queue_;
+  bool queue_blocked_ = false;                      // the first in order has no room until something is released
+  std::vector<std::unique_ptr<Sequence>> running_;  // in order of admission
+  std::vector<Sequence*> by_number_;
+  StepBudget budget_;
   bool draining_ = false;
   bool working_ = false;  // the graph that is computed is for requests
+  std::int64_t node_began_ns_ = 0;
+  std::int64_t longest_node_ns_ = 0;
   std::uint64_t work_ = 0;
   std::uint64_t tokens_decoded_ = 0;
+  std::uint64_t tokens_prefilled_ = 0;
   std::int64_t last_report_ns_ = 0;
+  bool told_idle_ = true;  // the last report came after the last answer
 };
 
 }  // namespace shoal::worker

@@ -12,21 +12,27 @@
 
 namespace shoal::worker {
 
+struct PrefixNode;
+
 struct Sequence {
   std::uint64_t request = 0;
+  std::uint64_t principal = 0;
   std::int32_t number = 0;  // in the KV cache and the batch
   base::Deadline deadline;
   std::vector<std::int32_t> tokens;  // prompt, then answer
   std::int32_t prompt_tokens = 0;
   std::int32_t stored = 0;      // of tokens: in the KV cache
+  std::int32_t cached = 0;      // of the prompt: taken over, not computed for this request
+  PrefixNode* place = nullptr;  // where the prompt ends; KvCache's
   std::int32_t max_tokens = 0;  // of the answer
   std::int32_t generated = 0;
-  std::uint32_t reserved = 0;  // KV cells
+  std::uint32_t reserved = 0;  // KV cells of its own
   std::uint32_t credits = 0;   // tokens that may still be sent
   std::int32_t top_logprobs = 0;
   bool ignore_eos = false;
   Sampler sampler;
   TextRelease text;
+  double fair_tag = 0;  // FairQueue's
   std::int64_t arrived_ns = 0;
   std::int64_t started_ns = 0;
   std::int64_t first_token_ns = 0;
@@ -36,7 +42,7 @@ struct Sequence {
       : sampler(params, seed), text(std::move(stops)) {}
 
   [[nodiscard]] std::int32_t pending() const { return static_cast<std::int32_t>(tokens.size()) - stored; }
-  [[nodiscard]] bool prefilling() const { return stored < prompt_tokens; }
+  [[nodiscard]] bool prefilling() const { return stored < prompt_tokens || pending() > 1; }
 };
 
 }  // namespace shoal::worker

@@ -92,9 +92,17 @@ TEST_F(SupervisorTest, AWorkerIsToldItsOptions) {
   options_.context_tokens = 1000;
   options_.sandbox = SandboxMode::kNone;
   options_.use_mmap = true;
+  EXPECT_TRUE(told().keep_prefixes);
+  EXPECT_FALSE(told().exact);
+  options_.exact = true;
+  options_.keep_prefixes = false;
+  options_.cold_cache_mib = 7;
   EXPECT_EQ(told().context_length, 1000U);
   EXPECT_FALSE(told().sandbox_required);
   EXPECT_TRUE(told().use_mmap);
+  EXPECT_TRUE(told().exact);
+  EXPECT_FALSE(told().keep_prefixes);
+  EXPECT_EQ(told().cold_cache_mib, 7U);
 }
 
 TEST_F(SupervisorTest, AnUnknownModelIsRefusedWithTheNearestName) {

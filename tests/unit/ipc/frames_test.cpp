@@ -51,8 +51,8 @@ std::vector<Body> every_body() {
           Credit{12},
           Ping{},
           Drain{},
-          Ready{"zen4", "landlock abi 7 + seccomp", 4096, 4, 49152, 576, 200'000},
-          Accepted{17, 3},
+          Ready{"zen4", "landlock abi 7 + seccomp", 4096, 4, 49152, 576, 200'000, true, true},
+          Accepted{17},
           TokenFrame{token, "é"},
           Finished{types::FinishReason::kLength, "tail", {17, 5, 3}, {1, 2, 3}},
           Embedding{2, 9, true, {0.5F, -0.25F}},
@@ -60,7 +60,7 @@ std::vector<Body> every_body() {
           Text{false, "\xc3"},
           Failed{ErrorCode::kContextLengthExceeded, "9000 > 4096", "messages"},
           Pong{},
-          Stats{1, 2, 3, 4, 5}};
+          Stats{1, 2, 3, 4, 5, 6, 7, 8, 9}};
 }
 
 std::string encoded(const Body& body) {
@@ -182,6 +182,9 @@ TEST(WorkerArgs, SurviveTheRoundTrip) {
   args.slots = 16;
   args.sandbox_required = false;
   args.use_mmap = true;
+  args.exact = true;
+  args.keep_prefixes = false;
+  args.cold_cache_mib = 9;
   auto again = parse_worker_args(to_argv(args));
   ASSERT_TRUE(again.ok());
   EXPECT_EQ(to_argv(*again), to_argv(args));

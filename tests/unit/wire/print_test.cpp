@@ -30,7 +30,7 @@ AnswerFacts facts() {
 
 constexpr std::string_view kFactsText =
     R"(,"usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15,"prompt_tokens_details":{"cached_tokens":4}},)"
-    R"("x_shoal":{"model":"m\"1","route":"local","queue_ms":1.5,"prefill_ms":2.5,"decode_ms":2000,"tokens_per_second":2.00}})";
+    R"("x_shoal":{"model":"m\"1","route":"local","mode":"fast","queue_ms":1.5,"prefill_ms":2.5,"decode_ms":2000,"tokens_per_second":2.00}})";
 
 #define CHAT_CHUNK                                                                              \
   R"({"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,"model":"m\"1",)" \

@@ -8,92 +8,10 @@
 
 #include <gtest/gtest.h>
 
+#include "fake_model.h"
+
 namespace shoal::worker {
 namespace {
-
-constexpr std::int32_t kVocabulary = 1000;
-constexpr std::int32_t kEnd = 999;
-
-class CountingModel final : public Model {
- public:
-  explicit CountingModel(ModelShape shape) : shape_(shape), stored_(shape.sequences + 1), row_(kVocabulary) {}
-
-  [[nodiscard]] const ModelShape& shape() const override { return shape_; }
-  [[nodiscard]] Result<std::vector<std::int32_t>> tokenize(const PromptInput& prompt, bool) override {
-    if (const auto* text = std::get_if<std::string>(&prompt))
-      return std::vector<std::int32_t>(text->begin(), text->end());
-    return std::get<std::vector<std::int32_t>>(prompt);
-  }
-  [[nodiscard]] Result<std::string> detokenize(std::span<const std::int32_t> tokens, bool) override {
-    if (!tokens.empty() && tokens.back() == kVocabulary)
-      return Error(ErrorCode::kInvalidRequest, "no such token").with_param("tokens");
-    return std::string(tokens.begin(), tokens.end());
-  }
-  [[nodiscard]] std::string token_bytes(std::int32_t token) override { return std::to_string(token) + " "; }
-  [[nodiscard]] std::span<const std::int32_t> end_tokens() const override { return {&kEnd, 1}; }
-  [[nodiscard]] DecodeStatus decode(std::span<const BatchToken> batch) override {
-    batches.emplace_back(batch.begin(), batch.end());
-    EXPECT_LE(batch.size(), shape_.batch_tokens);
-    if (on_decode) on_decode();
-    compute();
-    if (next_status != DecodeStatus::kDone) return std::exchange(next_status, DecodeStatus::kDone);
-    for (const BatchToken& token : batch) {
-      auto& cells = stored_[static_cast<std::size_t>(token.sequence)];
-      EXPECT_EQ(token.position, static_cast<std::int32_t>(cells.size())) << "positions have no gaps";
-      cells.push_back(token.id);
-    }
-    std::size_t used = 0;
-    for (const auto& cells : stored_) used += cells.size();
-    EXPECT_LE(used, shape_.context_length) << "the cache overflowed";
-    return DecodeStatus::kDone;
-  }
-  [[nodiscard]] std::span<const float> logits(std::size_t index) override {
-    std::fill(row_.begin(), row_.end(), 0.0F);
-    if (poison) row_[3] = std::numeric_limits<float>::quiet_NaN();
-    row_[static_cast<std::size_t>(batches.back()[index].id + 1)] = 10;
-    return row_;
-  }
-  [[nodiscard]] std::int32_t length(std::int32_t sequence) override {
-    return static_cast<std::int32_t>(stored_[static_cast<std::size_t>(sequence)].size());
-  }
-  void shorten(std::int32_t sequence, std::int32_t length) override {
-    stored_[static_cast<std::size_t>(sequence)].resize(static_cast<std::size_t>(length));
-  }
-  [[nodiscard]] std::int32_t any_token() const override { return 1; }
-  [[nodiscard]] Result<std::vector<std::vector<float>>> embed(
-      std::span<const std::vector<std::int32_t>> inputs) override {
-    ++embeds;
-    if (on_embed) on_embed();
-    compute();
-    if (interrupted) return Error(ErrorCode::kCancelled, "interrupted");
-    return std::vector<std::vector<float>>(inputs.size(), {1.0F});
-  }
-  void on_progress(std::function<void()> callback) override { progress_ = std::move(callback); }
-  void interrupt() override { interrupted = true; }
-  void clear_interrupt() override { interrupted = false; }
-
-  std::vector<std::vector<BatchToken>> batches;
-  std::function<void()> on_decode;
-  std::function<void()> on_embed;
-  int embeds = 0;
-  std::function<void()> on_node;
-  DecodeStatus next_status = DecodeStatus::kDone;
-  bool poison = false;
-  std::atomic<bool> interrupted = false;
-
- private:
-  void compute() {  // a graph of three nodes
-    for (int node = 0; node < 3; ++node) {
-      if (on_node) on_node();
-      progress_();
-    }
-  }
-
-  ModelShape shape_;
-  std::function<void()> progress_;
-  std::vector<std::vector<std::int32_t>> stored_;
-  std::vector<float> row_;
-};
 
 // Stands still until a test moves it.
 class MovedClock final : public base::Clock {
@@ -106,7 +24,7 @@ class MovedClock final : public base::Clock {
 
 class SchedulerTest : public testing::Test {
  protected:
-  SchedulerTest() : model({64, 40, 2, 8, kVocabulary, 1, true, true}) {}
+  SchedulerTest() : model(small_shape()) {}
 
   void post(std::uint64_t id, ipc::Body body, std::int64_t deadline_ns = std::numeric_limits<std::int64_t>::max()) {
     ipc::Frame frame;
@@ -136,12 +54,12 @@ class SchedulerTest : public testing::Test {
   }
 
   MovedClock clock;
-  CountingModel model;
+  FakeModel model;
   std::map<std::uint64_t, std::vector<std::int32_t>> tokens;
   std::map<std::uint64_t, ipc::Finished> finished;
   std::map<std::uint64_t, ipc::Failed> failed;
   std::function<void(std::uint64_t, const ipc::Body&)> on_frame;
-  Scheduler scheduler{model, clock, [this](std::uint64_t r, const ipc::Body& b) { take(r, b); }, 1};
+  Scheduler scheduler{model, clock, [this](std::uint64_t r, const ipc::Body& b) { take(r, b); }, {1, 0}};
 };
 
 TEST_F(SchedulerTest, CountsOnFromThePrompt) {
@@ -227,16 +145,45 @@ TEST_F(SchedulerTest, ManyMoreThanRunAreQueuedAndTheRestIsRefused) {
 }
 
 TEST_F(SchedulerTest, TheSoonestDeadlineGoesFirst) {
-  const std::int64_t far = clock.monotonic_ns() + 3'600'000'000'000;
+  const std::int64_t near = clock.monotonic_ns() + FairQueue::kNearNs / 2;
   std::vector<std::uint64_t> order;
   on_frame = [&order](std::uint64_t r, const ipc::Body& b) {
     if (std::holds_alternative<ipc::Finished>(b)) order.push_back(r);
   };
   post(1, ask({1}, 39));
-  post(2, ask({2}, 39), far + 2);
-  post(3, ask({3}, 39), far + 1);
+  post(2, ask({2}, 39), near + 2);
+  post(3, ask({3}, 39), near + 1);
   drain();
   EXPECT_EQ(order, (std::vector<std::uint64_t>{3, 2, 1}));
+}
+
+TEST_F(SchedulerTest, WhoSendsManyWaitsBehindTheOneOfAnother) {
+  std::vector<std::uint64_t> order;
+  on_frame = [&order](std::uint64_t r, const ipc::Body& b) {
+    if (std::holds_alternative<ipc::Finished>(b)) order.push_back(r);
+  };
+  for (std::uint64_t id = 1; id <= 6; ++id) {
+    auto request = ask({static_cast<std::int32_t>(id * 50)}, 39);
+    request.principal = id < 6 ? 1 : 2;
+    post(id, request, clock.monotonic_ns() + 600'000'000'000 + static_cast<std::int64_t>(id));
+  }
+  drain();
+  EXPECT_EQ(order, (std::vector<std::uint64_t>{1, 6, 2, 3, 4, 5}));
+}
+
+TEST_F(SchedulerTest, AnswersToOnePromptReadItOnceAndComputeItOnce) {
+  model.hashes = true;
+  for (std::uint64_t id = 1; id <= 3; ++id) post(id, ask({5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}, 5));
+  post(4, ask({5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 17}, 5));
+  drain();
+  EXPECT_EQ(model.tokenized, 2);
+  EXPECT_EQ(tokens[1].size(), 5U);
+  EXPECT_EQ(tokens[1], tokens[2]);
+  EXPECT_EQ(tokens[1], tokens[3]);
+  EXPECT_NE(tokens[1], tokens[4]);
+  EXPECT_EQ(finished[1].usage.cached_tokens, 0);
+  EXPECT_EQ(finished[2].usage.cached_tokens, 11) << "all but the last, whose logits it wants";
+  EXPECT_EQ(finished[4].usage.cached_tokens, 11);
 }
 
 TEST_F(SchedulerTest, PausedWithoutCreditsAndOthersGoOn) {

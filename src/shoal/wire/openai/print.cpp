@@ -127,6 +127,7 @@ void append_x_shoal(std::string& out, std::string_view model, const AnswerFacts&
   append_json_string(out, model);
   out += R"(,"route":)";
   append_json_string(out, facts.route);
+  out += facts.exact ? R"(,"mode":"exact")" : R"(,"mode":"fast")";
   const auto milliseconds = [](std::uint64_t us) { return static_cast<double>(us) / 1000; };
   fmt::format_to(std::back_inserter(out), R"(,"queue_ms":{},"prefill_ms":{},"decode_ms":{})",
                  milliseconds(facts.timings.queue_us), milliseconds(facts.timings.prefill_us),

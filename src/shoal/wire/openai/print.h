@@ -32,6 +32,7 @@ struct AnswerFacts {
   std::string route;
   types::Usage usage;
   types::Timings timings;
+  bool exact = false;  // the engine's mode
 };
 
 struct Choice {

@@ -194,8 +194,49 @@ class LlamaModel final : public Model {
   [[nodiscard]] std::int32_t length(std::int32_t sequence) override {
     return llama_memory_seq_pos_max(llama_get_memory(context_), sequence) + 1;
   }
-  void shorten(std::int32_t sequence, std::int32_t length) override {
-    llama_memory_seq_rm(llama_get_memory(context_), sequence, length, -1);
+  bool shorten(std::int32_t sequence, std::int32_t length) override {
+    llama_memory_t memory = llama_get_memory(context_);
+    if (llama_memory_seq_rm(memory, sequence, length, -1)) return true;
+    llama_memory_seq_rm(memory, sequence, -1, -1);
+    return false;
+  }
+  bool share(std::int32_t from, std::int32_t to, std::int32_t begin, std::int32_t end) override {
+    if (shape_.shares_cells) {
+      llama_memory_t memory = llama_get_memory(context_);
+      llama_memory_seq_rm(memory, to, begin, end);
+      llama_memory_seq_cp(memory, from, to, begin, end);
+      return true;
+    }
+    const auto blob = save(from, 0);
+    return blob && shorten(to, 0) && restore(to, *blob) && shorten(to, end);
+  }
+  [[nodiscard]] std::optional<KvBlob> save(std::int32_t sequence, std::int32_t begin) override {
+    KvBlob blob{begin, length(sequence), {}};
+    std::int32_t source = sequence;
+    if (shape_.shares_cells) {
+      // llama.cpp saves whole sequences only, and of low numbers only, so the part becomes one.
+      source = shape_.scratch_id;
+      shorten(source, 0);
+      llama_memory_seq_cp(llama_get_memory(context_), sequence, source, begin, blob.end);
+    }
+    blob.bytes.resize(llama_state_seq_get_size(context_, source));
+    const std::size_t written = llama_state_seq_get_data(context_, blob.bytes.data(), blob.bytes.size(), source);
+    if (source != sequence) shorten(source, 0);
+    if (written == 0 || written != blob.bytes.size()) return std::nullopt;
+    return blob;
+  }
+  [[nodiscard]] bool restore(std::int32_t sequence, const KvBlob& blob) override {
+    const std::int32_t target = blob.begin > 0 ? shape_.scratch_id : sequence;
+    const std::size_t read = llama_state_seq_set_data(context_, blob.bytes.data(), blob.bytes.size(), target);
+    if (read != blob.bytes.size()) {
+      shorten(target, target == sequence ? blob.begin : 0);
+      return false;
+    }
+    if (target != sequence) {
+      llama_memory_seq_cp(llama_get_memory(context_), target, sequence, blob.begin, blob.end);
+      shorten(target, 0);
+    }
+    return true;
   }
 
   [[nodiscard]] Result<std::vector<std::vector<float>>> embed(
@@ -379,26 +420,60 @@ bool is_embedder(const llama_model* model) {
          std::string_view(text.data()) != "0";
 }
 
+// Whether a sequence can be cut anywhere, so that prefixes can be kept and shared.
+bool keeps_prefixes(const llama_model* model) {
+  return !llama_model_is_recurrent(model) && !llama_model_is_hybrid(model) && !llama_model_is_diffusion(model) &&
+         llama_model_n_swa(model) == 0;
+}
+
+// Room for the token of the heartbeat, whatever is reserved.
+constexpr std::uint32_t kScratchCells = 64;
+
+void shape_embedder(const LoadOptions& options, std::uint32_t trained, ModelShape& shape,
+                    llama_context_params& params) {
+  shape.sequence_length = std::min({trained, kMaxEmbedTokens, std::max(options.context_length, 512U)});
+  shape.context_length = shape.sequence_length;
+  shape.batch_tokens = shape.sequence_length;
+  shape.sequence_ids = kEmbedSequences;
+  params.n_ctx = shape.sequence_length;
+  params.n_batch = params.n_ubatch = shape.sequence_length;
+  params.n_seq_max = kEmbedSequences;
+  params.embeddings = true;
+  params.kv_unified = true;
+}
+
+void shape_generator(const LoadOptions& options, std::uint32_t trained, ModelShape& shape,
+                     llama_context_params& params) {
+  shape.context_length = options.context_length;
+  shape.batch_tokens = std::max(options.ubatch, options.slots);
+  shape.scratch_id = static_cast<std::int32_t>(options.slots);
+  shape.shares_cells = shape.keeps_prefixes && !options.exact;
+  params.n_seq_max = options.slots + 1;
+  params.kv_unified = !options.exact;
+  if (options.exact) {
+    // Flash attention on f16 adds up in another order for other neighbours; without it, and with a stream of cells
+    // for each sequence, every sum is over the same numbers in the same order.
+    params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
+    shape.sequence_length = std::min(trained, options.context_length / options.slots);
+    params.n_ctx = shape.sequence_length * (options.slots + 1);
+  } else {
+    shape.sequence_length = std::min(trained, options.context_length);
+    params.n_ctx = options.context_length + kScratchCells;
+  }
+  // In a cache that is shared, cells may belong to more sequences than are computed at a time.
+  shape.sequence_ids =
+      shape.shares_cells ? static_cast<std::uint32_t>(llama_max_parallel_sequences()) : options.slots + 1;
+  params.n_batch = params.n_ubatch = shape.batch_tokens;
+  params.n_outputs_max = options.slots + 1;  // else the logits buffer takes n_ubatch rows
+}
+
 llama_context_params context_params(const LoadOptions& options, ModelShape& shape, std::uint32_t trained) {
   llama_context_params params = llama_context_default_params();
   if (shape.embeds) {
-    shape.sequence_length = std::min({trained, kMaxEmbedTokens, std::max(options.context_length, 512U)});
-    shape.context_length = shape.sequence_length;
-    shape.batch_tokens = shape.sequence_length;
-    params.n_ctx = shape.sequence_length;
-    params.n_batch = params.n_ubatch = shape.sequence_length;
-    params.n_seq_max = kEmbedSequences;
-    params.embeddings = true;
+    shape_embedder(options, trained, shape, params);
   } else {
-    shape.context_length = options.context_length;
-    shape.sequence_length = std::min(trained, options.context_length);
-    shape.batch_tokens = std::max(options.ubatch, options.slots);
-    params.n_ctx = options.context_length + 64;  // room for the heartbeat's token, whatever is reserved
-    params.n_batch = params.n_ubatch = shape.batch_tokens;
-    params.n_seq_max = options.slots + 1;
-    params.n_outputs_max = options.slots + 1;  // else the logits buffer takes n_ubatch rows
+    shape_generator(options, trained, shape, params);
   }
-  params.kv_unified = true;
   params.n_threads = params.n_threads_batch = static_cast<std::int32_t>(options.threads);
   params.no_perf = true;
   return params;
@@ -456,6 +531,7 @@ Result<std::unique_ptr<Model>> load(const LoadOptions& options) {
   shape.embedding_length = static_cast<std::uint32_t>(llama_model_n_embd_out(model));
   shape.embeds = is_embedder(model);
   shape.generates = !shape.embeds;
+  shape.keeps_prefixes = options.keep_prefixes && shape.generates && keeps_prefixes(model);
   const llama_context_params params =
       context_params(options, shape, static_cast<std::uint32_t>(llama_model_n_ctx_train(model)));
   llama_context* context = llama_init_from_model(model, params);

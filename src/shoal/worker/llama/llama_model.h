@@ -19,6 +19,8 @@ struct LoadOptions {
   std::uint32_t threads = 2;
   std::uint32_t ubatch = 128;
   bool use_mmap = false;
+  bool exact = false;  // logits do not depend on neighbours, chunks or kept prefixes, bit for bit
+  bool keep_prefixes = true;  // where the model can
 };
 
 // Routes llama.cpp's log (errors only) and its abort message to stderr. First of all.

@@ -1,0 +1,42 @@
+#include "shoal/worker/step_budget.h"
+
+#include <algorithm>
+
+namespace shoal::worker {
+namespace {
+
+// The last step counts for half: the cost of a token grows with the depth of the context.
+double learn(double known, double seen) {
+  return known == 0 ? seen : (known + seen) / 2;
+}
+
+}  // namespace
+
+std::size_t StepBudget::prompt_tokens(std::size_t decoding) const {
+  const std::size_t limit = std::min(node_limit_, most_ > decoding ? most_ - decoding : 0);
+  if (decoding == 0) return limit;
+  const std::size_t floor = std::min(kFloorTokens, limit);
+  if (prompt_ns_ == 0) return floor;  // not known yet: careful
+  const double left_ns = static_cast<double>(kGapNs) - decode_ns_;
+  return std::clamp(static_cast<std::size_t>(std::max(0.0, left_ns / prompt_ns_)), floor, limit);
+}
+
+void StepBudget::observe(std::size_t prompt_tokens, std::size_t decoding, std::int64_t step_ns,
+                         std::int64_t longest_node_ns) {
+  const auto step = static_cast<double>(step_ns);
+  if (prompt_tokens == 0) {
+    decode_ns_ = learn(decode_ns_, step);
+    return;
+  }
+  const double prompt = decoding == 0 ? step : std::max(step - decode_ns_, step / 4);
+  // A few tokens cost nearly a step of their own and say little about a chunk.
+  if (prompt_tokens >= kFloorTokens || prompt_ns_ == 0)
+    prompt_ns_ = learn(prompt_ns_, prompt / static_cast<double>(prompt_tokens));
+  if (longest_node_ns > kNodeNs && prompt_tokens >= node_limit_) {
+    node_limit_ = std::max(kFloorTokens, node_limit_ / 2);
+  } else if (longest_node_ns < kNodeNs / 3 && prompt_tokens >= node_limit_) {
+    node_limit_ = std::min(most_, node_limit_ * 2);
+  }
+}
+
+}  // namespace shoal::worker

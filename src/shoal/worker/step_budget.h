@@ -1,0 +1,36 @@
+// StepBudget: how many prompt tokens go into the next step. Beside answers that are being written, as many as keep
+// the step within the gap that a reader may notice; alone, as many as keep the longest graph node short, because a
+// cancel waits for the node that runs. Both are learned from the steps before, so they follow the model, the depth of
+// the context and the machine.
+// Owned by the Scheduler. Threads: the compute thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace shoal::worker {
+
+class StepBudget {
+ public:
+  // The token gap to keep beside a prompt. A blink of the text: 60 ms, less what a step varies.
+  static constexpr std::int64_t kGapNs = 40'000'000;
+  // The longest node that is good: a cancel is done within 10 ms.
+  static constexpr std::int64_t kNodeNs = 5'000'000;
+  static constexpr std::size_t kFloorTokens = 16;  // so that a prompt never starves
+
+  // `most`: tokens of one step.
+  explicit StepBudget(std::size_t most) : most_(most), node_limit_(most) {}
+
+  // Prompt tokens for the next step. `decoding`: answers that get a token in it.
+  [[nodiscard]] std::size_t prompt_tokens(std::size_t decoding) const;
+  // A step that was computed: its tokens, its time, and the time of its longest node (0: not known).
+  void observe(std::size_t prompt_tokens, std::size_t decoding, std::int64_t step_ns, std::int64_t longest_node_ns);
+
+ private:
+  std::size_t most_;
+  std::size_t node_limit_;
+  double decode_ns_ = 0;  // of a step without a prompt
+  double prompt_ns_ = 0;  // per prompt token
+};
+
+}  // namespace shoal::worker

@@ -1,0 +1,59 @@
+// How many prompt tokens go into a step follows what the steps before have cost.
+#include "shoal/worker/step_budget.h"
+
+#include <gtest/gtest.h>
+
+namespace shoal::worker {
+namespace {
+
+constexpr std::int64_t kMs = 1'000'000;
+
+TEST(StepBudget, AloneItTakesAllAndBesideAnswersOnlyWhatTheGapAllows) {
+  StepBudget budget(512);
+  EXPECT_EQ(budget.prompt_tokens(0), 512U);
+  EXPECT_EQ(budget.prompt_tokens(4), StepBudget::kFloorTokens) << "nothing is known yet";
+  budget.observe(0, 4, 4 * kMs, 0);
+  budget.observe(100, 0, 20 * kMs, 0);  // 0.2 ms per prompt token
+  EXPECT_EQ(budget.prompt_tokens(4), 180U) << "40 ms less the 4 of the answers";
+  EXPECT_EQ(budget.prompt_tokens(0), 512U);
+}
+
+TEST(StepBudget, DeeperContextsGetSmallerChunks) {
+  StepBudget budget(512);
+  budget.observe(0, 4, 4 * kMs, 0);
+  budget.observe(100, 4, 24 * kMs, 0);
+  const std::size_t shallow = budget.prompt_tokens(4);
+  for (int i = 0; i < 20; ++i) budget.observe(100, 4, 104 * kMs, 0);
+  EXPECT_EQ(shallow, 180U);
+  EXPECT_EQ(budget.prompt_tokens(4), 36U);
+}
+
+TEST(StepBudget, APromptNeverStarves) {
+  StepBudget budget(512);
+  budget.observe(0, 4, 100 * kMs, 0);
+  budget.observe(16, 4, 400 * kMs, 0);
+  EXPECT_EQ(budget.prompt_tokens(4), StepBudget::kFloorTokens);
+}
+
+TEST(StepBudget, LongNodesHalveAChunkAndShortOnesDoubleIt) {
+  StepBudget budget(512);
+  budget.observe(512, 0, 400 * kMs, StepBudget::kNodeNs + 1);
+  EXPECT_EQ(budget.prompt_tokens(0), 256U);
+  budget.observe(100, 0, 400 * kMs, StepBudget::kNodeNs + 1);
+  EXPECT_EQ(budget.prompt_tokens(0), 256U) << "a chunk of 100 says nothing about 256";
+  for (int i = 0; i < 20; ++i) budget.observe(budget.prompt_tokens(0), 0, 400 * kMs, StepBudget::kNodeNs + 1);
+  EXPECT_EQ(budget.prompt_tokens(0), StepBudget::kFloorTokens);
+  for (int i = 0; i < 20; ++i) budget.observe(budget.prompt_tokens(0), 0, kMs, kMs / 10);
+  EXPECT_EQ(budget.prompt_tokens(0), 512U);
+}
+
+TEST(StepBudget, TheBatchHasRoomForTheAnswersFirst) {
+  StepBudget budget(8);
+  budget.observe(0, 6, kMs, 0);
+  budget.observe(8, 0, kMs, 0);
+  EXPECT_EQ(budget.prompt_tokens(6), 2U);
+  EXPECT_EQ(budget.prompt_tokens(8), 0U);
+}
+
+}  // namespace
+}  // namespace shoal::worker
