@@ -31,6 +31,14 @@ namespace {
 constexpr std::uint32_t kEmbedSequences = 16;
 constexpr std::uint32_t kMaxEmbedTokens = 8192;
 
+// The CPU backend is a loaded library, so its functions are asked for by name. Null: it has none of that name.
+template <class Function>
+Function cpu_function(const char* name) {
+  ggml_backend_dev_t device = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
+  ggml_backend_reg_t reg = device != nullptr ? ggml_backend_dev_backend_reg(device) : nullptr;
+  return reg != nullptr ? reinterpret_cast<Function>(ggml_backend_reg_get_proc_address(reg, name)) : nullptr;
+}
+
 struct Threadpool {
   using New = ggml_threadpool_t (*)(ggml_threadpool_params*);
   using Free = void (*)(ggml_threadpool_t);
@@ -38,14 +46,9 @@ struct Threadpool {
   Free free = nullptr;
 };
 
-// The CPU backend is a loaded library, so its functions are asked for by name.
 Threadpool make_threadpool(std::uint32_t threads) {
-  ggml_backend_dev_t device = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
-  ggml_backend_reg_t reg = device != nullptr ? ggml_backend_dev_backend_reg(device) : nullptr;
-  if (reg == nullptr) return {};
-  const auto create = reinterpret_cast<Threadpool::New>(ggml_backend_reg_get_proc_address(reg, "ggml_threadpool_new"));
-  const auto destroy =
-      reinterpret_cast<Threadpool::Free>(ggml_backend_reg_get_proc_address(reg, "ggml_threadpool_free"));
+  const auto create = cpu_function<Threadpool::New>("ggml_threadpool_new");
+  const auto destroy = cpu_function<Threadpool::Free>("ggml_threadpool_free");
   if (create == nullptr || destroy == nullptr) return {};
   ggml_threadpool_params params = ggml_threadpool_params_default(static_cast<int>(threads));
   params.poll = 0;  // polling burns 0.17 s of a core after each graph; sleeping costs 0.03 ms
@@ -525,6 +528,15 @@ Result<std::unique_ptr<Model>> load(const LoadOptions& options) {
   if (model == nullptr)
     return Error(ErrorCode::kModelInvalid, "llama.cpp refuses the model file; the log has its reason");
 
+  if (options.exact) {
+    const auto set_batch_invariant = cpu_function<void (*)(bool)>("ggml_cpu_set_batch_invariant");
+    if (set_batch_invariant == nullptr) {
+      llama_model_free(model);
+      return Error(ErrorCode::kUnsupportedParameter,
+                   "this build of llama.cpp has no products that are equal for every batch; set engine.exact = false");
+    }
+    set_batch_invariant(true);
+  }
   ModelShape shape;
   shape.sequences = options.slots;
   shape.vocabulary = static_cast<std::uint32_t>(llama_vocab_n_tokens(llama_model_get_vocab(model)));
