@@ -52,6 +52,7 @@ Result<engine::SupervisorOptions> supervisor_options(const config::EngineConfig&
   options.use_mmap = config.mmap;
   options.exact = config.exact;
   options.keep_prefixes = config.prefix_cache;
+  options.speculates = config.speculation;
   options.cold_cache_mib = narrow<std::uint32_t>(config.prefix_cache_mib);
   options.worker_memory_limit_mib = narrow<std::uint64_t>(config.worker_memory_limit_mib);
   options.max_queue = narrow<std::uint32_t>(config.max_queue);

@@ -39,6 +39,7 @@ struct EngineConfig {
   bool mmap = false;
   bool exact = false;
   bool prefix_cache = true;
+  bool speculation = true;
   std::int64_t prefix_cache_mib = 64;
   std::int64_t max_queue = 64;
   std::int64_t worker_memory_limit_mib = 0;

@@ -66,6 +66,7 @@ constexpr std::array kKeys = {
     Key{"engine.exact", Type::kBool, "", 0, 0, {}, kRestart, "Answers do not depend on requests beside them or prefixes kept from before, bit for bit. Slower, and each slot has its own share of the context.", SHOAL_ENGINE(exact)},
     Key{"engine.prefix_cache", Type::kBool, "", 0, 0, {}, kRestart, "Keep what was computed of a prompt for later prompts of the same client that begin alike.", SHOAL_ENGINE(prefix_cache)},
     Key{"engine.prefix_cache_mib", Type::kInteger, "MiB", 0, 1'000'000, {}, kRestart, "Memory of a worker for prompt prefixes that lost their place in its context. 0: they are computed again.", SHOAL_ENGINE(prefix_cache_mib)},
+    Key{"engine.speculation", Type::kBool, "", 0, 0, {}, kRestart, "Guess tokens where an answer copies what stood before, and compute them together. It stops by itself while it does not pay.", SHOAL_ENGINE(speculation)},
     Key{"engine.max_queue", Type::kInteger, "", 0, 100'000, {}, kRestart, "Requests per model that may wait beyond those in its slots; the next one is answered 429.", SHOAL_ENGINE(max_queue)},
     Key{"engine.worker_memory_limit_mib", Type::kInteger, "MiB", 0, std::int64_t{1} << 24, {}, kRestart, "Hard limit of one worker's memory. 0: none.", SHOAL_ENGINE(worker_memory_limit_mib)},
     Key{"engine.idle_unload_ms", Type::kInteger, "ms", 0, kMax, {}, kRestart, "A model without a request for this long is unloaded. 0: never.", SHOAL_ENGINE(idle_unload_ms)},

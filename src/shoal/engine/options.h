@@ -24,6 +24,7 @@ struct SupervisorOptions {
   std::uint32_t cold_cache_mib = 64;  // memory of a worker for prompt prefixes that lost their KV cells
   bool exact = false;                 // answers independent of neighbours and kept prefixes, bit for bit: slower
   bool keep_prefixes = true;          // what one answer computed may begin another of the same principal
+  bool speculates = true;             // guess tokens of answers that copy, while that pays
   bool use_mmap = false;              // weights shared between workers, without the repacked copy: slower
   std::uint64_t worker_memory_limit_mib = 0;  // hard limit of one worker's data (RLIMIT_DATA); 0: none
 

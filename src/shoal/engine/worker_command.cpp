@@ -37,6 +37,7 @@ std::vector<std::string> worker_arguments(const SupervisorOptions& options, cons
   args.use_mmap = options.use_mmap;
   args.exact = options.exact;
   args.keep_prefixes = options.keep_prefixes;
+  args.speculates = options.speculates;
   args.cold_cache_mib = options.cold_cache_mib;
   args.memory_limit_mib = options.worker_memory_limit_mib;
   return ipc::to_argv(args);

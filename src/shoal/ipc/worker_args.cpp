@@ -42,6 +42,7 @@ constexpr std::array kChoices = {
     ChoiceFlag{"--sandbox", "required", "none", &WorkerArgs::sandbox_required},
     ChoiceFlag{"--load", "mmap", "read", &WorkerArgs::use_mmap},
     ChoiceFlag{"--prefixes", "keep", "forget", &WorkerArgs::keep_prefixes},
+    ChoiceFlag{"--guesses", "on", "off", &WorkerArgs::speculates},
     ChoiceFlag{"--mode", "exact", "fast", &WorkerArgs::exact},
 };
 

@@ -22,6 +22,7 @@ struct WorkerArgs {
   bool sandbox_required = true;
   std::uint32_t cold_cache_mib = 64;   // memory for prompt prefixes that lost their KV cells
   bool keep_prefixes = true;           // what one answer computed may begin another of the same principal
+  bool speculates = true;              // guess tokens of answers that copy, while that pays
   bool use_mmap = false;               // share pages between workers, without repacked weights
   bool exact = false;                  // answers do not depend on their neighbours, bit for bit
   std::uint64_t memory_limit_mib = 0;  // RLIMIT_DATA; 0: none

@@ -73,7 +73,7 @@ Result<void> serve(const ipc::WorkerArgs& args, Channel& channel) {
   warm_up(*model);
   Scheduler scheduler(
       *model, clock, [&channel](std::uint64_t request, const ipc::Body& body) { channel.send(request, body); },
-      SchedulerOptions{seed, std::uint64_t{args.cold_cache_mib} << 20});
+      SchedulerOptions{seed, std::uint64_t{args.cold_cache_mib} << 20, args.speculates});
   std::thread reader([&channel, &scheduler] {
     channel.read_all([&scheduler](ipc::Frame frame) { scheduler.post(std::move(frame)); });
     _exit(0);  // the gateway is gone, whatever computes

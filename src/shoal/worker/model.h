@@ -36,6 +36,7 @@ struct ModelShape {
   std::uint32_t sequence_ids = 0;     // that cells may belong to: 0 .. sequence_ids - 1
   std::int32_t scratch_id = 0;        // one of them, not for requests: heartbeat, warm-up
   std::uint32_t batch_tokens = 0;     // of one decode()
+  std::uint32_t batch_logits = 0;     // of them: tokens with want_logits
   std::uint32_t vocabulary = 0;
   std::uint32_t embedding_length = 0;
   bool generates = false;

@@ -35,6 +35,7 @@ Scheduler::Scheduler(Model& model, const base::Clock& clock, SendFrame send, Sch
       clock_(clock),
       send_(std::move(send)),
       next_seed_(options.seed),
+      speculates_(options.speculates),
       kv_(model, options.cold_cache_bytes),
       by_number_(model.shape().sequence_ids),
       budget_(model.shape().batch_tokens) {
@@ -343,10 +344,19 @@ void Scheduler::admit() {
 }
 
 void Scheduler::plan(std::vector<BatchToken>& batch) {
-  const std::size_t limit = model_.shape().batch_tokens;
+  const ModelShape& shape = model_.shape();
+  const std::size_t limit = std::min(shape.batch_tokens, shape.batch_logits);
+  const auto decodes = [](const auto& s) { return !s->prefilling() && s->credits > 0; };
+  const auto decoding = static_cast<std::size_t>(std::ranges::count_if(running_, decodes));
+  // Beside a prompt the step is full, and its time says nothing about guesses.
+  const bool guess = speculates_ && std::ranges::none_of(running_, [](const auto& s) { return s->prefilling(); });
   for (const auto& s : running_) {
-    if (s->prefilling() || s->credits == 0 || batch.size() == limit) continue;
+    if (!decodes(s) || batch.size() == limit) continue;
     batch.push_back({s->tokens.back(), s->stored, s->number, true});
+    if (!guess) continue;
+    s->guesses = guesses_for(*s, decoding, batch.size() - 1, limit);
+    for (std::size_t i = 0; i < s->guesses.size(); ++i)
+      batch.push_back({s->guesses[i], s->stored + 1 + static_cast<std::int32_t>(i), s->number, true});
   }
   std::size_t room = budget_.prompt_tokens(batch.size());
   for (const auto& s : running_) {
@@ -362,6 +372,20 @@ void Scheduler::plan(std::vector<BatchToken>& batch) {
   }
 }
 
+// What may follow the last token of `s`; `planned` of `limit` tokens are in the batch before it.
+std::vector<std::int32_t> Scheduler::guesses_for(Sequence& s, std::size_t decoding, std::size_t planned,
+                                                 std::size_t limit) {
+  const std::size_t others = decoding - std::min(decoding, planned + 1);  // each needs its place
+  const std::size_t room = std::min(limit - std::min(limit, planned + 1 + others),
+                                    Speculation::kMostGuesses - std::min(Speculation::kMostGuesses, guesses_planned_));
+  const auto left = static_cast<std::size_t>(s.max_tokens - s.generated - 1);
+  const std::size_t most = std::min({room, left, std::size_t{s.credits} - 1, s.guess_length});
+  if (most == 0 || !speculation_.affords(decoding, guesses_planned_ + most)) return {};
+  auto guesses = s.draft.guess(s.tokens, most);
+  guesses_planned_ += guesses.size();
+  return guesses;
+}
+
 DecodeStatus Scheduler::compute(std::span<const BatchToken> batch) {
   longest_node_ns_ = 0;
   const std::int64_t begin = node_began_ns_ = clock_.monotonic_ns();
@@ -372,25 +396,54 @@ DecodeStatus Scheduler::compute(std::span<const BatchToken> batch) {
   const auto decoding = static_cast<std::size_t>(
       std::ranges::count_if(batch, [this](const BatchToken& token) { return !of(token).prefilling(); }));
   tokens_prefilled_ += batch.size() - decoding;
-  budget_.observe(batch.size() - decoding, decoding, clock_.monotonic_ns() - begin, longest_node_ns_);
+  if (guesses_planned_ == 0)
+    budget_.observe(batch.size() - decoding, decoding, clock_.monotonic_ns() - begin, longest_node_ns_);
   return status;
 }
 
 void Scheduler::step() {
   std::vector<BatchToken> batch;
+  guesses_planned_ = 0;
   plan(batch);
   if (batch.empty()) return;
   const std::int64_t begin = clock_.monotonic_ns();
   if (const DecodeStatus status = compute(batch); status != DecodeStatus::kDone) return after_decode(status, batch);
-  const auto step_us = static_cast<std::uint32_t>(micros(begin, clock_.monotonic_ns()));
-  for (auto at = batch.begin(); at != batch.end();) {
-    const auto end = std::find_if(at, batch.end(), [at](const BatchToken& t) { return t.sequence != at->sequence; });
-    kv_.computed(of(*at), static_cast<std::int32_t>(end - at));
-    at = end;
+  const std::int64_t took_ns = clock_.monotonic_ns() - begin;
+  const auto step_us = static_cast<std::uint32_t>(took_ns / 1000);
+  std::size_t decoded = 0;
+  std::size_t right = 0;
+  for (std::size_t first = 0; first < batch.size();) {
+    std::size_t end = first + 1;
+    while (end < batch.size() && batch[end].sequence == batch[first].sequence) ++end;
+    Sequence& s = of(batch[first]);
+    if (s.prefilling()) {
+      kv_.computed(s, static_cast<std::int32_t>(end - first));
+      if (batch[end - 1].want_logits) (void)advance(s, end - 1, step_us);
+    } else {
+      ++decoded;
+      right += advance_guessed(s, first, step_us);
+    }
+    first = end;
   }
-  for (std::size_t i = 0; i < batch.size(); ++i) {
-    if (batch[i].want_logits) advance(of(batch[i]), i, step_us);
+  if (decoded + guesses_planned_ == batch.size()) speculation_.observe(decoded, guesses_planned_, right, took_ns);
+}
+
+// The answer goes on with its next token, and with those after it that were guessed. Returns how many were.
+std::size_t Scheduler::advance_guessed(Sequence& s, std::size_t row, std::uint32_t step_us) {
+  const std::vector<std::int32_t> guesses = std::exchange(s.guesses, {});
+  kv_.computed(s, 1);
+  if (!advance(s, row, step_us)) return 0;
+  std::size_t right = 0;
+  while (right < guesses.size() && s.tokens.back() == guesses[right]) {
+    kv_.computed(s, 1);
+    ++right;
+    if (!advance(s, row + right, step_us)) return right;
   }
+  if (guesses.empty()) return 0;
+  (void)model_.shorten(s.number, s.stored);
+  s.guess_length = right == guesses.size() ? std::min(2 * s.guess_length, Speculation::kMostGuesses)
+                                           : std::max<std::size_t>(right + 1, 2);
+  return right;
 }
 
 // The KV cache holds what it holds: every sequence of the batch goes on from there, with the tokens that are
@@ -401,6 +454,7 @@ void Scheduler::after_decode(DecodeStatus status, std::span<const BatchToken> ba
     if (std::exchange(before, token.sequence) == token.sequence) continue;
     Sequence& s = of(token);
     if (status == DecodeStatus::kInterrupted) {
+      s.guesses.clear();
       const std::int32_t length = std::min(model_.length(s.number), static_cast<std::int32_t>(s.tokens.size()) - 1);
       if (!model_.shorten(s.number, length)) {
         s.stored = 0;  // from the start, the answer so far included
@@ -416,12 +470,14 @@ void Scheduler::after_decode(DecodeStatus status, std::span<const BatchToken> ba
   }
 }
 
-void Scheduler::advance(Sequence& s, std::size_t batch_index, std::uint32_t step_us) {
+// False: the answer has ended, and `s` with it.
+bool Scheduler::advance(Sequence& s, std::size_t batch_index, std::uint32_t step_us) {
   const std::span<const float> row = model_.logits(batch_index);
   const auto signals = measure(row);
   if (!signals) {
     fail(s.request, {ErrorCode::kNumericFault, "the model produced logits that are not finite"});
-    return release(s, /*keep=*/false);
+    release(s, /*keep=*/false);
+    return false;
   }
   const std::int64_t now = clock_.monotonic_ns();
   if (s.generated == 0) s.first_token_ns = now;
@@ -451,9 +507,10 @@ void Scheduler::advance(Sequence& s, std::size_t batch_index, std::uint32_t step
   send_(s.request, frame);
   if (s.text.stopped()) return finish(s, types::FinishReason::kStop, "");
   if (s.generated >= s.max_tokens) return finish(s, types::FinishReason::kLength, s.text.finish());
+  return true;
 }
 
-void Scheduler::finish(Sequence& s, types::FinishReason reason, std::string text) {
+bool Scheduler::finish(Sequence& s, types::FinishReason reason, std::string text) {
   ipc::Finished frame;
   frame.reason = reason;
   frame.text = std::move(text);
@@ -462,6 +519,7 @@ void Scheduler::finish(Sequence& s, types::FinishReason reason, std::string text
                    micros(s.first_token_ns, s.last_token_ns)};
   send_(s.request, frame);
   release(s, /*keep=*/true);
+  return false;
 }
 
 void Scheduler::fail(std::uint64_t request, const Error& error) {

@@ -21,6 +21,7 @@
 #include "shoal/worker/kv_cache.h"
 #include "shoal/worker/model.h"
 #include "shoal/worker/sequence.h"
+#include "shoal/worker/speculation.h"
 #include "shoal/worker/step_budget.h"
 
 namespace shoal::worker {
@@ -31,6 +32,7 @@ using SendFrame = std::function<void(std::uint64_t request, const ipc::Body& bod
 struct SchedulerOptions {
   std::uint64_t seed = 0;              // of requests that bring none
   std::uint64_t cold_cache_bytes = 0;  // for prefixes that lost their cells
+  bool speculates = true;              // guesses tokens of answers that copy
 };
 
 class Scheduler {
@@ -66,8 +68,11 @@ class Scheduler {
   void plan(std::vector<BatchToken>& batch);
   [[nodiscard]] DecodeStatus compute(std::span<const BatchToken> batch);
   void after_decode(DecodeStatus status, std::span<const BatchToken> batch);
-  void advance(Sequence& sequence, std::size_t batch_index, std::uint32_t step_us);
-  void finish(Sequence& sequence, types::FinishReason reason, std::string text);
+  [[nodiscard]] std::vector<std::int32_t> guesses_for(Sequence& sequence, std::size_t decoding, std::size_t planned,
+                                                      std::size_t limit);
+  [[nodiscard]] std::size_t advance_guessed(Sequence& sequence, std::size_t row, std::uint32_t step_us);
+  bool advance(Sequence& sequence, std::size_t batch_index, std::uint32_t step_us);
+  bool finish(Sequence& sequence, types::FinishReason reason, std::string text);
   void fail(std::uint64_t request, const Error& error);
   void release(Sequence& sequence, bool keep);
   void on_node();
@@ -81,6 +86,7 @@ class Scheduler {
   const base::Clock& clock_;
   const SendFrame send_;
   std::uint64_t next_seed_;
+  const bool speculates_;
 
   // The thread of post() only: the answers to one prompt come one after the other, and share its tokens.
   PromptInput last_prompt_ = std::string();
@@ -98,6 +104,8 @@ class Scheduler {
   std::vector<std::unique_ptr<Sequence>> running_;  // in order of admission
   std::vector<Sequence*> by_number_;
   StepBudget budget_;
+  Speculation speculation_;
+  std::size_t guesses_planned_ = 0;  // in the step at hand
   bool draining_ = false;
   bool working_ = false;  // the graph that is computed is for requests
   std::int64_t node_began_ns_ = 0;

@@ -7,6 +7,7 @@
 
 #include "shoal/base/clock.h"
 #include "shoal/types/completion.h"
+#include "shoal/worker/ngram_draft.h"
 #include "shoal/worker/sampler.h"
 #include "shoal/worker/text_release.h"
 
@@ -30,6 +31,9 @@ struct Sequence {
   std::uint32_t credits = 0;   // tokens that may still be sent
   std::int32_t top_logprobs = 0;
   bool ignore_eos = false;
+  NgramDraft draft;
+  std::size_t guess_length = 4;       // at most, in one step; follows how many were right
+  std::vector<std::int32_t> guesses;  // in the step at hand, after the last token
   Sampler sampler;
   TextRelease text;
   double fair_tag = 0;  // FairQueue's

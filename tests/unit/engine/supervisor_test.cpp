@@ -96,12 +96,15 @@ TEST_F(SupervisorTest, AWorkerIsToldItsOptions) {
   EXPECT_FALSE(told().exact);
   options_.exact = true;
   options_.keep_prefixes = false;
+  EXPECT_TRUE(told().speculates);
+  options_.speculates = false;
   options_.cold_cache_mib = 7;
   EXPECT_EQ(told().context_length, 1000U);
   EXPECT_FALSE(told().sandbox_required);
   EXPECT_TRUE(told().use_mmap);
   EXPECT_TRUE(told().exact);
   EXPECT_FALSE(told().keep_prefixes);
+  EXPECT_FALSE(told().speculates);
   EXPECT_EQ(told().cold_cache_mib, 7U);
 }
 

@@ -183,7 +183,7 @@ TEST(WorkerArgs, SurviveTheRoundTrip) {
   args.sandbox_required = false;
   args.use_mmap = true;
   args.exact = true;
-  args.keep_prefixes = false;
+  args.keep_prefixes = args.speculates = false;
   args.cold_cache_mib = 9;
   auto again = parse_worker_args(to_argv(args));
   ASSERT_TRUE(again.ok());

@@ -137,12 +137,14 @@ class FakeModel : public Model {
   std::atomic<bool> interrupted = false;
   // Off: token i + 1 follows token i. On: what follows depends on every token before.
   bool hashes = false;
+  std::int32_t cycle = 0;  // so many tokens from 10 on, again and again
 
  private:
   using Cells = std::vector<std::shared_ptr<const std::int32_t>>;
 
   Cells& cells_of(std::int32_t sequence) { return stored_.at(static_cast<std::size_t>(sequence)); }
   [[nodiscard]] std::int32_t next_of(const Cells& cells) const {
+    if (cycle > 0) return 10 + (*cells.back() - 10 + 1) % cycle;
     if (!hashes) return *cells.back() + 1;
     std::uint64_t hash = 1469598103934665603ULL;  // FNV-1a
     for (const auto& cell : cells) hash = (hash ^ static_cast<std::uint64_t>(*cell)) * 1099511628211ULL;
@@ -170,7 +172,7 @@ inline ModelShape small_shape() {
   shape.sequences = 2;
   shape.sequence_ids = 16;
   shape.scratch_id = 2;
-  shape.batch_tokens = 8;
+  shape.batch_tokens = shape.batch_logits = 8;
   shape.vocabulary = kVocabulary;
   shape.embedding_length = 1;
   shape.generates = shape.embeds = true;

@@ -59,7 +59,7 @@ class SchedulerTest : public testing::Test {
   std::map<std::uint64_t, ipc::Finished> finished;
   std::map<std::uint64_t, ipc::Failed> failed;
   std::function<void(std::uint64_t, const ipc::Body&)> on_frame;
-  Scheduler scheduler{model, clock, [this](std::uint64_t r, const ipc::Body& b) { take(r, b); }, {1, 0}};
+  Scheduler scheduler{model, clock, [this](std::uint64_t r, const ipc::Body& b) { take(r, b); }, {1, 0, true}};
 };
 
 TEST_F(SchedulerTest, CountsOnFromThePrompt) {
@@ -184,6 +184,47 @@ TEST_F(SchedulerTest, AnswersToOnePromptReadItOnceAndComputeItOnce) {
   EXPECT_EQ(finished[1].usage.cached_tokens, 0);
   EXPECT_EQ(finished[2].usage.cached_tokens, 11) << "all but the last, whose logits it wants";
   EXPECT_EQ(finished[4].usage.cached_tokens, 11);
+}
+
+TEST_F(SchedulerTest, GuessesMakeAnswersShorterInStepsAndChangeNothingElse) {
+  model.cycle = 7;  // 10 ... 16, and again from 10
+  model.on_decode = [this] { clock.moved_ns += 1'000'000; };
+  const auto steps = [this](std::uint64_t id, const ipc::Generate& request) {
+    const std::size_t before = model.batches.size();
+    post(id, request);
+    drain();
+    return model.batches.size() - before;
+  };
+  const std::size_t taken = steps(1, ask({10}, 39));
+  EXPECT_LT(taken, 30U);
+  std::vector<std::int32_t> expected;
+  for (std::int32_t i = 1; i <= 39; ++i) expected.push_back(10 + i % 7);
+  EXPECT_EQ(tokens[1], expected);
+  EXPECT_EQ(finished[1].usage.completion_tokens, 39);
+}
+
+TEST_F(SchedulerTest, AWrongGuessLeavesNothingBehind) {
+  model.hashes = true;  // what follows three tokens depends on all before: every guess is wrong
+  model.on_decode = [this] { clock.moved_ns += 1'000'000; };
+  post(1, ask({1, 2, 3, 4, 1, 2, 3, 5, 1, 2, 3}, 25));
+  drain();
+  const auto with = tokens[1];
+  FakeModel plain_model(small_shape());
+  plain_model.hashes = true;
+  std::vector<std::int32_t> without;
+  const auto take = [&without](std::uint64_t, const ipc::Body& b) {
+    if (const auto* token = std::get_if<ipc::TokenFrame>(&b)) without.push_back(token->token.id);
+  };
+  Scheduler plain(plain_model, clock, take, {.seed = 1, .cold_cache_bytes = 0, .speculates = false});
+  ipc::Frame frame;
+  frame.header.request = 1;
+  frame.header.deadline_ns = std::numeric_limits<std::int64_t>::max();
+  frame.body = ask({1, 2, 3, 4, 1, 2, 3, 5, 1, 2, 3}, 25);
+  plain.post(frame);
+  frame.body = ipc::Drain{};
+  plain.post(frame);
+  plain.run();
+  EXPECT_EQ(with, without);
 }
 
 TEST_F(SchedulerTest, PausedWithoutCreditsAndOthersGoOn) {

@@ -22,6 +22,7 @@
 #include <ggml-cpu.h>
 
 #include "shoal/worker/llama/chat_template.h"
+#include "shoal/worker/speculation.h"
 #include "shoal/worker/word_piece.h"
 
 namespace shoal::worker::llama {
@@ -467,7 +468,9 @@ void shape_generator(const LoadOptions& options, std::uint32_t trained, ModelSha
   shape.sequence_ids =
       shape.shares_cells ? static_cast<std::uint32_t>(llama_max_parallel_sequences()) : options.slots + 1;
   params.n_batch = params.n_ubatch = shape.batch_tokens;
-  params.n_outputs_max = options.slots + 1;  // else the logits buffer takes n_ubatch rows
+  // Else the logits buffer takes n_ubatch rows.
+  shape.batch_logits = options.slots + static_cast<std::uint32_t>(Speculation::kMostGuesses);
+  params.n_outputs_max = std::max(shape.batch_logits, params.n_seq_max);
 }
 
 llama_context_params context_params(const LoadOptions& options, ModelShape& shape, std::uint32_t trained) {
