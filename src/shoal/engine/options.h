@@ -19,6 +19,7 @@ struct SupervisorOptions {
   // What each worker gets.
   std::uint32_t context_tokens = 0;   // KV cache of a worker, shared by its slots; 0: trained * slots, at most 8192
   std::uint32_t slots = 4;            // sequences decoded in one batch, [1, 64]
+  std::uint32_t cores = 0;            // on which all workers together compute; 0: those of this process
   std::uint32_t threads = 0;          // compute threads of a worker, at most 256; 0: one per core
   std::uint32_t ubatch_tokens = 128;  // prompt tokens per compute step, [16, 4096]: bounds how long a cancel waits
   std::uint32_t cold_cache_mib = 64;  // memory of a worker for prompt prefixes that lost their KV cells
