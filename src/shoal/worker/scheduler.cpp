@@ -139,8 +139,8 @@ void Scheduler::run() {
     if (clock_.monotonic_ns() - last_report_ns_ >= kReportIntervalNs || (idle && !std::exchange(told_idle_, idle)))
       report();
     if (!idle) told_idle_ = false;
-    if (draining_ && idle) return;
     if (lease_.threads() > 0 && !runnable()) (void)hold_cores();  // given back before it waits
+    if (draining_ && idle) return;
   }
 }
 
