@@ -24,7 +24,7 @@ namespace shoal::engine {
 struct CoreOptions {
   std::uint32_t cores = 1;               // at least 1
   std::int64_t slice_ns = 25'000'000;    // of a turn, when workers take turns
-  std::int64_t late_ns = 1'000'000'000;  // asked to give back for this long: not waited for any more
+  std::int64_t late_ns = 2'000'000'000;  // asked to give back for this long: not waited for any more
   // What a worker has left is kept for it this long, unless another has nothing: a client that asks again at once
   // would wait for the end of a step.
   std::int64_t linger_ns = 5'000'000;

@@ -29,6 +29,13 @@ constexpr std::size_t kEmbedPartBytes = std::size_t{256} * 1024;
 constexpr std::size_t kEmbedPartInputs = 64;
 constexpr double kBytesPerMib = 1024.0 * 1024.0;
 
+CoreOptions core_options(const SupervisorOptions& options) {
+  CoreOptions out;
+  out.cores = usable_cores(options);
+  out.late_ns = options.core_late_ms * 1'000'000;
+  return out;
+}
+
 std::size_t wire_bytes(const std::variant<std::string, std::vector<std::int32_t>>& input) {
   if (const auto* text = std::get_if<std::string>(&input)) return text->size();
   return std::get<std::vector<std::int32_t>>(input).size() * sizeof(std::int32_t);
@@ -46,7 +53,7 @@ class Supervisor::Impl final : public MemoryRoom, public std::enable_shared_from
         source_(source),
         registry_(registry),
         options_(std::move(options)),
-        cores_(executor_, clock_, CoreOptions{.cores = usable_cores(options_)}),
+        cores_(executor_, clock_, core_options(options_)),
         ticker_(executor_),
         changed_(executor_) {}
 

@@ -29,6 +29,7 @@ class CoreArbiterTest : public testing::Test {
     CoreOptions options;
     options.cores = cores;
     options.linger_ns = 0;
+    options.late_ns = 1'000 * kMs;
     arbiter = std::make_unique<CoreArbiter>(options);
   }
   // A worker that is ready.
@@ -328,6 +329,7 @@ class World {
   World(std::uint32_t seed, std::uint32_t cores, std::size_t workers) : random_(seed), cores_(cores) {
     CoreOptions options;
     options.cores = cores;
+    options.late_ns = 1'000 * kMs;
     arbiter_ = std::make_unique<CoreArbiter>(options);
     for (std::size_t i = 0; i < workers; ++i) workers_.push_back(std::make_unique<Sim>());
     for (auto& worker : workers_) start(*worker);

@@ -104,6 +104,7 @@ TEST_F(WatchdogTest, AWorkerThatComputesALongStepIsSlowNotHung) {
 
 TEST_F(WatchdogTest, AWorkerThatWaitsForCoresIsNotHungAndDoesNotWaitForEver) {
   options_.cores = 1;
+  options_.core_late_ms = 1'000;
   options_.heartbeat_ms = 100;
   options_.heartbeat_timeout_ms = options_.progress_timeout_ms = 300;
   models_.add("a", "lease=ignore work=yes pong=no");  // in one step for a long time
