@@ -1,7 +1,7 @@
 // A worker that runs no model: speaks the frames of ipc/ and misbehaves as it is told, by the "model file" on
 // descriptor 4 for its whole life, and by the prompt of each request. Both are words `key=value`.
 //   file:    shout=LINES  ready=no  die=STATUS  die_times=N  fail=SLUG  garbage=1  pong=no  drain=no  slots=N context=N
-//   lease=ignore (cores are never given back)  log=PATH
+//   lease=ignore (cores are never given back)  pong_after=PATH (once it exists)  log=PATH
 //   prompt:  tokens=N  endless=1  crash_at=N  crash_once=PATH  mute=1  hang=1  fail=SLUG  long=1  bad=KIND
 // A text to tokenize has one id for each byte, from 0 on. An input to embed may be "mute=1", "short", "beyond",
 // "again".
@@ -128,11 +128,12 @@ class FakeWorker {
     if (draining_ && jobs_.empty()) return false;
     pollfd socket{3, POLLIN, 0};
     const bool works = !jobs_.empty() && is(file_, "work", "yes");  // in a step that does not end
+    const bool beats = ping_due_ && lease_.threads() > 0;
     if (works) {
       note("work");
       send(0, ipc::Stats{.work = ++work_});
     }
-    if (::poll(&socket, 1, busy ? 0 : works ? 1 : -1) <= 0) return true;
+    if (::poll(&socket, 1, busy ? 0 : works || beats ? 1 : -1) <= 0) return true;
     char buffer[65536];
     const ssize_t got = ::read(3, buffer, sizeof buffer);
     if (got <= 0) return false;
@@ -154,7 +155,11 @@ class FakeWorker {
     if (lease_.threads() != before) note("threads " + std::to_string(lease_.threads()));
     if (held && !is(file_, "lease", "ignore")) send(0, *held);
     if (lease_.threads() == 0) return;
-    if (std::exchange(ping_due_, false)) send(0, ipc::Pong{});
+    const auto wait = file_.find("pong_after");
+    if (ping_due_ && (wait == file_.end() || std::filesystem::exists(wait->second))) {
+      ping_due_ = false;
+      send(0, ipc::Pong{});
+    }
     for (const auto& [id, embed] : std::exchange(embeds_, {})) take_embed(id, embed);
   }
 

@@ -1,6 +1,7 @@
 // Everything that happens because time passes or memory runs out: heartbeats, progress, idle unloading, eviction,
 // drain.
 #include <csignal>
+#include <fstream>
 #include <limits>
 #include <string>
 
@@ -146,6 +147,24 @@ TEST_F(WatchdogTest, AnIdleHeartbeatWaitsForCores) {
       return models_.count("b", "threads 1") == 1;
     }));
     EXPECT_EQ(models_.count("b", "start"), 1);
+  });
+}
+
+TEST_F(WatchdogTest, AnIdleWorkerWhoseHeartbeatTakesLongIsAskedLessOften) {
+  options_.cores = 2;
+  models_.add("a", "pong_after=" + models_.file("go"));
+  run([&](base::Yield yield) {
+    ASSERT_TRUE(supervisor().load("a", yield).ok());
+    fake_clock_.advance_ms(options_.idle_heartbeat_ms + 1);
+    ASSERT_TRUE(eventually(yield, [&] { return models_.count("a", "threads 2") == 1; }));
+    fake_clock_.advance_ms(10);  // of two cores: 20 ms, one part in 2000 of 40 s
+    std::ofstream(models_.file("go")) << "";
+    ASSERT_TRUE(eventually(yield, [&] { return models_.count("a", "threads 0") == 1 && status("a").threads == 0; }));
+    fake_clock_.advance_ms(39'000);
+    ASSERT_TRUE(eventually(yield, [&, rounds = 0]() mutable { return ++rounds > 5; }));
+    EXPECT_EQ(models_.count("a", "ping"), 1);
+    fake_clock_.advance_ms(1'100);
+    ASSERT_TRUE(eventually(yield, [&] { return models_.count("a", "ping") == 2; }));
   });
 }
 
