@@ -47,6 +47,7 @@ Result<engine::SupervisorOptions> supervisor_options(const config::EngineConfig&
   options.sandbox = config.sandbox == "none" ? engine::SandboxMode::kNone : engine::SandboxMode::kRequired;
   options.context_tokens = narrow<std::uint32_t>(config.context_length);
   options.slots = narrow<std::uint32_t>(config.slots);
+  options.cores = machine.cores;
   options.threads = config.threads > 0 ? narrow<std::uint32_t>(config.threads) : std::min(machine.cores, kMostThreads);
   options.ubatch_tokens = narrow<std::uint32_t>(config.ubatch);
   options.use_mmap = config.mmap;

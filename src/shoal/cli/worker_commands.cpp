@@ -43,6 +43,7 @@ struct Row {
   std::string sandbox;
   std::int64_t pid = 0;
   std::int64_t slots = 0;
+  std::int64_t threads = 0;
   std::int64_t running = 0;
   std::int64_t queued = 0;
   std::int64_t resident_bytes = 0;
@@ -84,6 +85,7 @@ Result<std::vector<Row>> parse_rows(const std::string& body) {
                     .sandbox = text_of(*from, "sandbox"),
                     .pid = integer_of(*from, "pid"),
                     .slots = integer_of(*from, "slots"),
+                    .threads = integer_of(*from, "threads"),
                     .running = integer_of(*from, "running"),
                     .queued = integer_of(*from, "queued"),
                     .resident_bytes = integer_of(*from, "resident_bytes"),
@@ -97,15 +99,15 @@ Result<std::vector<Row>> parse_rows(const std::string& body) {
 std::string table(const std::vector<Row>& rows) {
   std::size_t width = 5;
   for (const Row& row : rows) width = std::max(width, row.model.size());
-  std::string out = fmt::format("{:<{}}  {:<8} {:>7} {:>8} {:>6} {:>9} {:>8}  {}\n", "MODEL", width, "STATE", "PID",
-                                "RUNNING", "QUEUED", "MEMORY", "TOKENS/S", "NOTE");
+  std::string out = fmt::format("{:<{}}  {:<8} {:>7} {:>7} {:>8} {:>6} {:>9} {:>8}  {}\n", "MODEL", width, "STATE",
+                                "PID", "THREADS", "RUNNING", "QUEUED", "MEMORY", "TOKENS/S", "NOTE");
   for (const Row& row : rows) {
     const bool alive = row.pid > 0;
     std::string note = row.reason;
     if (note.empty() && alive && row.running == 0) note = "idle " + base::human_duration(row.idle_ms);
     if (row.restarts > 0) note += fmt::format("{}{} restarts", note.empty() ? "" : ", ", row.restarts);
-    out += fmt::format("{:<{}}  {:<8} {:>7} {:>8} {:>6} {:>9} {:>8}  {}\n", row.model, width, row.state,
-                       alive ? fmt::format("{}", row.pid) : "-",
+    out += fmt::format("{:<{}}  {:<8} {:>7} {:>7} {:>8} {:>6} {:>9} {:>8}  {}\n", row.model, width, row.state,
+                       alive ? fmt::format("{}", row.pid) : "-", alive ? fmt::format("{}", row.threads) : "-",
                        alive ? fmt::format("{}/{}", row.running, row.slots) : "-", row.queued,
                        alive ? base::human_bytes(static_cast<std::uint64_t>(row.resident_bytes)) : "-",
                        alive ? fmt::format("{:.1f}", row.tokens_per_second) : "-", note);

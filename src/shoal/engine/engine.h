@@ -110,6 +110,7 @@ struct WorkerStatus {
   std::int32_t pid = 0;              // 0: no process
   std::uint32_t context_length = 0;  // tokens of KV cache shared by its slots
   std::uint32_t slots = 0;
+  std::uint32_t threads = 0;  // that it may compute on at this moment; 0: it computes nothing, or waits for cores
   std::uint32_t running = 0;  // requests in the batch
   std::uint32_t queued = 0;
   std::uint64_t predicted_bytes = 0;

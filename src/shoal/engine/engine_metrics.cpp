@@ -49,6 +49,13 @@ EngineMetrics::EngineMetrics(telemetry::Registry& registry, const std::string& m
       cold_bytes(
           registry.gauges("shoal_engine_prefix_cold_bytes", "Memory with prefixes outside the context.", {"model"})
               .with({model})),
+      threads(
+          registry.gauges("shoal_engine_threads", "Threads that the worker may compute on.", {"model"}).with({model})),
+      core_wait_seconds(registry
+                            .histograms("shoal_engine_core_wait_seconds",
+                                        "Waits of a worker with work until it had a core.",
+                                        telemetry::kFirstTokenBounds, {"model"})
+                            .with({model})),
       load_seconds(registry
                        .histograms("shoal_engine_load_seconds", "Spawn of a worker to READY.",
                                    telemetry::kDurationBounds, {"model"})

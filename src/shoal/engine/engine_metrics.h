@@ -31,6 +31,8 @@ class EngineMetrics {
   telemetry::Gauge& kv_cells;
   telemetry::Gauge& kept_cells;
   telemetry::Gauge& cold_bytes;
+  telemetry::Gauge& threads;
+  telemetry::Histogram& core_wait_seconds;
   telemetry::Histogram& load_seconds;
   telemetry::Histogram& first_token_seconds;
   telemetry::Histogram& request_seconds;

@@ -20,6 +20,7 @@
 #include "shoal/base/clock.h"
 #include "shoal/base/log.h"
 #include "shoal/base/result.h"
+#include "shoal/engine/core_share.h"
 #include "shoal/engine/engine.h"
 #include "shoal/engine/engine_metrics.h"
 #include "shoal/engine/model_source.h"
@@ -55,6 +56,7 @@ struct HostServices {
   const ModelSource& source;
   const SupervisorOptions& options;
   MemoryRoom& room;
+  CoreShare& cores;
   telemetry::Registry& registry;
 };
 
@@ -114,6 +116,7 @@ class ModelHost final : public RequestOwner, public std::enable_shared_from_this
   Result<void> on_tokens(const std::shared_ptr<Request>& request, ipc::Tokens part);
   Result<void> on_text(const std::shared_ptr<Request>& request, const ipc::Text& part);
   Result<void> on_embedding(const std::shared_ptr<Request>& request, ipc::Embedding embedding);
+  void on_pong();
   void on_stats(const ipc::Stats& stats);
 
   void send(const std::shared_ptr<Request>& request);
@@ -125,6 +128,9 @@ class ModelHost final : public RequestOwner, public std::enable_shared_from_this
   [[nodiscard]] std::uint32_t running() const;
   void set_phase(HostPhase phase);
   void publish();
+  void on_lease(const ipc::Lease& lease, std::int64_t waited_ns);
+  [[nodiscard]] bool has_work() const;
+  void want_cores();
 
   HostServices services_;
   std::string name_;
@@ -134,6 +140,7 @@ class ModelHost final : public RequestOwner, public std::enable_shared_from_this
 
   HostPhase phase_ = HostPhase::kStopped;
   std::shared_ptr<WorkerProcess> process_;
+  CoreArbiter::Id cores_ = 0;  // of this process
   ipc::Ready ready_;
   std::map<std::uint64_t, std::shared_ptr<Request>> requests_;  // not done, in order of arrival
   std::uint64_t predicted_bytes_ = 0;
@@ -151,6 +158,8 @@ class ModelHost final : public RequestOwner, public std::enable_shared_from_this
   std::int64_t idle_since_ns_ = 0;
   std::int64_t last_ping_ns_ = 0;
   bool pong_due_ = false;
+  std::int64_t leased_ns_ = 0;         // its last lease
+  std::int64_t beat_ns_ = 0;           // core time of its last heartbeat while idle
   std::int64_t last_alive_ns_ = 0;     // something was computed for a request
   std::int64_t last_progress_ns_ = 0;  // the same, or there was nothing to compute
   std::uint64_t work_ = 0;             // of the last kStats

@@ -55,11 +55,16 @@ Result<void> ModelHost::on_frame(ipc::Frame frame) {
     return on_ready(*ready);
   }
   if (std::holds_alternative<ipc::Pong>(frame.body)) {
-    pong_due_ = false;
+    on_pong();
     return {};
   }
   if (const auto* stats = std::get_if<ipc::Stats>(&frame.body)) {
     on_stats(*stats);
+    return {};
+  }
+  if (const auto* lease = std::get_if<ipc::LeaseHeld>(&frame.body)) {
+    SHOAL_TRY(services_.cores.held(cores_, *lease));
+    metrics_.threads.set(services_.cores.use(cores_).threads);
     return {};
   }
   if (std::holds_alternative<ipc::Ready>(frame.body)) return violation("a second READY");
@@ -80,6 +85,7 @@ Result<void> ModelHost::on_ready(const ipc::Ready& ready) {
   const double seconds = static_cast<double>(now - started_ns_) / kNsPerSecond;
   metrics_.load_seconds.observe(seconds);
   last_ping_ns_ = last_alive_ns_ = last_progress_ns_ = idle_since_ns_ = now;
+  services_.cores.loaded(cores_);
   set_phase(HostPhase::kReady);
   services_.log.info("worker ready", {{"model", name_},
                                       {"pid", process_->pid()},
@@ -154,6 +160,7 @@ Result<void> ModelHost::on_token(Request& request, ipc::TokenFrame frame) {
   metrics_.completion_tokens.add();
   request.events.emplace_back(TokenEvent{std::move(frame.token), std::move(frame.text)});
   request.notify();
+  if (request.credits == 0) want_cores();
   return {};
 }
 
@@ -214,6 +221,15 @@ Result<void> ModelHost::on_text(const std::shared_ptr<Request>& request, const i
   request->text += part.bytes;
   if (part.last) finish(request, std::nullopt);
   return {};
+}
+
+void ModelHost::on_pong() {
+  pong_due_ = false;
+  if (requests_.empty()) {
+    const std::int64_t took_ns = services_.clock.monotonic_ns() - std::max(last_ping_ns_, leased_ns_);
+    beat_ns_ = took_ns * std::max<std::int64_t>(services_.cores.use(cores_).threads, 1);
+  }
+  want_cores();
 }
 
 void ModelHost::on_stats(const ipc::Stats& stats) {

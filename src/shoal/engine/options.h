@@ -19,7 +19,8 @@ struct SupervisorOptions {
   // What each worker gets.
   std::uint32_t context_tokens = 0;   // KV cache of a worker, shared by its slots; 0: trained * slots, at most 8192
   std::uint32_t slots = 4;            // sequences decoded in one batch, [1, 64]
-  std::uint32_t threads = 0;          // compute threads of a worker, at most 256; 0: one per core
+  std::uint32_t cores = 0;            // on which all workers together compute; 0: those of this process
+  std::uint32_t threads = 0;          // compute threads of a worker, at most 256 and one per core; 0: as many
   std::uint32_t ubatch_tokens = 128;  // prompt tokens per compute step, [16, 4096]: bounds how long a cancel waits
   std::uint32_t cold_cache_mib = 64;  // memory of a worker for prompt prefixes that lost their KV cells
   bool exact = false;                 // answers independent of neighbours and kept prefixes, bit for bit: slower
@@ -41,6 +42,8 @@ struct SupervisorOptions {
   std::int64_t idle_heartbeat_ms = 15'000;     // and while none does: eight idle workers stay under 0.5 % of a core
   std::int64_t heartbeat_timeout_ms = 10'000;  // no answer, and no step done meanwhile: SIGKILL
   std::int64_t progress_timeout_ms = 30'000;   // requests that may run, but no token and no step: SIGKILL
+  std::int64_t core_late_ms = 2'000;           // asked for its cores, a worker gives them back within a step; later,
+                                               // the others do not wait for it: long steps, or it hangs
   std::int64_t tick_ms = 50;                   // how often the limits above are looked at, while a worker lives
 
   // Restarts. The first one in a window is immediate; then backoff_ms, doubled each time, +-25 %.

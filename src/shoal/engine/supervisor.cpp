@@ -11,9 +11,11 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include "shoal/engine/core_share.h"
 #include "shoal/engine/memory_estimate.h"
 #include "shoal/engine/model_host.h"
 #include "shoal/engine/request.h"
+#include "shoal/engine/worker_command.h"
 #include "shoal/ipc/frames.h"
 
 namespace shoal::engine {
@@ -26,6 +28,13 @@ namespace asio = base::asio;
 constexpr std::size_t kEmbedPartBytes = std::size_t{256} * 1024;
 constexpr std::size_t kEmbedPartInputs = 64;
 constexpr double kBytesPerMib = 1024.0 * 1024.0;
+
+CoreOptions core_options(const SupervisorOptions& options) {
+  CoreOptions out;
+  out.cores = usable_cores(options);
+  out.late_ns = options.core_late_ms * 1'000'000;
+  return out;
+}
 
 std::size_t wire_bytes(const std::variant<std::string, std::vector<std::int32_t>>& input) {
   if (const auto* text = std::get_if<std::string>(&input)) return text->size();
@@ -44,6 +53,7 @@ class Supervisor::Impl final : public MemoryRoom, public std::enable_shared_from
         source_(source),
         registry_(registry),
         options_(std::move(options)),
+        cores_(executor_, clock_, core_options(options_)),
         ticker_(executor_),
         changed_(executor_) {}
 
@@ -99,6 +109,7 @@ class Supervisor::Impl final : public MemoryRoom, public std::enable_shared_from
   const ModelSource& source_;
   telemetry::Registry& registry_;
   SupervisorOptions options_;
+  CoreShare cores_;
   asio::steady_timer ticker_;
   asio::steady_timer changed_;  // cancelled when a request or a process ended: drain() looks again
   bool ticking_ = false;
@@ -122,8 +133,8 @@ Result<LocalModel> Supervisor::Impl::admit(const std::string& name) const {
 std::shared_ptr<ModelHost> Supervisor::Impl::host_for(const LocalModel& model) {
   auto& slot = hosts_[model.info.name];
   if (!slot) {
-    slot =
-        std::make_shared<ModelHost>(HostServices{executor_, clock_, log_, source_, options_, *this, registry_}, model);
+    slot = std::make_shared<ModelHost>(
+        HostServices{executor_, clock_, log_, source_, options_, *this, cores_, registry_}, model);
   }
   return slot;
 }

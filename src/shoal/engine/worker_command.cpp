@@ -25,13 +25,21 @@ std::uint32_t context_tokens(const SupervisorOptions& options, const LocalModel&
   return std::max(static_cast<std::uint32_t>(tokens), kShortestContextTokens);
 }
 
+std::uint32_t usable_cores(const SupervisorOptions& options) {
+  return options.cores > 0 ? options.cores : std::max(std::thread::hardware_concurrency(), 1U);
+}
+
+std::uint32_t compute_threads(const SupervisorOptions& options) {
+  const std::uint32_t cores = usable_cores(options);
+  return std::min({options.threads > 0 ? options.threads : cores, cores, kMostThreads});
+}
+
 std::vector<std::string> worker_arguments(const SupervisorOptions& options, const LocalModel& model) {
   ipc::WorkerArgs args;
   args.parent_pid = ::getpid();
   args.context_length = context_tokens(options, model);
   args.slots = std::clamp<std::uint32_t>(options.slots, 1, 64);
-  const std::uint32_t cores = std::max(std::thread::hardware_concurrency(), 1U);
-  args.threads = std::min(options.threads > 0 ? options.threads : cores, kMostThreads);
+  args.threads = compute_threads(options);
   args.ubatch = options.ubatch_tokens;
   args.sandbox_required = options.sandbox == SandboxMode::kRequired;
   args.use_mmap = options.use_mmap;

@@ -22,6 +22,8 @@ void write(Writer& w, const Ping& b);
 void read(Reader& r, Ping& b);
 void write(Writer& w, const Drain& b);
 void read(Reader& r, Drain& b);
+void write(Writer& w, const Lease& b);
+void read(Reader& r, Lease& b);
 void write(Writer& w, const Ready& b);
 void read(Reader& r, Ready& b);
 void write(Writer& w, const Accepted& b);
@@ -42,5 +44,7 @@ void write(Writer& w, const Pong& b);
 void read(Reader& r, Pong& b);
 void write(Writer& w, const Stats& b);
 void read(Reader& r, Stats& b);
+void write(Writer& w, const LeaseHeld& b);
+void read(Reader& r, LeaseHeld& b);
 
 }  // namespace shoal::ipc

@@ -224,6 +224,16 @@ void read(Reader&, Ping&) {}
 void write(Writer&, const Drain&) {}
 void read(Reader&, Drain&) {}
 
+void write(Writer& w, const Lease& b) {
+  w.number(b.threads);
+  w.number(b.number);
+}
+
+void read(Reader& r, Lease& b) {
+  b.threads = r.number<std::uint32_t>();
+  b.number = r.number<std::uint64_t>();
+}
+
 void write(Writer& w, const Ready& b) {
   w.text(b.cpu_backend);
   w.text(b.sandbox);
@@ -363,6 +373,16 @@ void read(Reader& r, Stats& b) {
   b.cold_bytes = r.number<std::uint64_t>();
   b.evictions = r.number<std::uint64_t>();
   b.tokens_prefilled = r.number<std::uint64_t>();
+}
+
+void write(Writer& w, const LeaseHeld& b) {
+  w.number(b.threads);
+  w.number(b.number);
+}
+
+void read(Reader& r, LeaseHeld& b) {
+  b.threads = r.number<std::uint32_t>();
+  b.number = r.number<std::uint64_t>();
 }
 
 }  // namespace shoal::ipc

@@ -11,6 +11,7 @@
 //   kCredit     may send n more tokens        kTokens    a part of the ids
 //   kPing       decode one token and say so   kText      a part of the text
 //   kDrain      finish what runs, then exit   kFailed    this request, with a code of error.def
+//   kLease      compute on so many threads    kLeaseHeld computes on fewer than before
 //                                             kPong, kStats
 //
 // Threads: encode and decode are pure; a FrameReader belongs to one reader.
@@ -29,7 +30,7 @@
 
 namespace shoal::ipc {
 
-inline constexpr std::uint16_t kProtocolVersion = 3;
+inline constexpr std::uint16_t kProtocolVersion = 4;
 inline constexpr std::uint32_t kMaxBodyBytes = 1U << 20;
 
 enum class FrameType : std::uint16_t {
@@ -41,6 +42,7 @@ enum class FrameType : std::uint16_t {
   kDrain = 6,
   kTokenize = 7,
   kDetokenize = 8,
+  kLease = 9,
   kReady = 32,
   kAccepted = 33,
   kToken = 34,
@@ -51,6 +53,7 @@ enum class FrameType : std::uint16_t {
   kStats = 39,
   kTokens = 40,
   kText = 41,
+  kLeaseHeld = 42,
 };
 
 struct FrameHeader {
@@ -94,6 +97,12 @@ struct Credit {
 };
 struct Ping {};
 struct Drain {};
+// From the next step on, compute on this many threads. 0: on none after the step that runs; frames are handled all
+// the same. Until the first of them a worker may use all that it was started with.
+struct Lease {
+  std::uint32_t threads = 0;
+  std::uint64_t number = 0;  // of this lease, counted from 1
+};
 
 // --- worker to gateway
 
@@ -143,6 +152,12 @@ struct Failed {
   std::string param;
 };
 struct Pong {};
+// Sent at the end of a step when what the worker computes on became less: by a lease, or because it has nothing to
+// compute. What it gave back by itself it uses again only after another lease.
+struct LeaseHeld {
+  std::uint32_t threads = 0;
+  std::uint64_t number = 0;  // of the last lease that it had read then
+};
 // Sent while the worker computes for requests, at least 250 ms after the last one: progress for the watchdog.
 struct Stats {
   std::uint64_t work = 0;  // grows with every node of a graph that is computed for a request; not with heartbeats
@@ -156,8 +171,8 @@ struct Stats {
   std::uint64_t tokens_prefilled = 0;
 };
 
-using Body = std::variant<Generate, Embed, Tokenize, Detokenize, Cancel, Credit, Ping, Drain, Ready, Accepted,
-                          TokenFrame, Finished, Embedding, Tokens, Text, Failed, Pong, Stats>;
+using Body = std::variant<Generate, Embed, Tokenize, Detokenize, Cancel, Credit, Ping, Drain, Lease, Ready, Accepted,
+                          TokenFrame, Finished, Embedding, Tokens, Text, Failed, Pong, Stats, LeaseHeld>;
 
 struct Frame {
   FrameHeader header;

@@ -36,9 +36,9 @@ void append_worker(std::string& out, const engine::WorkerStatus& w) {
   append_field(out, "sandbox", w.sandbox);
   append_field(out, "cpu_backend", w.cpu_backend);
   out += fmt::format(
-      R"(,"pid":{},"context_length":{},"slots":{},"running":{},"queued":{},"predicted_bytes":{},"resident_bytes":{},)"
+      R"(,"pid":{},"context_length":{},"slots":{},"threads":{},"running":{},"queued":{},"predicted_bytes":{},"resident_bytes":{},)"
       R"("restarts":{},"tokens_decoded":{},"tokens_per_second":{:.2f},"idle_ms":{}}})",
-      w.pid, w.context_length, w.slots, w.running, w.queued, w.predicted_bytes, w.resident_bytes, w.restarts,
+      w.pid, w.context_length, w.slots, w.threads, w.running, w.queued, w.predicted_bytes, w.resident_bytes, w.restarts,
       w.tokens_decoded, std::isfinite(w.tokens_per_second) ? w.tokens_per_second : 0.0, w.idle_ms);
 }
 

@@ -38,8 +38,10 @@ Result<void> lock_tighter(const ipc::WorkerArgs& args) {
   return sandbox::probe(sandbox::Phase::kWork);
 }
 
-// One pass through the model, so that the first request meets warm code and touched memory.
+// One pass through the model, so that the first request meets warm code and touched memory. On one thread: that is what
+// the gateway counts for a worker that loads.
 void warm_up(Model& model) {
+  model.set_threads(1);
   if (model.shape().generates) {
     const BatchToken token{model.any_token(), 0, model.shape().scratch_id, true};
     if (model.decode({&token, 1}) == DecodeStatus::kDone) (void)model.shorten(token.sequence, 0);

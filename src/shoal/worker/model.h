@@ -39,6 +39,7 @@ struct ModelShape {
   std::uint32_t batch_logits = 0;     // of them: tokens with want_logits
   std::uint32_t vocabulary = 0;
   std::uint32_t embedding_length = 0;
+  std::uint32_t threads = 1;  // that decode() and embed() may use, at most
   bool generates = false;
   bool embeds = false;
   // A sequence can be cut anywhere, so what it computed can begin another one. Not so with a recurrent state, or with
@@ -101,6 +102,11 @@ class Model {
   // Called on the compute thread for every node of a graph that decode() or embed() computed: a step of a large model
   // may take minutes on a slow machine. Set once, before the first decode().
   virtual void on_progress(std::function<void()> callback) = 0;
+
+  // Compute on this many threads from the next decode() or embed() on. What is computed stays the same, but for
+  // attention that splits the keys of a long context over the threads (f16 with flash attention, from 512 tokens on).
+  // REQUIRES: 1 <= threads <= shape().threads.
+  virtual void set_threads(std::uint32_t threads) = 0;
 
   // Makes the decode() or embed() that runs return as soon as the current graph node is done. Any thread.
   virtual void interrupt() = 0;

@@ -38,7 +38,8 @@ Scheduler::Scheduler(Model& model, const base::Clock& clock, SendFrame send, Sch
       speculates_(options.speculates),
       kv_(model, options.cold_cache_bytes),
       by_number_(model.shape().sequence_ids),
-      budget_(model.shape().batch_tokens) {
+      budget_(model.shape().batch_tokens),
+      lease_(model.shape().threads) {
   model_.on_progress([this] { on_node(); });
 }
 
@@ -95,6 +96,7 @@ bool Scheduler::can_admit() const {
 }
 
 bool Scheduler::runnable() const {
+  if (pings_due_ > 0 || !embeds_.empty()) return true;
   if (can_admit()) return true;
   return std::ranges::any_of(running_, [](const auto& s) { return s->prefilling() || s->credits > 0; });
 }
@@ -102,9 +104,10 @@ bool Scheduler::runnable() const {
 std::deque<Scheduler::Posted> Scheduler::take_inbox() {
   std::unique_lock lock(mutex_);
   const auto ready = [this] { return stopping_ || !inbox_.empty(); };
-  if (!runnable() && !(draining_ && running_.empty())) {
-    // An answer that is paused for credits can still pass its deadline.
-    if (!running_.empty()) {
+  const bool paused = runnable() || !running_.empty();
+  if (!(runnable() && lease_.granted()) && !(draining_ && !paused)) {
+    // What is paused, for credits or for cores, can still pass its deadline.
+    if (paused) {
       wake_.wait_for(lock, std::chrono::milliseconds(100), ready);
     } else {
       wake_.wait(lock, ready);
@@ -122,14 +125,31 @@ void Scheduler::run() {
       if (stopping_) return;
     }
     expire();
-    admit();
-    step();
-    const bool idle = running_.empty() && queue_.empty();
+    if (hold_cores()) {
+      for (; pings_due_ > 0; --pings_due_) heartbeat();
+      if (!embeds_.empty()) {
+        ipc::Frame frame = std::move(embeds_.front());
+        embeds_.pop_front();
+        embed(frame.header, std::get<ipc::Embed>(std::move(frame.body)));
+      }
+      admit();
+      step();
+    }
+    const bool idle = running_.empty() && queue_.empty() && embeds_.empty();
     if (clock_.monotonic_ns() - last_report_ns_ >= kReportIntervalNs || (idle && !std::exchange(told_idle_, idle)))
       report();
     if (!idle) told_idle_ = false;
-    if (draining_ && queue_.empty() && running_.empty()) return;
+    if (lease_.threads() > 0 && !runnable()) (void)hold_cores();  // given back before it waits
+    if (draining_ && idle) return;
   }
+}
+
+// Between two steps: gives back what is asked for, and what nothing needs. False: nothing may be computed now.
+bool Scheduler::hold_cores() {
+  const std::uint32_t before = lease_.threads();
+  if (const auto held = lease_.settle(runnable())) send_(0, *held);
+  if (lease_.threads() > 0 && lease_.threads() != before) model_.set_threads(lease_.threads());
+  return lease_.threads() > 0;
 }
 
 void Scheduler::handle(Posted posted) {
@@ -138,12 +158,16 @@ void Scheduler::handle(Posted posted) {
   if (!posted.tokens.ok()) return fail(request, posted.tokens.error());
   if (auto* generate = std::get_if<ipc::Generate>(&frame.body))
     return handle_generate(frame.header, std::move(*generate), std::move(posted.tokens).value());
-  if (auto* embed = std::get_if<ipc::Embed>(&frame.body)) return handle_embed(frame.header, *embed);
+  if (std::holds_alternative<ipc::Embed>(frame.body)) return embeds_.push_back(std::move(frame));
   if (const auto* text = std::get_if<ipc::Tokenize>(&frame.body))
     return handle_tokenize(request, *text, *posted.tokens);
   if (const auto* ids = std::get_if<ipc::Detokenize>(&frame.body)) return handle_detokenize(request, *ids);
   if (std::holds_alternative<ipc::Cancel>(frame.body)) return handle_cancel(request);
-  if (std::holds_alternative<ipc::Ping>(frame.body)) return heartbeat();
+  if (const auto* lease = std::get_if<ipc::Lease>(&frame.body)) return lease_.take(*lease);
+  if (std::holds_alternative<ipc::Ping>(frame.body)) {
+    ++pings_due_;
+    return;
+  }
   if (std::holds_alternative<ipc::Drain>(frame.body)) {
     draining_ = true;
     return;
@@ -212,7 +236,7 @@ void Scheduler::handle_generate(const ipc::FrameHeader& header, ipc::Generate re
   queue_blocked_ = false;
 }
 
-void Scheduler::handle_embed(const ipc::FrameHeader& header, const ipc::Embed& request) {
+void Scheduler::embed(const ipc::FrameHeader& header, ipc::Embed request) {
   if (!model_.shape().embeds) {
     return fail(header.request,
                 Error(ErrorCode::kUnsupportedParameter, "this model writes answers and does not embed text")
@@ -240,15 +264,8 @@ void Scheduler::handle_embed(const ipc::FrameHeader& header, const ipc::Embed& r
   auto vectors = model_.embed(inputs);
   working_ = false;
   if (!vectors.ok()) {
-    // Interrupted by the cancel of another request: this one is computed again. Its own cancel waits in the inbox.
-    if (vectors.error().code() == ErrorCode::kCancelled) {
-      const std::lock_guard lock(mutex_);
-      const bool own = std::ranges::any_of(inbox_, [&](const Posted& posted) {
-        return posted.frame.header.request == header.request && std::holds_alternative<ipc::Cancel>(posted.frame.body);
-      });
-      if (!own && !stopping_) inbox_.push_back({ipc::Frame{header, request}, std::vector<std::int32_t>()});
-      return;
-    }
+    // Interrupted by a cancel, which waits in the inbox. If it is another request's, this one is computed again.
+    if (vectors.error().code() == ErrorCode::kCancelled) return embeds_.push_front({header, std::move(request)});
     return fail(header.request, vectors.error());
   }
   for (std::size_t i = 0; i < inputs.size(); ++i) {
@@ -288,9 +305,11 @@ void Scheduler::handle_detokenize(std::uint64_t request, const ipc::Detokenize& 
 void Scheduler::handle_cancel(std::uint64_t request) {
   if (Sequence* s = running(request)) return release(*s, /*keep=*/true);
   if (queue_.remove(request)) queue_blocked_ = false;
+  std::erase_if(embeds_, [request](const ipc::Frame& frame) { return frame.header.request == request; });
 }
 
-// One token through the whole model: a worker whose compute is stuck cannot answer.
+// One token through the whole model: a worker whose compute is stuck cannot answer. Computed on the cores of the lease
+// like everything else: the gateway knows that a worker without one cannot answer, and does not count that time.
 void Scheduler::heartbeat() {
   const std::int32_t scratch = model_.shape().scratch_id;
   bool alive = true;
@@ -327,6 +346,11 @@ void Scheduler::expire() {
     fail(late->request, error);
     queue_blocked_ = false;
   }
+  std::erase_if(embeds_, [&](const ipc::Frame& frame) {
+    const bool passed = base::Deadline{frame.header.deadline_ns}.passed(clock_);
+    if (passed) fail(frame.header.request, error);
+    return passed;
+  });
 }
 
 void Scheduler::admit() {

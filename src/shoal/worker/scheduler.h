@@ -19,6 +19,7 @@
 #include "shoal/ipc/frames.h"
 #include "shoal/worker/fair_queue.h"
 #include "shoal/worker/kv_cache.h"
+#include "shoal/worker/lease.h"
 #include "shoal/worker/model.h"
 #include "shoal/worker/sequence.h"
 #include "shoal/worker/speculation.h"
@@ -57,10 +58,11 @@ class Scheduler {
   [[nodiscard]] std::deque<Posted> take_inbox();
   void handle(Posted posted);
   void handle_generate(const ipc::FrameHeader& header, ipc::Generate request, std::vector<std::int32_t> tokens);
-  void handle_embed(const ipc::FrameHeader& header, const ipc::Embed& request);
+  void embed(const ipc::FrameHeader& header, ipc::Embed request);
   void handle_tokenize(std::uint64_t request, const ipc::Tokenize& body, const std::vector<std::int32_t>& tokens);
   void handle_detokenize(std::uint64_t request, const ipc::Detokenize& body);
   void handle_cancel(std::uint64_t request);
+  [[nodiscard]] bool hold_cores();
   void heartbeat();
   void expire();
   void admit();
@@ -106,6 +108,9 @@ class Scheduler {
   StepBudget budget_;
   Speculation speculation_;
   std::size_t guesses_planned_ = 0;  // in the step at hand
+  Lease lease_;
+  std::uint32_t pings_due_ = 0;
+  std::deque<ipc::Frame> embeds_;  // not computed yet
   bool draining_ = false;
   bool working_ = false;  // the graph that is computed is for requests
   std::int64_t node_began_ns_ = 0;

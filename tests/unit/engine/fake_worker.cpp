@@ -1,9 +1,11 @@
 // A worker that runs no model: speaks the frames of ipc/ and misbehaves as it is told, by the "model file" on
 // descriptor 4 for its whole life, and by the prompt of each request. Both are words `key=value`.
 //   file:    shout=LINES  ready=no  die=STATUS  die_times=N  fail=SLUG  garbage=1  pong=no  drain=no  slots=N context=N
-//   log=PATH prompt:  tokens=N  endless=1  crash_at=N  crash_once=PATH  mute=1  hang=1  fail=SLUG  long=1  bad=KIND
+//   lease=ignore (cores are never given back)  pong_after=PATH (once it exists)  log=PATH
+//   prompt:  tokens=N  endless=1  crash_at=N  crash_once=PATH  mute=1  hang=1  fail=SLUG  long=1  bad=KIND
 // A text to tokenize has one id for each byte, from 0 on. An input to embed may be "mute=1", "short", "beyond",
 // "again".
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <csignal>
@@ -27,6 +29,7 @@
 
 #include "shoal/base/error.h"
 #include "shoal/ipc/frames.h"
+#include "shoal/worker/lease.h"
 
 namespace {
 
@@ -114,20 +117,23 @@ class FakeWorker {
 
   bool step() {
     bool busy = false;
+    settle();
     for (auto it = jobs_.begin(); it != jobs_.end();) {
       auto& [id, job] = *it;
-      const bool over = advance(id, job);
-      busy = busy || (!over && job.credits > 0 && !job.words.contains("hang"));
+      const bool over = lease_.threads() > 0 && advance(id, job);
+      busy = busy || (!over && lease_.threads() > 0 && job.credits > 0 && !job.words.contains("hang"));
       it = over ? jobs_.erase(it) : std::next(it);
     }
+    settle();
     if (draining_ && jobs_.empty()) return false;
     pollfd socket{3, POLLIN, 0};
     const bool works = !jobs_.empty() && is(file_, "work", "yes");  // in a step that does not end
+    const bool beats = ping_due_ && lease_.threads() > 0;
     if (works) {
       note("work");
       send(0, ipc::Stats{.work = ++work_});
     }
-    if (::poll(&socket, 1, busy ? 0 : works ? 1 : -1) <= 0) return true;
+    if (::poll(&socket, 1, busy ? 0 : works || beats ? 1 : -1) <= 0) return true;
     char buffer[65536];
     const ssize_t got = ::read(3, buffer, sizeof buffer);
     if (got <= 0) return false;
@@ -138,6 +144,23 @@ class FakeWorker {
       if (!frame->has_value()) return true;
       take(**frame);
     }
+  }
+
+  // Gives back the cores that it does not need, or is asked for.
+  void settle() {
+    const bool works = ping_due_ || !embeds_.empty() ||
+                       std::ranges::any_of(jobs_, [](const auto& entry) { return entry.second.credits > 0; });
+    const std::uint32_t before = lease_.threads();
+    const auto held = lease_.settle(works);
+    if (lease_.threads() != before) note("threads " + std::to_string(lease_.threads()));
+    if (held && !is(file_, "lease", "ignore")) send(0, *held);
+    if (lease_.threads() == 0) return;
+    const auto wait = file_.find("pong_after");
+    if (ping_due_ && (wait == file_.end() || std::filesystem::exists(wait->second))) {
+      ping_due_ = false;
+      send(0, ipc::Pong{});
+    }
+    for (const auto& [id, embed] : std::exchange(embeds_, {})) take_embed(id, embed);
   }
 
   // One token, or what the prompt wants in its place. True: the job is over.
@@ -194,7 +217,7 @@ class FakeWorker {
     if (const auto* generate = std::get_if<ipc::Generate>(&frame.body)) {
       take_generate(id, *generate);
     } else if (const auto* embed = std::get_if<ipc::Embed>(&frame.body)) {
-      take_embed(id, *embed);
+      embeds_.emplace_back(id, *embed);
     } else if (const auto* tokenize = std::get_if<ipc::Tokenize>(&frame.body)) {
       std::vector<std::int32_t> ids(std::get<std::string>(tokenize->input).size());
       std::iota(ids.begin(), ids.end(), 0);
@@ -202,11 +225,14 @@ class FakeWorker {
     } else if (std::holds_alternative<ipc::Cancel>(frame.body)) {
       note("cancel");
       jobs_.erase(id);
+      std::erase_if(embeds_, [id](const auto& entry) { return entry.first == id; });
     } else if (const auto* credit = std::get_if<ipc::Credit>(&frame.body)) {
       if (jobs_.contains(id)) jobs_[id].credits += credit->tokens;
     } else if (std::holds_alternative<ipc::Ping>(frame.body)) {
       note("ping");
-      if (!is(file_, "pong", "no")) send(0, ipc::Pong{});
+      ping_due_ = !is(file_, "pong", "no");
+    } else if (const auto* lease = std::get_if<ipc::Lease>(&frame.body)) {
+      lease_.take(*lease);
     } else if (std::holds_alternative<ipc::Drain>(frame.body)) {
       note("drain");
       draining_ = !is(file_, "drain", "no");
@@ -292,6 +318,9 @@ class FakeWorker {
   Words file_;
   std::map<std::uint64_t, Job> jobs_;
   ipc::FrameReader reader_;
+  shoal::worker::Lease lease_{256};
+  bool ping_due_ = false;
+  std::vector<std::pair<std::uint64_t, ipc::Embed>> embeds_;
   bool draining_ = false;
   std::uint64_t work_ = 0;
 };

@@ -76,6 +76,7 @@ TEST_F(SupervisorTest, AWorkerIsToldItsOptions) {
   const auto told = [&] { return ipc::parse_worker_args(worker_arguments(options_, models_.at("a"))).value(); };
   options_.sandbox = SandboxMode::kRequired;
   options_.slots = 3;
+  options_.cores = 6;
   options_.threads = 5;
   options_.ubatch_tokens = 64;
   options_.worker_memory_limit_mib = 700;
@@ -84,6 +85,8 @@ TEST_F(SupervisorTest, AWorkerIsToldItsOptions) {
   EXPECT_FALSE(told().use_mmap);
   EXPECT_EQ(told().slots, 3U);
   EXPECT_EQ(told().threads, 5U);
+  options_.threads = 7;
+  EXPECT_EQ(told().threads, 6U) << "more threads than cores would wait for each other";
   EXPECT_EQ(told().ubatch, 64U);
   EXPECT_EQ(told().memory_limit_mib, 700U);
   EXPECT_EQ(told().context_length, 3U * 512) << "what the slots can use of a model trained on 512";
@@ -106,6 +109,77 @@ TEST_F(SupervisorTest, AWorkerIsToldItsOptions) {
   EXPECT_FALSE(told().keep_prefixes);
   EXPECT_FALSE(told().speculates);
   EXPECT_EQ(told().cold_cache_mib, 7U);
+}
+
+TEST_F(SupervisorTest, AWorkerHoldsAllCoresWhileItWorksAndNoneAfter) {
+  options_.cores = 3;
+  run([&](base::Yield yield) {
+    EXPECT_TRUE(answer("a", "tokens=2", yield).finished);
+    ASSERT_TRUE(eventually(yield, [&] { return status("a").threads == 0; }));
+    EXPECT_EQ(models_.count("a", "threads 3"), 1);
+    EXPECT_EQ(models_.count("a", "threads 0"), 1);
+    auto held = supervisor().start(ask("a", "hang=1"), yield);
+    ASSERT_TRUE(held.ok());
+    EXPECT_EQ(status("a").threads, 3U);
+    EXPECT_THAT(registry_.render(), HasSubstr("shoal_engine_threads{model=\"a\"} 3\n"));
+  });
+}
+
+TEST_F(SupervisorTest, WorkersThatAreBusyShareTheCores) {
+  options_.cores = 3;
+  run([&](base::Yield yield) {
+    auto first = supervisor().start(ask("a", "hang=1"), yield);
+    ASSERT_TRUE(first.ok());
+    {
+      auto second = supervisor().start(ask("b", "hang=1"), yield);
+      ASSERT_TRUE(second.ok());
+      ASSERT_TRUE(eventually(yield, [&] { return status("a").threads == 2 && status("b").threads == 1; }));
+    }
+    ASSERT_TRUE(eventually(yield, [&] { return status("a").threads == 3 && status("b").threads == 0; }));
+  });
+}
+
+TEST_F(SupervisorTest, MoreBusyWorkersThanCoresAllComeToTheirEnd) {
+  models_.add("c");
+  options_.cores = 2;
+  options_.core_late_ms = 60'000;
+  std::uint32_t most = 0;
+  int finished = 0;
+  for (const char* model : {"a", "b", "c"}) {
+    side([&, model](base::Yield yield) {
+      auto started = supervisor().start(ask(model, "tokens=20000"), yield);
+      ASSERT_TRUE(started.ok());
+      for (bool over = false; !over;) {
+        auto event = (*started)->next(yield, base::Deadline{});
+        ASSERT_TRUE(event.ok()) << event.error().message();
+        over = std::holds_alternative<FinishEvent>(**event);
+        most = std::max(most, status("a").threads + status("b").threads + status("c").threads);
+      }
+      ++finished;
+    });
+  }
+  run([](base::Yield) {});
+  EXPECT_EQ(finished, 3);
+  EXPECT_EQ(most, 2U);
+  int turns = 0;
+  for (const char* model : {"a", "b", "c"}) turns += models_.count(model, "threads 0");
+  EXPECT_GT(turns, 3) << "they took turns, and did not run one after the other";
+  EXPECT_THAT(registry_.render(), HasSubstr("shoal_engine_core_wait_seconds_count{model=\"a\"}"));
+}
+
+TEST_F(SupervisorTest, TheCoresOfAWorkerThatDiesGoToTheNext) {
+  options_.cores = 1;
+  options_.max_failures = 1;
+  models_.add("a", "lease=ignore");
+  Answer out;
+  run([&](base::Yield yield) {
+    auto first = supervisor().start(ask("a", "hang=1"), yield);
+    ASSERT_TRUE(first.ok());
+    side([&](base::Yield inner) { out = answer("b", "tokens=1", inner); });
+    ASSERT_TRUE(eventually(yield, [&] { return status("b").state == types::ModelState::kReady; }));
+    ASSERT_EQ(::kill(status("a").pid, SIGKILL), 0);
+    ASSERT_TRUE(eventually(yield, [&] { return out.finished; }));
+  });
 }
 
 TEST_F(SupervisorTest, AnUnknownModelIsRefusedWithTheNearestName) {

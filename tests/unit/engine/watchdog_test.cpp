@@ -1,6 +1,7 @@
 // Everything that happens because time passes or memory runs out: heartbeats, progress, idle unloading, eviction,
 // drain.
 #include <csignal>
+#include <fstream>
 #include <limits>
 #include <string>
 
@@ -99,6 +100,71 @@ TEST_F(WatchdogTest, AWorkerThatComputesALongStepIsSlowNotHung) {
     }
     EXPECT_EQ(models_.count("a", "start"), 1);
     fake_clock_.advance_ms(100'000);
+  });
+}
+
+TEST_F(WatchdogTest, AWorkerThatWaitsForCoresIsNotHungAndDoesNotWaitForEver) {
+  options_.cores = 1;
+  options_.core_late_ms = 1'000;
+  options_.heartbeat_ms = 100;
+  options_.heartbeat_timeout_ms = options_.progress_timeout_ms = 300;
+  models_.add("a", "lease=ignore work=yes pong=no");  // in one step for a long time
+  Answer waiting;
+  run([&](base::Yield yield) {
+    auto slow = supervisor().start(ask("a", "hang=1"), yield);
+    ASSERT_TRUE(slow.ok());
+    side([&](base::Yield inner) { waiting = answer("b", "tokens=2", inner); });
+    ASSERT_TRUE(eventually(yield, [&] { return status("b").running == 1; }));
+    for (int i = 0; i < 9; ++i) {
+      const int told = models_.count("a", "work");
+      fake_clock_.advance_ms(100);
+      ASSERT_TRUE(eventually(yield, [&] { return models_.count("a", "work") > told + 1; }));
+    }
+    EXPECT_EQ(models_.count("b", "start"), 1);
+    EXPECT_FALSE(waiting.finished);
+    EXPECT_EQ(status("b").threads, 0U);
+    // After a second the core is taken as lost.
+    ASSERT_TRUE(eventually(yield, [&] {
+      fake_clock_.advance_ms(10);
+      return waiting.finished;
+    }));
+    EXPECT_EQ(models_.count("b", "start"), 1);
+  });
+}
+
+TEST_F(WatchdogTest, AnIdleHeartbeatWaitsForCores) {
+  options_.cores = 1;
+  models_.add("a", "lease=ignore work=yes");
+  run([&](base::Yield yield) {
+    ASSERT_TRUE(supervisor().load("b", yield).ok());
+    auto busy = supervisor().start(ask("a", "hang=1"), yield);
+    ASSERT_TRUE(busy.ok());
+    fake_clock_.advance_ms(options_.idle_heartbeat_ms + 1);
+    ASSERT_TRUE(eventually(yield, [&] { return models_.count("b", "ping") == 1; }));
+    EXPECT_EQ(models_.count("b", "threads 1"), 0);
+    ASSERT_TRUE(eventually(yield, [&] {
+      fake_clock_.advance_ms(10);
+      return models_.count("b", "threads 1") == 1;
+    }));
+    EXPECT_EQ(models_.count("b", "start"), 1);
+  });
+}
+
+TEST_F(WatchdogTest, AnIdleWorkerWhoseHeartbeatTakesLongIsAskedLessOften) {
+  options_.cores = 2;
+  models_.add("a", "pong_after=" + models_.file("go"));
+  run([&](base::Yield yield) {
+    ASSERT_TRUE(supervisor().load("a", yield).ok());
+    fake_clock_.advance_ms(options_.idle_heartbeat_ms + 1);
+    ASSERT_TRUE(eventually(yield, [&] { return models_.count("a", "threads 2") == 1; }));
+    fake_clock_.advance_ms(10);  // of two cores: 20 ms, one part in 2000 of 40 s
+    std::ofstream(models_.file("go")) << "";
+    ASSERT_TRUE(eventually(yield, [&] { return models_.count("a", "threads 0") == 1 && status("a").threads == 0; }));
+    fake_clock_.advance_ms(39'000);
+    ASSERT_TRUE(eventually(yield, [&, rounds = 0]() mutable { return ++rounds > 5; }));
+    EXPECT_EQ(models_.count("a", "ping"), 1);
+    fake_clock_.advance_ms(1'100);
+    ASSERT_TRUE(eventually(yield, [&] { return models_.count("a", "ping") == 2; }));
   });
 }
 

@@ -51,6 +51,7 @@ std::vector<Body> every_body() {
           Credit{12},
           Ping{},
           Drain{},
+          Lease{2, 77},
           Ready{"zen4", "landlock abi 7 + seccomp", 4096, 4, 49152, 576, 200'000, true, true},
           Accepted{17},
           TokenFrame{token, "é"},
@@ -60,7 +61,8 @@ std::vector<Body> every_body() {
           Text{false, "\xc3"},
           Failed{ErrorCode::kContextLengthExceeded, "9000 > 4096", "messages"},
           Pong{},
-          Stats{1, 2, 3, 4, 5, 6, 7, 8, 9}};
+          Stats{1, 2, 3, 4, 5, 6, 7, 8, 9},
+          LeaseHeld{1, 0xffffffffffffULL}};
 }
 
 std::string encoded(const Body& body) {

@@ -108,6 +108,7 @@ class FakeModel : public Model {
     return std::vector<std::vector<float>>(inputs.size(), {1.0F});
   }
   void on_progress(std::function<void()> callback) override { progress_ = std::move(callback); }
+  void set_threads(std::uint32_t count) override { threads = count; }
   void interrupt() override { interrupted = true; }
   void clear_interrupt() override { interrupted = false; }
 
@@ -131,6 +132,7 @@ class FakeModel : public Model {
   std::function<void()> on_node;
   int tokenized = 0;
   int embeds = 0;
+  std::uint32_t threads = 0;  // as set last
   DecodeStatus next_status = DecodeStatus::kDone;
   bool poison = false;
   bool refuse_restore = false;
@@ -173,6 +175,7 @@ inline ModelShape small_shape() {
   shape.sequence_ids = 16;
   shape.scratch_id = 2;
   shape.batch_tokens = shape.batch_logits = 8;
+  shape.threads = 4;
   shape.vocabulary = kVocabulary;
   shape.embedding_length = 1;
   shape.generates = shape.embeds = true;

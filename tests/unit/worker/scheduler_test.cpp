@@ -2,10 +2,16 @@
 #include "shoal/worker/scheduler.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
+#include <condition_variable>
 #include <limits>
 #include <map>
+#include <mutex>
+#include <set>
+#include <thread>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "fake_model.h"
@@ -338,6 +344,137 @@ TEST_F(SchedulerTest, PingsAreAnsweredThroughTheModel) {
   EXPECT_EQ(pongs, 2);
   ASSERT_EQ(model.batches.size(), 2U);
   EXPECT_EQ(model.batches[0][0].sequence, 2) << "in the scratch sequence";
+}
+
+TEST_F(SchedulerTest, EachStepUsesTheThreadsOfTheLeaseAndLessIsTold) {
+  std::vector<std::uint32_t> steps;
+  std::vector<std::string> told;
+  model.on_decode = [&] {
+    steps.push_back(model.threads);
+    if (steps.size() == 2) post(0, ipc::Lease{1, 8});
+    if (steps.size() == 3) post(0, ipc::Lease{3, 9});
+  };
+  on_frame = [&](std::uint64_t, const ipc::Body& b) {
+    if (const auto* held = std::get_if<ipc::LeaseHeld>(&b))
+      told.push_back(fmt::format("{} of {} after {} steps", held->threads, held->number, steps.size()));
+    if (std::holds_alternative<ipc::Finished>(b)) told.emplace_back("finished");
+  };
+  post(1, ask({5}, 5));
+  post(0, ipc::Lease{2, 7});
+  drain();
+  EXPECT_EQ(steps, (std::vector<std::uint32_t>{2, 2, 1, 3, 3}));
+  EXPECT_EQ(told, (std::vector<std::string>{"1 of 8 after 2 steps", "finished", "0 of 9 after 5 steps"}));
+}
+
+TEST_F(SchedulerTest, CoresThatNothingNeedsAreGivenBackAndNotUsedAgain) {
+  std::vector<std::string> told;
+  on_frame = [&](std::uint64_t request, const ipc::Body& b) {
+    if (std::holds_alternative<ipc::Finished>(b)) told.push_back(fmt::format("finished {}", request));
+    const auto* held = std::get_if<ipc::LeaseHeld>(&b);
+    if (held == nullptr) return;
+    told.push_back(fmt::format("{} of {}", held->threads, held->number));
+    if (held->number != 1) return;
+    post(2, ask({5}, 1));
+    post(0, ipc::Tokenize{false, "ab"});
+    post(0, ipc::Drain{});
+  };
+  const auto more = [&](std::uint64_t, const ipc::Body& b) {
+    if (!std::holds_alternative<ipc::Tokens>(b)) return;
+    told.emplace_back("tokens");  // still answered
+    post(0, ipc::Lease{4, 2});
+  };
+  on_frame = [first = on_frame, more](std::uint64_t request, const ipc::Body& b) {
+    first(request, b);
+    more(request, b);
+  };
+  post(0, ipc::Lease{4, 1});
+  post(1, ask({5}, 1));
+  scheduler.run();
+  EXPECT_EQ(told, (std::vector<std::string>{"finished 1", "0 of 1", "tokens", "finished 2", "0 of 2"}));
+}
+
+// Nothing is computed, but everything is heard.
+TEST_F(SchedulerTest, WithoutCoresItHandlesCancelsDeadlinesAndText) {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::set<std::string> seen;
+  on_frame = [&](std::uint64_t request, const ipc::Body& b) {
+    const std::lock_guard lock(mutex);
+    seen.insert(fmt::format("{} {}", request, b.index()));
+    changed.notify_all();
+  };
+  const auto index = [](const ipc::Body& body) { return body.index(); };
+  const auto wait_for = [&](std::uint64_t request, const ipc::Body& body) {
+    std::unique_lock lock(mutex);
+    return changed.wait_for(lock, std::chrono::seconds(30),
+                            [&] { return seen.contains(fmt::format("{} {}", request, index(body))); });
+  };
+  clock.moved_ns = 0;
+  post(0, ipc::Lease{0, 1});
+  post(1, ask({5}, 3));
+  post(2, ask({6}, 3));
+  post(3, ask({7}, 3), clock.monotonic_ns() - 1);
+  post(4, ipc::Embed{0, {std::vector<std::int32_t>{1}}});
+  post(5, ipc::Embed{0, {std::vector<std::int32_t>{1}}});
+  post(6, ipc::Embed{0, {std::vector<std::int32_t>{1}}}, clock.monotonic_ns() - 1);
+  post(0, ipc::Ping{});
+  post(1, ipc::Cancel{});
+  post(4, ipc::Cancel{});
+  post(7, ipc::Tokenize{false, "ab"});
+  std::jthread running([&] { scheduler.run(); });
+  EXPECT_TRUE(wait_for(7, ipc::Tokens{}));
+  EXPECT_TRUE(wait_for(3, ipc::Failed{}));
+  EXPECT_TRUE(wait_for(6, ipc::Failed{}));
+  {
+    const std::lock_guard lock(mutex);
+    EXPECT_TRUE(model.batches.empty());
+    EXPECT_EQ(model.embeds, 0);
+    EXPECT_FALSE(seen.contains(fmt::format("0 {}", index(ipc::Pong{}))));
+  }
+  post(0, ipc::Lease{1, 2});
+  EXPECT_TRUE(wait_for(2, ipc::Finished{}));
+  EXPECT_TRUE(wait_for(5, ipc::Embedding{}));
+  EXPECT_TRUE(wait_for(0, ipc::Pong{}));
+  EXPECT_TRUE(wait_for(0, ipc::LeaseHeld{}));
+  post(0, ipc::Drain{});
+  running.join();
+  EXPECT_FALSE(seen.contains(fmt::format("1 {}", index(ipc::Finished{}))));
+  EXPECT_EQ(model.embeds, 1);
+}
+
+TEST(LeaseTest, WithoutOneAllThreadsAreUsedAndNothingIsTold) {
+  Lease lease(4);
+  EXPECT_FALSE(lease.settle(true));
+  EXPECT_EQ(lease.threads(), 4U);
+  EXPECT_FALSE(lease.settle(false));
+  EXPECT_FALSE(lease.settle(true));
+  EXPECT_EQ(lease.threads(), 4U);
+  lease.take({9, 1});
+  EXPECT_FALSE(lease.settle(true));
+  EXPECT_EQ(lease.threads(), 4U) << "not more than there are";
+}
+
+TEST(LeaseTest, AGrantThatComesTooLateIsGivenBack) {
+  Lease lease(4);
+  lease.take({2, 1});
+  const auto held = lease.settle(false);
+  ASSERT_TRUE(held);
+  EXPECT_EQ(held->threads, 0U);
+  EXPECT_EQ(held->number, 1U);
+  EXPECT_FALSE(lease.settle(true));
+  EXPECT_EQ(lease.threads(), 0U) << "what was given back needs another lease";
+}
+
+TEST(LeaseTest, OfALargerAndASmallerOneReadTogetherTheSmallerIsConfirmed) {
+  Lease lease(4);
+  lease.take({1, 1});
+  EXPECT_FALSE(lease.settle(true));
+  lease.take({4, 2});
+  lease.take({1, 3});
+  const auto held = lease.settle(true);
+  ASSERT_TRUE(held);
+  EXPECT_EQ(held->threads, 1U);
+  EXPECT_EQ(held->number, 3U);
 }
 
 TEST_F(SchedulerTest, TheLogprobIsThatOfTheTokenThatWasChosen) {

@@ -40,21 +40,43 @@ Function cpu_function(const char* name) {
   return reg != nullptr ? reinterpret_cast<Function>(ggml_backend_reg_get_proc_address(reg, name)) : nullptr;
 }
 
-struct Threadpool {
+// Threads that wait between graphs. A graph wakes all threads of its pool, also those that it does not use, so there is
+// a pool for each power of two: of one thread, which wakes nobody, of two, of four, up to the most.
+class Threadpools {
+ public:
+  explicit Threadpools(std::uint32_t threads) {
+    const auto create = cpu_function<New>("ggml_threadpool_new");
+    free_ = cpu_function<Free>("ggml_threadpool_free");
+    if (create == nullptr || free_ == nullptr) return;
+    for (std::uint32_t size = 1;; size = std::min(size * 2, threads)) {
+      ggml_threadpool_params params = ggml_threadpool_params_default(static_cast<int>(size));
+      params.poll = 0;  // polling burns 0.17 s of a core after each graph; sleeping costs 0.03 ms
+      pools_.push_back({size, create(&params)});
+      if (size >= threads) break;
+    }
+  }
+  Threadpools(const Threadpools&) = delete;
+  Threadpools& operator=(const Threadpools&) = delete;
+  ~Threadpools() {
+    for (const Pool& pool : pools_) free_(pool.pool);
+  }
+
+  // The smallest with so many; null when there is none.
+  [[nodiscard]] ggml_threadpool_t with(std::uint32_t threads) const {
+    const auto found = std::ranges::find_if(pools_, [threads](const Pool& pool) { return pool.threads >= threads; });
+    return found == pools_.end() ? nullptr : found->pool;
+  }
+
+ private:
   using New = ggml_threadpool_t (*)(ggml_threadpool_params*);
   using Free = void (*)(ggml_threadpool_t);
-  ggml_threadpool_t pool = nullptr;
-  Free free = nullptr;
+  struct Pool {
+    std::uint32_t threads;
+    ggml_threadpool_t pool;
+  };
+  Free free_ = nullptr;
+  std::vector<Pool> pools_;
 };
-
-Threadpool make_threadpool(std::uint32_t threads) {
-  const auto create = cpu_function<Threadpool::New>("ggml_threadpool_new");
-  const auto destroy = cpu_function<Threadpool::Free>("ggml_threadpool_free");
-  if (create == nullptr || destroy == nullptr) return {};
-  ggml_threadpool_params params = ggml_threadpool_params_default(static_cast<int>(threads));
-  params.poll = 0;  // polling burns 0.17 s of a core after each graph; sleeping costs 0.03 ms
-  return {create(&params), destroy};
-}
 
 // Errors to stderr, which the gateway logs; not those of a computation that was told to stop.
 void log_error(ggml_log_level level, const char* text, void* interrupted) {
@@ -91,12 +113,11 @@ std::optional<WordPiece> word_piece_of(const llama_model* model) {
 
 class LlamaModel final : public Model {
  public:
-  LlamaModel(llama_model* model, llama_context* context, ModelShape shape, Threadpool pool,
-             std::uint32_t batch_sequences)
-      : model_(model), context_(context), vocab_(llama_model_get_vocab(model)), shape_(shape), pool_(pool) {
+  LlamaModel(llama_model* model, llama_context* context, ModelShape shape, std::uint32_t batch_sequences)
+      : model_(model), context_(context), vocab_(llama_model_get_vocab(model)), shape_(shape), pools_(shape.threads) {
     batch_ =
         llama_batch_init(static_cast<std::int32_t>(shape_.batch_tokens), 0, static_cast<std::int32_t>(batch_sequences));
-    if (pool_.pool != nullptr) llama_attach_threadpool(context_, pool_.pool, pool_.pool);
+    set_threads(shape_.threads);
     llama_log_set(log_error, &interrupted_);
     llama_set_abort_callback(
         context_,
@@ -122,7 +143,6 @@ class LlamaModel final : public Model {
     llama_log_set(log_error, nullptr);
     llama_batch_free(batch_);
     llama_free(context_);
-    if (pool_.pool != nullptr) pool_.free(pool_.pool);
     llama_model_free(model_);
   }
   LlamaModel(const LlamaModel&) = delete;
@@ -141,6 +161,10 @@ class LlamaModel final : public Model {
   [[nodiscard]] std::span<const std::int32_t> end_tokens() const override { return end_tokens_; }
   [[nodiscard]] std::int32_t any_token() const override { return std::max(0, llama_vocab_bos(vocab_)); }
   void on_progress(std::function<void()> callback) override { on_progress_ = std::move(callback); }
+  void set_threads(std::uint32_t threads) override {
+    if (ggml_threadpool_t pool = pools_.with(threads); pool != nullptr) llama_attach_threadpool(context_, pool, pool);
+    llama_set_n_threads(context_, static_cast<std::int32_t>(threads), static_cast<std::int32_t>(threads));
+  }
   void interrupt() override { interrupted_.store(true, std::memory_order_relaxed); }
   void clear_interrupt() override { interrupted_.store(false, std::memory_order_relaxed); }
 
@@ -400,7 +424,7 @@ class LlamaModel final : public Model {
   llama_context* context_;
   const llama_vocab* vocab_;
   ModelShape shape_;
-  Threadpool pool_;
+  Threadpools pools_;
   llama_batch batch_{};
   std::vector<std::int32_t> end_tokens_;
   std::vector<std::string> control_texts_;
@@ -541,6 +565,7 @@ Result<std::unique_ptr<Model>> load(const LoadOptions& options) {
     set_batch_invariant(true);
   }
   ModelShape shape;
+  shape.threads = std::max(options.threads, 1U);
   shape.sequences = options.slots;
   shape.vocabulary = static_cast<std::uint32_t>(llama_vocab_n_tokens(llama_model_get_vocab(model)));
   shape.embedding_length = static_cast<std::uint32_t>(llama_model_n_embd_out(model));
@@ -556,7 +581,7 @@ Result<std::unique_ptr<Model>> load(const LoadOptions& options) {
         ErrorCode::kInsufficientMemory,
         fmt::format("a context of {} tokens could not be made; lower engine.context_length", shape.context_length));
   }
-  auto loaded = std::make_unique<LlamaModel>(model, context, shape, make_threadpool(options.threads), 1);
+  auto loaded = std::make_unique<LlamaModel>(model, context, shape, 1);
   SHOAL_TRY(loaded->compile_template());
   return std::unique_ptr<Model>(std::move(loaded));
 }
