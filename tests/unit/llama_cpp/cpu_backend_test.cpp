@@ -286,7 +286,7 @@ struct Meeting {
     auto& meeting = *static_cast<Meeting*>(self);
     if (thread != 0) return;
     const std::string path = "/proc/self/task/" + std::to_string(meeting.threads[1]) + "/stat";
-    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(5);
     while (!meeting.slept && std::chrono::steady_clock::now() < limit) {
       std::ifstream file(path);
       std::string line;
