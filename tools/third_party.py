@@ -3,6 +3,7 @@
 
     tools/third_party.py path llama_cpp [--variant release|tsan]   print the prefix, building it if needed
     tools/third_party.py path llama_server                         llama.cpp's own server, for comparisons
+    tools/third_party.py path llama_bench [--patches N]            its benchmarks, with the first N patches only
     tools/third_party.py path boost_context                        print the source folder
 
 Results live in a cache outside the repository ($SHOAL_CACHE, default ~/.cache/shoal), keyed by version,
@@ -34,6 +35,10 @@ LLAMA_FLAGS = {
         "-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DBUILD_SHARED_LIBS=ON",
         "-DGGML_BACKEND_DL=ON", "-DGGML_NATIVE=OFF", "-DGGML_OPENMP=OFF",
         "-DGGML_SANITIZE_THREAD=ON", "-DLLAMA_SANITIZE_THREAD=ON",
+    ],
+    # One backend, for this very machine.
+    "bench": [
+        "-DCMAKE_BUILD_TYPE=Release", "-DBUILD_SHARED_LIBS=ON", "-DGGML_NATIVE=ON", "-DGGML_OPENMP=OFF",
     ],
 }
 LLAMA_COMMON_FLAGS = [
@@ -167,15 +172,17 @@ def patched_llama(source, work):
     return tree
 
 
-def llama(source, variant, server):
-    cc, cxx, identity = compiler_id()
+def llama_prefix(source, variant):
+    """Where this variant of this source lives; it may not be there yet."""
+    _, _, identity = compiler_id()
     flags = LLAMA_FLAGS[variant] + LLAMA_COMMON_FLAGS
     patches = "".join(sha256_file(ROOT / "third_party" / p) for p in source["patches"])
     key = hashlib.sha256("\n".join([source["tree_sha256"], patches, identity, *flags]).encode()).hexdigest()[:16]
-    prefix = CACHE / "llama.cpp" / f"{source['version']}-{variant}-{key}"
-    libraries_done, server_done = prefix / ".libraries", prefix / ".server"
-    if libraries_done.exists() and (server_done.exists() or not server):
-        return prefix
+    return CACHE / "llama.cpp" / f"{source['version']}-{variant}-{key}"
+
+
+def configure_llama(source, variant, prefix):
+    cc, cxx, _ = compiler_id()
     prefix.mkdir(parents=True, exist_ok=True)
     if not (prefix / "src").is_dir():
         with tempfile.TemporaryDirectory(dir=prefix, prefix="patch-") as scratch:
@@ -183,7 +190,16 @@ def llama(source, variant, server):
     build = prefix / "build"
     launcher = ["-DCMAKE_C_COMPILER_LAUNCHER=ccache", "-DCMAKE_CXX_COMPILER_LAUNCHER=ccache"] if shutil.which("ccache") else []
     run(["cmake", "-S", prefix / "src", "-B", build, "-G", "Ninja", f"-DCMAKE_C_COMPILER={cc}",
-         f"-DCMAKE_CXX_COMPILER={cxx}", "-Wno-dev", *launcher, *flags])
+         f"-DCMAKE_CXX_COMPILER={cxx}", "-Wno-dev", *launcher, *LLAMA_FLAGS[variant], *LLAMA_COMMON_FLAGS])
+    return build
+
+
+def llama(source, variant, server):
+    prefix = llama_prefix(source, variant)
+    libraries_done, server_done = prefix / ".libraries", prefix / ".server"
+    if libraries_done.exists() and (server_done.exists() or not server):
+        return prefix
+    build = configure_llama(source, variant, prefix)
     if not libraries_done.exists():
         say(f"building llama.cpp {source['version']} ({variant}); about 6 minutes on two cores, once per machine ...")
         listing = subprocess.run(["ninja", "-C", build, "-t", "targets", "all"], check=True, capture_output=True, text=True).stdout
@@ -197,6 +213,17 @@ def llama(source, variant, server):
         run(["ninja", "-C", build, "llama-server"])
         server_done.touch()
     return prefix
+
+
+def llama_bench(source, patches):
+    source = {**source, "patches": source["patches"][:patches]}
+    prefix = llama_prefix(source, "bench")
+    if not (prefix / ".bench").exists():
+        build = configure_llama(source, "bench", prefix)
+        say(f"building llama-bench with {len(source['patches'])} patches; about 4 minutes on two cores, once per machine ...")
+        run(["ninja", "-C", build, "llama-bench", "llama-batched-bench"])
+        (prefix / ".bench").touch()
+    return prefix / "build" / "bin"
 
 
 def copy_libraries(prefix):
@@ -214,8 +241,9 @@ def copy_libraries(prefix):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=["path"])
-    parser.add_argument("name", choices=["llama_cpp", "llama_server", "boost_context"])
-    parser.add_argument("--variant", choices=sorted(LLAMA_FLAGS), default="release")
+    parser.add_argument("name", choices=["llama_cpp", "llama_server", "llama_bench", "boost_context"])
+    parser.add_argument("--variant", choices=["release", "tsan"], default="release")
+    parser.add_argument("--patches", type=int, help="of llama_bench: apply only the first N patches")
     options = parser.parse_args()
     manifest = tomllib.loads((ROOT / "third_party" / "manifest.toml").read_text())
     CACHE.mkdir(parents=True, exist_ok=True)
@@ -225,6 +253,8 @@ def main():
             print(fetch("boost_context", manifest["source"]["boost_context"]))
         elif options.name == "llama_server":
             print(llama(manifest["source"]["llama_cpp"], "release", True) / "build" / "bin" / "llama-server")
+        elif options.name == "llama_bench":
+            print(llama_bench(manifest["source"]["llama_cpp"], options.patches))
         else:
             print(llama(manifest["source"]["llama_cpp"], options.variant, False))
 
