@@ -37,6 +37,7 @@ Scheduler::Scheduler(Model& model, const base::Clock& clock, SendFrame send, Sch
       next_seed_(options.seed),
       speculates_(options.speculates),
       kv_(model, options.cold_cache_bytes),
+      embeds_(model, send_),
       by_number_(model.shape().sequence_ids),
       budget_(model.shape().batch_tokens) {
   model_.on_progress([this] { on_node(); });
@@ -95,7 +96,7 @@ bool Scheduler::can_admit() const {
 }
 
 bool Scheduler::runnable() const {
-  if (can_admit()) return true;
+  if (can_admit() || !embeds_.empty()) return true;
   return std::ranges::any_of(running_, [](const auto& s) { return s->prefilling() || s->credits > 0; });
 }
 
@@ -124,11 +125,12 @@ void Scheduler::run() {
     expire();
     admit();
     step();
-    const bool idle = running_.empty() && queue_.empty();
+    embed();
+    const bool idle = running_.empty() && queue_.empty() && embeds_.empty();
     if (clock_.monotonic_ns() - last_report_ns_ >= kReportIntervalNs || (idle && !std::exchange(told_idle_, idle)))
       report();
     if (!idle) told_idle_ = false;
-    if (draining_ && queue_.empty() && running_.empty()) return;
+    if (draining_ && idle) return;
   }
 }
 
@@ -213,48 +215,8 @@ void Scheduler::handle_generate(const ipc::FrameHeader& header, ipc::Generate re
 }
 
 void Scheduler::handle_embed(const ipc::FrameHeader& header, const ipc::Embed& request) {
-  if (!model_.shape().embeds) {
-    return fail(header.request,
-                Error(ErrorCode::kUnsupportedParameter, "this model writes answers and does not embed text")
-                    .with_param("model"));
-  }
-  std::vector<std::vector<std::int32_t>> inputs;
-  for (const auto& input : request.inputs) {
-    PromptInput prompt = std::string();
-    std::visit([&prompt](const auto& value) { prompt = value; }, input);
-    auto tokens = model_.tokenize(prompt, true);
-    if (!tokens.ok()) return fail(header.request, tokens.error());
-    if (tokens->empty()) {
-      return fail(header.request,
-                  Error(ErrorCode::kInvalidRequest, "an input is empty; send at least one token").with_param("input"));
-    }
-    if (tokens->size() > model_.shape().sequence_length) {
-      return fail(header.request, Error(ErrorCode::kContextLengthExceeded,
-                                        fmt::format("input {} has {} tokens and this model reads {}", inputs.size(),
-                                                    tokens->size(), model_.shape().sequence_length))
-                                      .with_param("input"));
-    }
-    inputs.push_back(std::move(tokens).value());
-  }
-  working_ = true;
-  auto vectors = model_.embed(inputs);
-  working_ = false;
-  if (!vectors.ok()) {
-    // Interrupted by the cancel of another request: this one is computed again. Its own cancel waits in the inbox.
-    if (vectors.error().code() == ErrorCode::kCancelled) {
-      const std::lock_guard lock(mutex_);
-      const bool own = std::ranges::any_of(inbox_, [&](const Posted& posted) {
-        return posted.frame.header.request == header.request && std::holds_alternative<ipc::Cancel>(posted.frame.body);
-      });
-      if (!own && !stopping_) inbox_.push_back({ipc::Frame{header, request}, std::vector<std::int32_t>()});
-      return;
-    }
-    return fail(header.request, vectors.error());
-  }
-  for (std::size_t i = 0; i < inputs.size(); ++i) {
-    send_(header.request, ipc::Embedding{static_cast<std::uint32_t>(i), static_cast<std::int32_t>(inputs[i].size()),
-                                         i + 1 == inputs.size(), std::move((*vectors)[i])});
-  }
+  if (draining_) return fail(header.request, {ErrorCode::kShuttingDown, "the worker is draining"});
+  if (auto taken = embeds_.push(header, request); !taken.ok()) fail(header.request, taken.error());
 }
 
 // Text to ids and back compute nothing, so they do not wait for a slot.
@@ -287,6 +249,7 @@ void Scheduler::handle_detokenize(std::uint64_t request, const ipc::Detokenize& 
 
 void Scheduler::handle_cancel(std::uint64_t request) {
   if (Sequence* s = running(request)) return release(*s, /*keep=*/true);
+  if (embeds_.cancel(request)) return;
   if (queue_.remove(request)) queue_blocked_ = false;
 }
 
@@ -315,6 +278,7 @@ void Scheduler::heartbeat() {
 void Scheduler::expire() {
   const Error error(ErrorCode::kDeadlineExceeded, "the deadline passed before the answer was complete");
   const std::int64_t now = clock_.monotonic_ns();
+  embeds_.expire(clock_);
   for (std::size_t i = 0; i < running_.size();) {
     if (!running_[i]->deadline.passed(clock_)) {
       ++i;
@@ -444,6 +408,13 @@ std::size_t Scheduler::advance_guessed(Sequence& s, std::size_t row, std::uint32
   s.guess_length = right == guesses.size() ? std::min(2 * s.guess_length, Speculation::kMostGuesses)
                                            : std::max<std::size_t>(right + 1, 2);
   return right;
+}
+
+void Scheduler::embed() {
+  node_began_ns_ = clock_.monotonic_ns();
+  working_ = true;
+  embeds_.step();
+  working_ = false;
 }
 
 // The KV cache holds what it holds: every sequence of the batch goes on from there, with the tokens that are

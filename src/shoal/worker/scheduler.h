@@ -17,6 +17,7 @@
 
 #include "shoal/base/clock.h"
 #include "shoal/ipc/frames.h"
+#include "shoal/worker/embed_queue.h"
 #include "shoal/worker/fair_queue.h"
 #include "shoal/worker/kv_cache.h"
 #include "shoal/worker/model.h"
@@ -65,6 +66,7 @@ class Scheduler {
   void expire();
   void admit();
   void step();
+  void embed();
   void plan(std::vector<BatchToken>& batch);
   [[nodiscard]] DecodeStatus compute(std::span<const BatchToken> batch);
   void after_decode(DecodeStatus status, std::span<const BatchToken> batch);
@@ -100,6 +102,7 @@ class Scheduler {
   // Compute thread only.
   KvCache kv_;
   FairQueue queue_;
+  EmbedQueue embeds_;
   bool queue_blocked_ = false;                      // the first in order has no room until something is released
   std::vector<std::unique_ptr<Sequence>> running_;  // in order of admission
   std::vector<Sequence*> by_number_;
