@@ -269,30 +269,20 @@ class LlamaModel final : public Model {
 
   [[nodiscard]] Result<std::vector<std::vector<float>>> embed(
       std::span<const std::vector<std::int32_t>> inputs) override {
-    std::vector<std::vector<float>> vectors;
-    for (std::size_t next = 0; next < inputs.size();) {
-      const std::size_t first = next;
-      std::size_t tokens = 0;
-      batch_.n_tokens = 0;
-      for (; next < inputs.size() && next - first < kEmbedSequences &&
-             tokens + inputs[next].size() <= shape_.batch_tokens;
-           ++next) {
-        const auto sequence = static_cast<std::int32_t>(next - first);
-        for (std::size_t i = 0; i < inputs[next].size(); ++i)
-          add({inputs[next][i], static_cast<std::int32_t>(i), sequence, true});
-        tokens += inputs[next].size();
-      }
-      const int status = llama_decode(context_, batch_);
-      if (status == 2) return Error(ErrorCode::kCancelled, "the computation was interrupted");
-      if (status != 0)
-        return Error(ErrorCode::kInternal,
-                     fmt::format("llama_decode failed with {} on {} inputs", status, next - first));
-      for (std::size_t i = first; i < next; ++i) {
-        vectors.push_back(
-            SHOAL_TRY(normalised(llama_get_embeddings_seq(context_, static_cast<std::int32_t>(i - first)))));
-      }
-      if (llama_memory_t memory = llama_get_memory(context_); memory != nullptr) llama_memory_clear(memory, false);
+    batch_.n_tokens = 0;
+    for (std::size_t sequence = 0; sequence < inputs.size(); ++sequence) {
+      for (std::size_t i = 0; i < inputs[sequence].size(); ++i)
+        add({inputs[sequence][i], static_cast<std::int32_t>(i), static_cast<std::int32_t>(sequence), true});
     }
+    const int status = llama_decode(context_, batch_);
+    if (status == 2) return Error(ErrorCode::kCancelled, "the computation was interrupted");
+    if (status != 0)
+      return Error(ErrorCode::kInternal,
+                   fmt::format("llama_decode failed with {} on {} inputs", status, inputs.size()));
+    std::vector<std::vector<float>> vectors;
+    for (std::size_t i = 0; i < inputs.size(); ++i)
+      vectors.push_back(SHOAL_TRY(normalised(llama_get_embeddings_seq(context_, static_cast<std::int32_t>(i)))));
+    if (llama_memory_t memory = llama_get_memory(context_); memory != nullptr) llama_memory_clear(memory, false);
     return vectors;
   }
 
@@ -448,6 +438,11 @@ bool is_embedder(const llama_model* model) {
          std::string_view(text.data()) != "0";
 }
 
+ggml_type ggml_type_of(types::KvType type) {
+  constexpr std::array kTypes = {GGML_TYPE_F16, GGML_TYPE_Q8_0, GGML_TYPE_Q4_0};
+  return kTypes[static_cast<std::size_t>(type)];
+}
+
 // Whether a sequence can be cut anywhere, so that prefixes can be kept and shared.
 bool keeps_prefixes(const llama_model* model) {
   return !llama_model_is_recurrent(model) && !llama_model_is_hybrid(model) && !llama_model_is_diffusion(model) &&
@@ -504,6 +499,7 @@ llama_context_params context_params(const LoadOptions& options, ModelShape& shap
   } else {
     shape_generator(options, trained, shape, params);
   }
+  params.type_k = params.type_v = ggml_type_of(options.kv_type);
   params.n_threads = params.n_threads_batch = static_cast<std::int32_t>(options.threads);
   params.no_perf = true;
   return params;
@@ -579,7 +575,9 @@ Result<std::unique_ptr<Model>> load(const LoadOptions& options) {
     llama_model_free(model);
     return Error(
         ErrorCode::kInsufficientMemory,
-        fmt::format("a context of {} tokens could not be made; lower engine.context_length", shape.context_length));
+        fmt::format("a context of {} tokens with a cache of {} could not be made; lower engine.context_length{}",
+                    shape.context_length, types::format_of(options.kv_type).name,
+                    options.kv_type == types::KvType::kF16 ? "" : ", or set engine.kv_type to f16"));
   }
   auto loaded = std::make_unique<LlamaModel>(model, context, shape, 1);
   SHOAL_TRY(loaded->compile_template());

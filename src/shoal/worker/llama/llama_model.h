@@ -8,6 +8,7 @@
 #include <string>
 
 #include "shoal/base/result.h"
+#include "shoal/types/kv_type.h"
 #include "shoal/worker/model.h"
 
 namespace shoal::worker::llama {
@@ -19,8 +20,9 @@ struct LoadOptions {
   std::uint32_t threads = 2;
   std::uint32_t ubatch = 128;
   bool use_mmap = false;
-  bool exact = false;  // logits do not depend on neighbours, chunks or kept prefixes, bit for bit
+  bool exact = false;         // logits do not depend on neighbours, chunks or kept prefixes, bit for bit
   bool keep_prefixes = true;  // where the model can
+  types::KvType kv_type = types::KvType::kF16;  // quantised: the width of a head is a multiple of its block
 };
 
 // Routes llama.cpp's log (errors only) and its abort message to stderr. First of all.
