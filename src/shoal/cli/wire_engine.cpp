@@ -5,6 +5,9 @@
 
 #include <fmt/format.h>
 #include <unistd.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 #include "shoal/cli/app.h"
 #include "shoal/device/machine.h"
@@ -18,6 +21,22 @@ constexpr std::uint32_t kMostThreads = 256;  // as engine.threads may be
 template <class To>
 To narrow(std::int64_t value) {
   return static_cast<To>(value);  // the table of keys bounds every value
+}
+
+engine::CpuTraits cpu_traits() {
+  engine::CpuTraits out;
+#if defined(__x86_64__)
+  // AMX-INT8 is bit 25. Source: Intel SDM volume 2, CPUID, leaf 7, EDX.
+  constexpr unsigned kAmxInt8 = 1U << 25;
+  unsigned a = 0;
+  unsigned b = 0;
+  unsigned c = 0;
+  unsigned d = 0;
+  out.avx2 = __builtin_cpu_supports("avx2") != 0;
+  out.avx512 = __builtin_cpu_supports("avx512f") != 0;
+  out.amx = __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & kAmxInt8) != 0;
+#endif
+  return out;
 }
 
 }  // namespace
@@ -50,11 +69,13 @@ Result<engine::SupervisorOptions> supervisor_options(const config::EngineConfig&
   options.cores = machine.cores;
   options.threads = config.threads > 0 ? narrow<std::uint32_t>(config.threads) : std::min(machine.cores, kMostThreads);
   options.ubatch_tokens = narrow<std::uint32_t>(config.ubatch);
+  options.kv_type = types::kv_type_named(config.kv_type).value_or(types::KvType::kF16);
   options.use_mmap = config.mmap;
   options.exact = config.exact;
   options.keep_prefixes = config.prefix_cache;
   options.speculates = config.speculation;
   options.cold_cache_mib = narrow<std::uint32_t>(config.prefix_cache_mib);
+  options.cpu = cpu_traits();
   options.worker_memory_limit_mib = narrow<std::uint64_t>(config.worker_memory_limit_mib);
   options.max_queue = narrow<std::uint32_t>(config.max_queue);
   options.load_timeout_ms = config.load_timeout_ms;

@@ -36,6 +36,7 @@ struct EngineConfig {
   std::int64_t slots = 4;
   std::int64_t threads = 0;
   std::int64_t ubatch = 128;
+  std::string kv_type = "f16";
   bool mmap = false;
   bool exact = false;
   bool prefix_cache = true;

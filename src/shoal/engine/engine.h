@@ -120,6 +120,7 @@ struct WorkerStatus {
   double tokens_per_second = 0;  // over the last ten seconds in which it decoded
   std::int64_t idle_ms = 0;
   std::string sandbox;      // "landlock abi 7 + seccomp", "none (allowed by config)"
+  std::string kv_type;      // of the cache: "f16"; empty: no worker, or one without a cache
   std::string cpu_backend;  // the ggml variant that was chosen: "zen4"
 };
 

@@ -1,43 +1,129 @@
 #include "shoal/engine/memory_estimate.h"
 
 #include <algorithm>
+#include <initializer_list>
+#include <string>
+#include <string_view>
 
 namespace shoal::engine {
 namespace {
 
-constexpr double kKvBytesPerValue = 2;  // f16
 constexpr std::uint64_t kFloatBytes = 4;
-// Code, ggml's context and thread stacks of a worker without a model.
-constexpr std::uint64_t kBareProcessBytes = std::uint64_t{20} << 20;
-// llama_vocab: text, score, type and two hash entries per token.
+constexpr std::uint64_t kMaskBytes = 2;  // per token of a step and cell; f16 for flash attention
+// Beside the mask, what a token of a step brings into a graph: id, position, two cache rows of 8 bytes.
+constexpr std::uint64_t kInputBytes = 24;
+constexpr std::uint64_t kCellPadding = 256;  // llama_context: n_ctx is padded to it
+constexpr std::uint64_t kEmbedSequences = 16;
+constexpr std::uint64_t kLongestEmbedInput = 8192;
+// A row of activations is quantised to q8_0 before it is multiplied: 34 bytes for 32 values.
+constexpr std::uint64_t kQuantisedRow = 34;
+constexpr std::uint64_t kQuantisedBlock = 32;
+
+// Code and data of the libraries, ggml's graphs and the stacks of a worker. Measured; bench/run memory.
+constexpr std::uint64_t kBareProcessBytes = std::uint64_t{14} << 20;
+// llama_vocab: text (32), score and attribute (16) of an id, its spelling (32), and the way back from a text
+// (a node of 64 with the text again, a bucket of 8).
 constexpr std::uint64_t kBytesPerVocabularyEntry = 160;
+// A node with two texts and a rank (104), a bucket (8), and the heap of longer texts.
+constexpr std::uint64_t kBytesPerMerge = 120;
+
+bool is_encoder(const LocalModel& model) {
+  return model.info.architecture.find("bert") != std::string::npos;
+}
+
+// Whether ggml keeps a matrix of this type in an order of its own, which token look-ups cannot read.
+// Source: ggml-cpu/repack.cpp, ggml_repack_get_optimal_repack_type(); amx/common.h, qtype_has_amx_kernels().
+bool is_repacked(std::uint32_t type, const CpuTraits& cpu) {
+  const std::string name = gguf::type_name(type);
+  const auto any = [&name](std::initializer_list<std::string_view> names) {
+    return std::ranges::find(names, name) != names.end();
+  };
+  return (cpu.avx2 && any({"Q4_0", "Q4_K", "IQ4_NL", "MXFP4"})) || (cpu.avx512 && name == "Q2_K") ||
+         (cpu.amx && any({"Q4_0", "Q4_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS"}));
+}
+
+std::uint64_t round_up(std::uint64_t value, std::uint64_t unit) {
+  return (value + unit - 1) / unit * unit;
+}
+
+// What the widest step of a graph has live at once, as ggml-alloc lays it out; read off the compute buffers of
+// SmolLM2, MiniMind2, stories15M, stories260K and MiniLM at steps of 16 to 2048 tokens, which this gives to 1 %.
+// Decoder: four rows of the hidden width (residual, norm, and two that wait) and gate, up and product of the
+// feed-forward layer; or, at the end, the logits. Encoder: three rows, one feed-forward, the pooling weights.
+std::uint64_t graph_bytes(const LocalModel& model, const ipc::WorkerArgs& args, std::uint64_t step, std::uint64_t cells,
+                          std::uint64_t sequences) {
+  const ModelShape& shape = model.shape;
+  const std::uint64_t width = model.info.embedding_length;
+  const std::uint64_t feed_forward = shape.feed_forward > 0 ? shape.feed_forward : 4 * width;
+  if (is_encoder(model)) {
+    const std::uint64_t values = (shape.gated ? 4 : 3) * width + (shape.gated ? 3 : 1) * feed_forward + sequences;
+    return step * (kFloatBytes * values + kInputBytes + kMaskBytes * step);
+  }
+  const std::uint64_t layer = step * (kFloatBytes * (4 * width + 3 * feed_forward) + kMaskBytes * cells);
+  const std::uint64_t head = kFloatBytes * ((std::uint64_t{args.slots} + 1) * shape.vocabulary + 2 * step * width);
+  return std::max(layer, head) + step * kInputBytes;
+}
 
 }  // namespace
 
 ModelShape shape_of(const gguf::Header& header) {
-  return {.kv_bytes_per_token = header.kv_bytes_per_token(kKvBytesPerValue),
-          .vocabulary = header.vocabulary(),
-          .feed_forward = header.arch_number("feed_forward_length").value_or(0)};
+  const std::uint64_t heads = std::max<std::uint64_t>(header.arch_number("attention.head_count").value_or(1), 1);
+  const std::uint64_t width = header.arch_number("embedding_length").value_or(0) / heads;
+  ModelShape out;
+  out.kv_values_per_token = header.kv_bytes_per_token(1);
+  out.key_length = static_cast<std::uint32_t>(header.arch_number("attention.key_length").value_or(width));
+  out.value_length = static_cast<std::uint32_t>(header.arch_number("attention.value_length").value_or(width));
+  out.vocabulary = header.vocabulary();
+  if (const auto merges = header.metadata.find("tokenizer.ggml.merges"); merges != header.metadata.end()) {
+    if (const auto* array = std::get_if<gguf::Array>(&merges->second)) out.merges = array->count;
+  }
+  out.feed_forward = header.arch_number("feed_forward_length").value_or(0);
+  out.parameters = header.parameters();
+  out.weight_bytes = header.weight_bytes();
+  out.tied = true;
+  for (const gguf::Tensor& tensor : header.tensors) {
+    if (tensor.name == "output.weight") out.tied = false;
+    if (tensor.name.find(".ffn_gate") != std::string::npos) out.gated = true;
+    if (tensor.name != "token_embd.weight") continue;
+    out.embedding_bytes = tensor.bytes;
+    out.embedding_type = tensor.type;
+  }
+  return out;
 }
 
-MemoryEstimate estimate_memory(const LocalModel& model, std::uint64_t file_bytes, std::uint32_t context_tokens,
-                               std::uint32_t slots, std::uint32_t ubatch_tokens) {
+MemoryEstimate estimate_memory(const LocalModel& model, std::uint64_t file_bytes, const ipc::WorkerArgs& args,
+                               const CpuTraits& cpu) {
   const ModelShape& shape = model.shape;
+  const bool encoder = is_encoder(model);
   MemoryEstimate out;
-  out.weights_bytes = file_bytes;
-  out.kv_bytes = std::uint64_t{context_tokens} * shape.kv_bytes_per_token;
-  // A quarter of the weights stands for the cache of a model whose shape is not known.
-  if (shape.kv_bytes_per_token == 0) out.kv_bytes = file_bytes / 4;
+  out.weights_bytes = shape.weight_bytes > 0 ? shape.weight_bytes : file_bytes;
+  // A repacked output matrix cannot be looked up by token, so the table is kept in both orders. With mmap nothing is
+  // repacked. Source: llama_model_loader::create_tensor(), TENSOR_DUPLICATED.
+  if (shape.tied && !encoder && !args.use_mmap && is_repacked(shape.embedding_type, cpu))
+    out.weights_bytes += shape.embedding_bytes;
+
   // Encoders read an input at once and keep no cache. Source: llama_model::create_memory().
-  if (model.info.architecture.find("bert") != std::string::npos) out.kv_bytes = 0;
-  // The widest live tensors of a graph: six of the hidden width (residual, norm, q, k, v, attention out), three
-  // of the feed-forward width (gate, up, product), and one row of logits per slot.
-  const std::uint64_t feed_forward =
-      shape.feed_forward > 0 ? shape.feed_forward : std::uint64_t{4} * model.info.embedding_length;
-  out.compute_bytes =
-      std::uint64_t{ubatch_tokens} * kFloatBytes * (std::uint64_t{6} * model.info.embedding_length + 3 * feed_forward) +
-      std::max<std::uint64_t>(slots, 1) * shape.vocabulary * kFloatBytes;
-  out.process_bytes = kBareProcessBytes + shape.vocabulary * kBytesPerVocabularyEntry;
+  const types::KvFormat& format = types::format_of(args.kv_type);
+  const std::uint64_t values = std::uint64_t{args.context_length} * shape.kv_values_per_token;
+  if (!encoder) out.kv_bytes = values / format.block * format.block_bytes;
+  // A quarter of the weights stands for the cache of a model whose shape is not known.
+  if (!encoder && shape.kv_values_per_token == 0) out.kv_bytes = file_bytes / 4;
+
+  std::uint64_t step = std::max(args.ubatch, args.slots);
+  std::uint64_t sequences = std::uint64_t{args.slots} + 1;
+  std::uint64_t rows = sequences * shape.vocabulary;  // of results, outside the graph
+  if (!model.info.generates && model.info.embeds) {
+    step = std::min<std::uint64_t>({model.info.context_length > 0 ? model.info.context_length : kLongestEmbedInput,
+                                    kLongestEmbedInput, std::max<std::uint64_t>(args.context_length, 512)});
+    sequences = kEmbedSequences;
+    rows = step * model.info.embedding_length;
+  }
+  step = round_up(step, sequences);  // llama_context reserves whole sequences
+  const std::uint64_t cells = round_up(args.context_length + 64, kCellPadding);
+  const std::uint64_t widest = std::max<std::uint64_t>(shape.feed_forward, model.info.embedding_length);
+  out.compute_bytes = graph_bytes(model, args, step, cells, sequences) + rows * kFloatBytes +
+                      step * widest * kQuantisedRow / kQuantisedBlock;
+  out.process_bytes = kBareProcessBytes + shape.vocabulary * kBytesPerVocabularyEntry + shape.merges * kBytesPerMerge;
   return out;
 }
 

@@ -144,18 +144,23 @@ void ModelHost::start() {
 Result<bool> ModelHost::prepare_start() {
   model_ = SHOAL_TRY(services_.source.resolve(name_));
   const OpenedModel opened = SHOAL_TRY(open_model(model_.info.path));
-  const std::uint32_t context = context_tokens(services_.options, model_);
-  const MemoryEstimate need =
-      estimate_memory(model_, opened.bytes, context, services_.options.slots, services_.options.ubatch_tokens);
+  const ipc::WorkerArgs args = worker_args(services_.options, model_);
+  if (args.kv_type != services_.options.kv_type && model_.shape.kv_values_per_token > 0) {
+    services_.log.warn("the KV cache stays f16", {{"model", name_},
+                                                  {"asked", types::format_of(services_.options.kv_type).name},
+                                                  {"head_width", std::int64_t{model_.shape.key_length}},
+                                                  {"wanted", "a multiple of 32"}});
+  }
+  const MemoryEstimate need = estimate_memory(model_, opened.bytes, args, services_.options.cpu);
   predicted_bytes_ = need.total();
-  if (!SHOAL_TRY(services_.room.ask(*this, need, context))) return false;
-  SHOAL_TRY(spawn(opened.fd.get()));
+  if (!SHOAL_TRY(services_.room.ask(*this, need, args.context_length))) return false;
+  SHOAL_TRY(spawn(opened.fd.get(), args));
   return true;
 }
 
-Result<void> ModelHost::spawn(int model_fd) {
+Result<void> ModelHost::spawn(int model_fd, const ipc::WorkerArgs& args) {
   const WorkerSpawn spec{.executable = services_.options.worker_path,
-                         .arguments = worker_arguments(services_.options, model_),
+                         .arguments = ipc::to_argv(args),
                          .model_name = name_,
                          .model_fd = model_fd};
   const std::weak_ptr<ModelHost> weak = weak_from_this();
@@ -494,6 +499,7 @@ WorkerStatus ModelHost::status() const {
       out.slots = ready_.slots;
       out.sandbox = ready_.sandbox;
       out.cpu_backend = ready_.cpu_backend;
+      if (model_.shape.kv_values_per_token > 0) out.kv_type = types::format_of(ready_.kv_type).name;
       break;
     case HostPhase::kStopping:
       out.state = stop_wanted_ ? types::ModelState::kStopped : types::ModelState::kLoading;

@@ -29,6 +29,7 @@
 #include "shoal/engine/request.h"
 #include "shoal/engine/worker_process.h"
 #include "shoal/ipc/frames.h"
+#include "shoal/ipc/worker_args.h"
 
 namespace shoal::engine {
 
@@ -98,7 +99,7 @@ class ModelHost final : public RequestOwner, public std::enable_shared_from_this
   // Start and end of a process.
   void start();
   Result<bool> prepare_start();
-  Result<void> spawn(int model_fd);
+  Result<void> spawn(int model_fd, const ipc::WorkerArgs& args);
   void fail_start(Error error);
   void on_lost(const std::string& why);
   void on_gone();

@@ -16,9 +16,18 @@ namespace shoal::engine {
 // What the memory prediction needs of a GGUF's metadata; shape_of() in memory_estimate.h reads it from a header.
 // 0: not known.
 struct ModelShape {
-  std::uint64_t kv_bytes_per_token = 0;  // keys and values over all layers, f16
-  std::uint64_t vocabulary = 0;          // tokens
-  std::uint64_t feed_forward = 0;        // width, <arch>.feed_forward_length
+  std::uint64_t kv_values_per_token = 0;  // numbers of keys and values over all layers
+  std::uint32_t key_length = 0;           // width of a head's keys
+  std::uint32_t value_length = 0;
+  std::uint64_t vocabulary = 0;    // tokens
+  std::uint64_t merges = 0;        // pairs of a byte-pair vocabulary
+  std::uint64_t feed_forward = 0;  // width, <arch>.feed_forward_length
+  bool gated = false;              // feed-forward with a gate: three of that width live at once, not one
+  std::uint64_t parameters = 0;
+  std::uint64_t weight_bytes = 0;
+  std::uint64_t embedding_bytes = 0;  // of the table that an input token is looked up in
+  std::uint32_t embedding_type = 0;   // its ggml_type
+  bool tied = false;                  // that table is the output matrix too
 };
 
 struct LocalModel {

@@ -5,11 +5,20 @@
 #include <cstdint>
 #include <string>
 
+#include "shoal/types/kv_type.h"
+
 namespace shoal::engine {
 
 enum class SandboxMode : std::uint8_t {
   kRequired,  // a worker that cannot close its sandbox does not start
   kNone,      // run without one
+};
+
+// What ggml's kernels on this machine ask of the memory: a weight that is also kept in another order.
+struct CpuTraits {
+  bool avx2 = false;
+  bool avx512 = false;
+  bool amx = false;
 };
 
 struct SupervisorOptions {
@@ -26,6 +35,7 @@ struct SupervisorOptions {
   bool exact = false;                 // answers independent of neighbours and kept prefixes, bit for bit: slower
   bool keep_prefixes = true;          // what one answer computed may begin another of the same principal
   bool speculates = true;             // guess tokens of answers that copy, while that pays
+  types::KvType kv_type = types::KvType::kF16;  // of the cache; a model whose heads it does not divide keeps f16
   bool use_mmap = false;              // weights shared between workers, without the repacked copy: slower
   std::uint64_t worker_memory_limit_mib = 0;  // hard limit of one worker's data (RLIMIT_DATA); 0: none
 
@@ -51,6 +61,8 @@ struct SupervisorOptions {
   std::int64_t backoff_max_ms = 10'000;
   std::int64_t failure_window_ms = 60'000;
   std::uint32_t max_failures = 5;  // in one window: the model is given up until load() is called
+
+  CpuTraits cpu;  // of this machine, for the prediction of memory
 
   // Memory that all workers together may be predicted to use; 0: no limit.
   std::uint64_t memory_budget_bytes = 0;

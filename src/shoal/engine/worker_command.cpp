@@ -5,8 +5,6 @@
 
 #include <unistd.h>
 
-#include "shoal/ipc/worker_args.h"
-
 namespace shoal::engine {
 namespace {
 
@@ -15,8 +13,6 @@ constexpr std::uint64_t kDefaultContextTokens = 8192;
 constexpr std::uint32_t kShortestContextTokens = 16;
 constexpr std::uint32_t kMostThreads = 256;
 
-}  // namespace
-
 std::uint32_t context_tokens(const SupervisorOptions& options, const LocalModel& model) {
   if (options.context_tokens > 0) return options.context_tokens;
   // No slot can use more than the model was trained for.
@@ -24,6 +20,15 @@ std::uint32_t context_tokens(const SupervisorOptions& options, const LocalModel&
   const std::uint64_t tokens = useful > 0 ? std::min(useful, kDefaultContextTokens) : kDefaultContextTokens;
   return std::max(static_cast<std::uint32_t>(tokens), kShortestContextTokens);
 }
+
+// llama.cpp stores a head's keys in whole blocks. Source: llama_init_from_model(), "does not divide n_embd_head_k".
+types::KvType kv_type(const SupervisorOptions& options, const ModelShape& shape) {
+  const std::uint32_t block = types::format_of(options.kv_type).block;
+  const bool fits = shape.key_length > 0 && shape.key_length % block == 0 && shape.value_length % block == 0;
+  return fits ? options.kv_type : types::KvType::kF16;
+}
+
+}  // namespace
 
 std::uint32_t usable_cores(const SupervisorOptions& options) {
   return options.cores > 0 ? options.cores : std::max(std::thread::hardware_concurrency(), 1U);
@@ -34,7 +39,7 @@ std::uint32_t compute_threads(const SupervisorOptions& options) {
   return std::min({options.threads > 0 ? options.threads : cores, cores, kMostThreads});
 }
 
-std::vector<std::string> worker_arguments(const SupervisorOptions& options, const LocalModel& model) {
+ipc::WorkerArgs worker_args(const SupervisorOptions& options, const LocalModel& model) {
   ipc::WorkerArgs args;
   args.parent_pid = ::getpid();
   args.context_length = context_tokens(options, model);
@@ -48,7 +53,8 @@ std::vector<std::string> worker_arguments(const SupervisorOptions& options, cons
   args.speculates = options.speculates;
   args.cold_cache_mib = options.cold_cache_mib;
   args.memory_limit_mib = options.worker_memory_limit_mib;
-  return ipc::to_argv(args);
+  args.kv_type = kv_type(options, model.shape);
+  return args;
 }
 
 }  // namespace shoal::engine

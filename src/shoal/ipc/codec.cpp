@@ -241,6 +241,7 @@ void write(Writer& w, const Ready& b) {
   w.number(b.slots);
   w.number(b.vocabulary);
   w.number(b.embedding_length);
+  w.number(b.kv_type);
   w.number(b.load_us);
   w.number(static_cast<std::uint8_t>(b.exact));
   w.number(static_cast<std::uint8_t>(b.keeps_prefixes));
@@ -253,6 +254,7 @@ void read(Reader& r, Ready& b) {
   b.slots = r.number<std::uint32_t>();
   b.vocabulary = r.number<std::uint32_t>();
   b.embedding_length = r.number<std::uint32_t>();
+  b.kv_type = r.enumerator(types::kLastKvType);
   b.load_us = r.number<std::uint64_t>();
   b.exact = r.boolean();
   b.keeps_prefixes = r.boolean();

@@ -27,6 +27,7 @@
 #include "shoal/base/result.h"
 #include "shoal/types/chat.h"
 #include "shoal/types/completion.h"
+#include "shoal/types/kv_type.h"
 
 namespace shoal::ipc {
 
@@ -113,6 +114,7 @@ struct Ready {
   std::uint32_t slots = 0;
   std::uint32_t vocabulary = 0;
   std::uint32_t embedding_length = 0;
+  types::KvType kv_type = types::KvType::kF16;
   std::uint64_t load_us = 0;  // exec to READY, as the worker saw it
   bool exact = false;         // answers do not depend on what is computed beside or was before
   bool keeps_prefixes = false;

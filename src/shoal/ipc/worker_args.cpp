@@ -46,6 +46,8 @@ constexpr std::array kChoices = {
     ChoiceFlag{"--mode", "exact", "fast", &WorkerArgs::exact},
 };
 
+constexpr std::string_view kKvFlag = "--kv-type";
+
 Error wrong(std::string message) {
   return {ErrorCode::kUsage, "shoal-worker: " + std::move(message)};
 }
@@ -69,6 +71,12 @@ Result<void> set_flag(WorkerArgs& args, std::string_view name, std::string_view 
     args.*flag.field = value == flag.on;
     return {};
   }
+  if (name == kKvFlag) {
+    const auto type = types::kv_type_named(value);
+    if (!type) return wrong(fmt::format("{} wants f16, q8_0 or q4_0, got '{}'", name, value));
+    args.kv_type = *type;
+    return {};
+  }
   return wrong(fmt::format("unknown flag '{}'; this program is started by `shoal serve`", name));
 }
 
@@ -84,6 +92,8 @@ std::vector<std::string> to_argv(const WorkerArgs& args) {
     argv.emplace_back(flag.name);
     argv.emplace_back(args.*flag.field ? flag.on : flag.off);
   }
+  argv.emplace_back(kKvFlag);
+  argv.emplace_back(types::format_of(args.kv_type).name);
   return argv;
 }
 

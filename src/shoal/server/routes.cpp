@@ -35,6 +35,7 @@ void append_worker(std::string& out, const engine::WorkerStatus& w) {
   append_field(out, "reason", w.reason);
   append_field(out, "sandbox", w.sandbox);
   append_field(out, "cpu_backend", w.cpu_backend);
+  append_field(out, "kv_type", w.kv_type);
   out += fmt::format(
       R"(,"pid":{},"context_length":{},"slots":{},"threads":{},"running":{},"queued":{},"predicted_bytes":{},"resident_bytes":{},)"
       R"("restarts":{},"tokens_decoded":{},"tokens_per_second":{:.2f},"idle_ms":{}}})",

@@ -73,7 +73,7 @@ TEST_F(SupervisorTest, AWorkerInheritsNeitherEnvironmentNorDescriptors) {
 }
 
 TEST_F(SupervisorTest, AWorkerIsToldItsOptions) {
-  const auto told = [&] { return ipc::parse_worker_args(worker_arguments(options_, models_.at("a"))).value(); };
+  const auto told = [&] { return worker_args(options_, models_.at("a")); };
   options_.sandbox = SandboxMode::kRequired;
   options_.slots = 3;
   options_.cores = 6;
@@ -180,6 +180,20 @@ TEST_F(SupervisorTest, TheCoresOfAWorkerThatDiesGoToTheNext) {
     ASSERT_EQ(::kill(status("a").pid, SIGKILL), 0);
     ASSERT_TRUE(eventually(yield, [&] { return out.finished; }));
   });
+TEST_F(SupervisorTest, ACacheIsQuantisedOnlyWhereABlockDividesTheHeads) {
+  const auto told = [&] { return worker_args(options_, models_.at("a")).kv_type; };
+  ModelShape& shape = models_.at("a").shape;
+  options_.kv_type = types::KvType::kQ8_0;
+  EXPECT_EQ(told(), types::KvType::kF16) << "a model whose shape is not known";
+  shape.key_length = shape.value_length = 64;
+  EXPECT_EQ(told(), types::KvType::kQ8_0);
+  shape.value_length = 48;
+  EXPECT_EQ(told(), types::KvType::kF16);
+  shape.value_length = 64;
+  shape.key_length = 80;
+  EXPECT_EQ(told(), types::KvType::kF16);
+  options_.kv_type = types::KvType::kF16;
+  EXPECT_EQ(told(), types::KvType::kF16);
 }
 
 TEST_F(SupervisorTest, AnUnknownModelIsRefusedWithTheNearestName) {

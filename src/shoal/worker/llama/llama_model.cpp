@@ -448,6 +448,11 @@ bool is_embedder(const llama_model* model) {
          std::string_view(text.data()) != "0";
 }
 
+ggml_type ggml_type_of(types::KvType type) {
+  constexpr std::array kTypes = {GGML_TYPE_F16, GGML_TYPE_Q8_0, GGML_TYPE_Q4_0};
+  return kTypes[static_cast<std::size_t>(type)];
+}
+
 // Whether a sequence can be cut anywhere, so that prefixes can be kept and shared.
 bool keeps_prefixes(const llama_model* model) {
   return !llama_model_is_recurrent(model) && !llama_model_is_hybrid(model) && !llama_model_is_diffusion(model) &&
@@ -504,6 +509,7 @@ llama_context_params context_params(const LoadOptions& options, ModelShape& shap
   } else {
     shape_generator(options, trained, shape, params);
   }
+  params.type_k = params.type_v = ggml_type_of(options.kv_type);
   params.n_threads = params.n_threads_batch = static_cast<std::int32_t>(options.threads);
   params.no_perf = true;
   return params;
@@ -579,7 +585,9 @@ Result<std::unique_ptr<Model>> load(const LoadOptions& options) {
     llama_model_free(model);
     return Error(
         ErrorCode::kInsufficientMemory,
-        fmt::format("a context of {} tokens could not be made; lower engine.context_length", shape.context_length));
+        fmt::format("a context of {} tokens with a cache of {} could not be made; lower engine.context_length{}",
+                    shape.context_length, types::format_of(options.kv_type).name,
+                    options.kv_type == types::KvType::kF16 ? "" : ", or set engine.kv_type to f16"));
   }
   auto loaded = std::make_unique<LlamaModel>(model, context, shape, 1);
   SHOAL_TRY(loaded->compile_template());

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "shoal/base/result.h"
+#include "shoal/types/kv_type.h"
 #include "shoal/worker/model.h"
 
 namespace shoal::worker::llama {
@@ -21,6 +22,7 @@ struct LoadOptions {
   bool use_mmap = false;
   bool exact = false;  // logits do not depend on neighbours, chunks or kept prefixes, bit for bit
   bool keep_prefixes = true;  // where the model can
+  types::KvType kv_type = types::KvType::kF16;  // quantised: the width of a head is a multiple of its block
 };
 
 // Routes llama.cpp's log (errors only) and its abort message to stderr. First of all.
