@@ -13,19 +13,32 @@ constexpr std::uint64_t kMaskBytes = 2;  // per token of a step and cell; f16 fo
 // Beside the mask, what a token of a step brings into a graph: id, position, two cache rows of 8 bytes.
 constexpr std::uint64_t kInputBytes = 24;
 constexpr std::uint64_t kCellPadding = 256;  // llama_context: n_ctx is padded to it
+// A cell that is taken: position, shift, extension and the set of its sequences (48), and a node each in two trees
+// (96). Source: llama-kv-cells.h.
+constexpr std::uint64_t kBytesPerCell = 144;
 constexpr std::uint64_t kEmbedSequences = 16;
 constexpr std::uint64_t kLongestEmbedInput = 8192;
 // A row of activations is quantised to q8_0 before it is multiplied: 34 bytes for 32 values.
 constexpr std::uint64_t kQuantisedRow = 34;
 constexpr std::uint64_t kQuantisedBlock = 32;
 
-// Code and data of the libraries, ggml's graphs and the stacks of a worker. Measured; bench/run memory.
-constexpr std::uint64_t kBareProcessBytes = std::uint64_t{14} << 20;
+// Of a worker without a model, with the graphs of one of no layers: 9 MiB of code that it has touched, and what the
+// libraries allocate. Read off stories260K with /proc/PID/smaps.
+constexpr std::uint64_t kBareProcessBytes = std::uint64_t{11} << 20;
+// About 43 nodes in each of three graphs (reserved, current, previous), and ggml-alloc's notes on them.
+constexpr std::uint64_t kBytesPerLayer = std::uint64_t{64} << 10;
 // llama_vocab: text (32), score and attribute (16) of an id, its spelling (32), and the way back from a text
 // (a node of 64 with the text again, a bucket of 8).
 constexpr std::uint64_t kBytesPerVocabularyEntry = 160;
+// worker/word_piece keeps a way back of its own.
+constexpr std::uint64_t kBytesPerWordPiece = 72;
 // A node with two texts and a rank (104), a bucket (8), and the heap of longer texts.
 constexpr std::uint64_t kBytesPerMerge = 120;
+// The flags of every code point, which the splitting of texts before byte pairs asks for. Source: llama.cpp's
+// unicode.cpp, unicode_cpt_flags_array().
+constexpr std::uint64_t kCodePointTable = std::uint64_t{0x110000} * 2;
+// The code and the tree of the template engine.
+constexpr std::uint64_t kTemplateBytes = std::uint64_t{768} << 10;
 
 bool is_encoder(const LocalModel& model) {
   return model.info.architecture.find("bert") != std::string::npos;
@@ -73,6 +86,7 @@ ModelShape shape_of(const gguf::Header& header) {
   out.kv_values_per_token = header.kv_bytes_per_token(1);
   out.key_length = static_cast<std::uint32_t>(header.arch_number("attention.key_length").value_or(width));
   out.value_length = static_cast<std::uint32_t>(header.arch_number("attention.value_length").value_or(width));
+  out.layers = header.arch_number("block_count").value_or(0);
   out.vocabulary = header.vocabulary();
   if (const auto merges = header.metadata.find("tokenizer.ggml.merges"); merges != header.metadata.end()) {
     if (const auto* array = std::get_if<gguf::Array>(&merges->second)) out.merges = array->count;
@@ -105,7 +119,8 @@ MemoryEstimate estimate_memory(const LocalModel& model, std::uint64_t file_bytes
   // Encoders read an input at once and keep no cache. Source: llama_model::create_memory().
   const types::KvFormat& format = types::format_of(args.kv_type);
   const std::uint64_t values = std::uint64_t{args.context_length} * shape.kv_values_per_token;
-  if (!encoder) out.kv_bytes = values / format.block * format.block_bytes;
+  if (!encoder && values > 0)
+    out.kv_bytes = values / format.block * format.block_bytes;
   // A quarter of the weights stands for the cache of a model whose shape is not known.
   if (!encoder && shape.kv_values_per_token == 0) out.kv_bytes = file_bytes / 4;
 
@@ -123,7 +138,11 @@ MemoryEstimate estimate_memory(const LocalModel& model, std::uint64_t file_bytes
   const std::uint64_t widest = std::max<std::uint64_t>(shape.feed_forward, model.info.embedding_length);
   out.compute_bytes = graph_bytes(model, args, step, cells, sequences) + rows * kFloatBytes +
                       step * widest * kQuantisedRow / kQuantisedBlock;
-  out.process_bytes = kBareProcessBytes + shape.vocabulary * kBytesPerVocabularyEntry + shape.merges * kBytesPerMerge;
+  out.process_bytes = kBareProcessBytes + shape.layers * kBytesPerLayer + shape.vocabulary * kBytesPerVocabularyEntry;
+  if (shape.merges > 0) out.process_bytes += kCodePointTable + shape.merges * kBytesPerMerge;
+  out.process_bytes +=
+      encoder ? shape.vocabulary * kBytesPerWordPiece : std::uint64_t{args.context_length} * kBytesPerCell;
+  if (model.info.has_chat_template) out.process_bytes += kTemplateBytes;
   return out;
 }
 

@@ -1,6 +1,6 @@
 // How much memory a worker will have resident at its peak, predicted from the model file before anything is loaded,
 // so that a model that does not fit is refused with numbers instead of being killed by the kernel. Within 5 % of what
-// is measured (and 4 MiB for the smallest models, where the process itself is most of it); `bench/run memory` prints
+// is measured (or 2 MiB, for the smallest models, where the process itself is most of it); `bench/run memory` prints
 // both. Pure. Threads: any.
 #pragma once
 

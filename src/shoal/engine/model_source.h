@@ -19,6 +19,7 @@ struct ModelShape {
   std::uint64_t kv_values_per_token = 0;  // numbers of keys and values over all layers
   std::uint32_t key_length = 0;           // width of a head's keys
   std::uint32_t value_length = 0;
+  std::uint64_t layers = 0;
   std::uint64_t vocabulary = 0;    // tokens
   std::uint64_t merges = 0;        // pairs of a byte-pair vocabulary
   std::uint64_t feed_forward = 0;  // width, <arch>.feed_forward_length

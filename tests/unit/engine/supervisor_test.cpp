@@ -180,6 +180,8 @@ TEST_F(SupervisorTest, TheCoresOfAWorkerThatDiesGoToTheNext) {
     ASSERT_EQ(::kill(status("a").pid, SIGKILL), 0);
     ASSERT_TRUE(eventually(yield, [&] { return out.finished; }));
   });
+}
+
 TEST_F(SupervisorTest, ACacheIsQuantisedOnlyWhereABlockDividesTheHeads) {
   const auto told = [&] { return worker_args(options_, models_.at("a")).kv_type; };
   ModelShape& shape = models_.at("a").shape;

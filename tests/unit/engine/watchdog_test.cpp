@@ -1,15 +1,18 @@
 // Everything that happens because time passes or memory runs out: heartbeats, progress, idle unloading, eviction,
 // drain.
 #include <csignal>
+#include <filesystem>
 #include <fstream>
 #include <limits>
 #include <string>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "shoal/engine/memory_estimate.h"
 #include "shoal/engine/rate_meter.h"
+#include "shoal/engine/worker_command.h"
 
 #include "unit/engine/harness.h"
 
@@ -19,11 +22,19 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
+namespace fs = std::filesystem;
+
 constexpr std::uint64_t kMib = 1024 * 1024;
 
 class WatchdogTest : public SupervisorTest {
  protected:
   WatchdogTest() { frozen_ = true; }
+
+  [[nodiscard]] std::uint64_t predicted(const std::string& name) {
+    const LocalModel& model = models_.at(name);
+    return estimate_memory(model, fs::file_size(model.info.path), worker_args(options_, model), options_.cpu).total();
+  }
+  static double mib(std::uint64_t bytes) { return static_cast<double>(bytes) / static_cast<double>(kMib); }
 };
 
 TEST_F(WatchdogTest, AWorkerThatIsNeverReadyIsKilledAndItsRequestsHearWhy) {
@@ -220,7 +231,7 @@ TEST_F(WatchdogTest, AWorkerThatIgnoresDrainIsKilled) {
 
 TEST_F(WatchdogTest, TheLeastRecentlyUsedIdleModelMakesRoom) {
   models_.add("c");
-  options_.memory_budget_bytes = 50 * kMib;  // a fake model is predicted at 20 MiB: two fit
+  options_.memory_budget_bytes = predicted("a") * 5 / 2;  // two fit
   run([&](base::Yield yield) {
     EXPECT_TRUE(answer("a", "tokens=1", yield).finished);
     fake_clock_.advance_ms(10);
@@ -235,21 +246,23 @@ TEST_F(WatchdogTest, TheLeastRecentlyUsedIdleModelMakesRoom) {
 }
 
 TEST_F(WatchdogTest, AModelThatDoesNotFitBesideBusyOnesIsRefusedWithNumbers) {
-  options_.memory_budget_bytes = 30 * kMib;
+  options_.memory_budget_bytes = predicted("a") * 3 / 2;
   run([&](base::Yield yield) {
     auto busy = supervisor().start(ask("a", "hang=1"), yield);
     ASSERT_TRUE(busy.ok());
     const Answer out = answer("b", "tokens=1", yield);
     EXPECT_EQ(out.code(), "insufficient_memory");
     EXPECT_THAT(out.error->message(),
-                AllOf(HasSubstr("b needs about 20 MiB"), HasSubstr("the budget is 30 MiB, used by: a 20 MiB")));
+                AllOf(HasSubstr(fmt::format("b needs about {:.0f} MiB", mib(predicted("b")))),
+                      HasSubstr(fmt::format("the budget is {:.0f} MiB, used by: a {:.0f} MiB",
+                                            mib(options_.memory_budget_bytes), mib(predicted("a"))))));
     *busy = nullptr;
     EXPECT_TRUE(answer("b", "tokens=1", yield).finished);  // a is idle now
   });
 }
 
 TEST_F(WatchdogTest, AModelLargerThanTheBudgetUnloadsNobody) {
-  options_.memory_budget_bytes = 30 * kMib;
+  options_.memory_budget_bytes = predicted("a") * 3 / 2;
   models_.at("b").shape.kv_values_per_token = 11'520;
   run([&](base::Yield yield) {
     EXPECT_TRUE(answer("a", "tokens=1", yield).finished);
