@@ -119,8 +119,7 @@ MemoryEstimate estimate_memory(const LocalModel& model, std::uint64_t file_bytes
   // Encoders read an input at once and keep no cache. Source: llama_model::create_memory().
   const types::KvFormat& format = types::format_of(args.kv_type);
   const std::uint64_t values = std::uint64_t{args.context_length} * shape.kv_values_per_token;
-  if (!encoder && values > 0)
-    out.kv_bytes = values / format.block * format.block_bytes;
+  if (!encoder && values > 0) out.kv_bytes = values / format.block * format.block_bytes;
   // A quarter of the weights stands for the cache of a model whose shape is not known.
   if (!encoder && shape.kv_values_per_token == 0) out.kv_bytes = file_bytes / 4;
 

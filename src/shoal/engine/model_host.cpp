@@ -149,7 +149,7 @@ Result<bool> ModelHost::prepare_start() {
     services_.log.warn("the KV cache stays f16", {{"model", name_},
                                                   {"asked", types::format_of(services_.options.kv_type).name},
                                                   {"head_width", std::int64_t{model_.shape.key_length}},
-                                                  {"wanted", "a multiple of 32"}});
+                                                  {"wanted", "a multiple of 32, and engine.exact off"}});
   }
   const MemoryEstimate need = estimate_memory(model_, opened.bytes, args, services_.options.cpu);
   predicted_bytes_ = need.total();

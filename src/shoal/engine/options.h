@@ -36,8 +36,8 @@ struct SupervisorOptions {
   bool keep_prefixes = true;          // what one answer computed may begin another of the same principal
   bool speculates = true;             // guess tokens of answers that copy, while that pays
   types::KvType kv_type = types::KvType::kF16;  // of the cache; a model whose heads it does not divide keeps f16
-  bool use_mmap = false;              // weights shared between workers, without the repacked copy: slower
-  std::uint64_t worker_memory_limit_mib = 0;  // hard limit of one worker's data (RLIMIT_DATA); 0: none
+  bool use_mmap = false;                        // weights shared between workers, without the repacked copy: slower
+  std::uint64_t worker_memory_limit_mib = 0;    // hard limit of one worker's data (RLIMIT_DATA); 0: none
 
   // Admission.
   std::uint32_t max_queue = 64;         // per model: requests that wait beyond those in its slots

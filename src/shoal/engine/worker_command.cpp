@@ -25,7 +25,8 @@ std::uint32_t context_tokens(const SupervisorOptions& options, const LocalModel&
 types::KvType kv_type(const SupervisorOptions& options, const ModelShape& shape) {
   const std::uint32_t block = types::format_of(options.kv_type).block;
   const bool fits = shape.key_length > 0 && shape.key_length % block == 0 && shape.value_length % block == 0;
-  return fits ? options.kv_type : types::KvType::kF16;
+  // The exact mode goes without flash attention, which quantised values need.
+  return fits && !options.exact ? options.kv_type : types::KvType::kF16;
 }
 
 }  // namespace

@@ -94,8 +94,9 @@ class Model {
   // A token that is safe to decode at position 0, for heartbeat and warm-up.
   [[nodiscard]] virtual std::int32_t any_token() const = 0;
 
-  // One L2-normalised vector [embedding_length] per input. Errors: kContextLengthExceeded, kCancelled when
-  // interrupted, kNumericFault, kInternal. REQUIRES: shape().embeds.
+  // One L2-normalised vector [embedding_length] per input, all in one pass. Errors: kCancelled when interrupted,
+  // kNumericFault, kInternal. REQUIRES: shape().embeds, at most shape().sequence_ids inputs, none empty, with at most
+  // shape().batch_tokens tokens together.
   [[nodiscard]] virtual Result<std::vector<std::vector<float>>> embed(
       std::span<const std::vector<std::int32_t>> inputs) = 0;
 

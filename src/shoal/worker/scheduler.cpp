@@ -37,6 +37,7 @@ Scheduler::Scheduler(Model& model, const base::Clock& clock, SendFrame send, Sch
       next_seed_(options.seed),
       speculates_(options.speculates),
       kv_(model, options.cold_cache_bytes),
+      embeds_(model, send_),
       by_number_(model.shape().sequence_ids),
       budget_(model.shape().batch_tokens),
       lease_(model.shape().threads) {
@@ -127,13 +128,9 @@ void Scheduler::run() {
     expire();
     if (hold_cores()) {
       for (; pings_due_ > 0; --pings_due_) heartbeat();
-      if (!embeds_.empty()) {
-        ipc::Frame frame = std::move(embeds_.front());
-        embeds_.pop_front();
-        embed(frame.header, std::get<ipc::Embed>(std::move(frame.body)));
-      }
       admit();
       step();
+      embed();
     }
     const bool idle = running_.empty() && queue_.empty() && embeds_.empty();
     if (clock_.monotonic_ns() - last_report_ns_ >= kReportIntervalNs || (idle && !std::exchange(told_idle_, idle)))
@@ -158,7 +155,7 @@ void Scheduler::handle(Posted posted) {
   if (!posted.tokens.ok()) return fail(request, posted.tokens.error());
   if (auto* generate = std::get_if<ipc::Generate>(&frame.body))
     return handle_generate(frame.header, std::move(*generate), std::move(posted.tokens).value());
-  if (std::holds_alternative<ipc::Embed>(frame.body)) return embeds_.push_back(std::move(frame));
+  if (const auto* embed = std::get_if<ipc::Embed>(&frame.body)) return handle_embed(frame.header, *embed);
   if (const auto* text = std::get_if<ipc::Tokenize>(&frame.body))
     return handle_tokenize(request, *text, *posted.tokens);
   if (const auto* ids = std::get_if<ipc::Detokenize>(&frame.body)) return handle_detokenize(request, *ids);
@@ -236,42 +233,9 @@ void Scheduler::handle_generate(const ipc::FrameHeader& header, ipc::Generate re
   queue_blocked_ = false;
 }
 
-void Scheduler::embed(const ipc::FrameHeader& header, ipc::Embed request) {
-  if (!model_.shape().embeds) {
-    return fail(header.request,
-                Error(ErrorCode::kUnsupportedParameter, "this model writes answers and does not embed text")
-                    .with_param("model"));
-  }
-  std::vector<std::vector<std::int32_t>> inputs;
-  for (const auto& input : request.inputs) {
-    PromptInput prompt = std::string();
-    std::visit([&prompt](const auto& value) { prompt = value; }, input);
-    auto tokens = model_.tokenize(prompt, true);
-    if (!tokens.ok()) return fail(header.request, tokens.error());
-    if (tokens->empty()) {
-      return fail(header.request,
-                  Error(ErrorCode::kInvalidRequest, "an input is empty; send at least one token").with_param("input"));
-    }
-    if (tokens->size() > model_.shape().sequence_length) {
-      return fail(header.request, Error(ErrorCode::kContextLengthExceeded,
-                                        fmt::format("input {} has {} tokens and this model reads {}", inputs.size(),
-                                                    tokens->size(), model_.shape().sequence_length))
-                                      .with_param("input"));
-    }
-    inputs.push_back(std::move(tokens).value());
-  }
-  working_ = true;
-  auto vectors = model_.embed(inputs);
-  working_ = false;
-  if (!vectors.ok()) {
-    // Interrupted by a cancel, which waits in the inbox. If it is another request's, this one is computed again.
-    if (vectors.error().code() == ErrorCode::kCancelled) return embeds_.push_front({header, std::move(request)});
-    return fail(header.request, vectors.error());
-  }
-  for (std::size_t i = 0; i < inputs.size(); ++i) {
-    send_(header.request, ipc::Embedding{static_cast<std::uint32_t>(i), static_cast<std::int32_t>(inputs[i].size()),
-                                         i + 1 == inputs.size(), std::move((*vectors)[i])});
-  }
+void Scheduler::handle_embed(const ipc::FrameHeader& header, const ipc::Embed& request) {
+  if (draining_) return fail(header.request, {ErrorCode::kShuttingDown, "the worker is draining"});
+  if (auto taken = embeds_.push(header, request); !taken.ok()) fail(header.request, taken.error());
 }
 
 // Text to ids and back compute nothing, so they do not wait for a slot.
@@ -304,8 +268,8 @@ void Scheduler::handle_detokenize(std::uint64_t request, const ipc::Detokenize& 
 
 void Scheduler::handle_cancel(std::uint64_t request) {
   if (Sequence* s = running(request)) return release(*s, /*keep=*/true);
+  if (embeds_.cancel(request)) return;
   if (queue_.remove(request)) queue_blocked_ = false;
-  std::erase_if(embeds_, [request](const ipc::Frame& frame) { return frame.header.request == request; });
 }
 
 // One token through the whole model: a worker whose compute is stuck cannot answer. Computed on the cores of the lease
@@ -334,6 +298,7 @@ void Scheduler::heartbeat() {
 void Scheduler::expire() {
   const Error error(ErrorCode::kDeadlineExceeded, "the deadline passed before the answer was complete");
   const std::int64_t now = clock_.monotonic_ns();
+  embeds_.expire(clock_);
   for (std::size_t i = 0; i < running_.size();) {
     if (!running_[i]->deadline.passed(clock_)) {
       ++i;
@@ -346,11 +311,6 @@ void Scheduler::expire() {
     fail(late->request, error);
     queue_blocked_ = false;
   }
-  std::erase_if(embeds_, [&](const ipc::Frame& frame) {
-    const bool passed = base::Deadline{frame.header.deadline_ns}.passed(clock_);
-    if (passed) fail(frame.header.request, error);
-    return passed;
-  });
 }
 
 void Scheduler::admit() {
@@ -468,6 +428,13 @@ std::size_t Scheduler::advance_guessed(Sequence& s, std::size_t row, std::uint32
   s.guess_length = right == guesses.size() ? std::min(2 * s.guess_length, Speculation::kMostGuesses)
                                            : std::max<std::size_t>(right + 1, 2);
   return right;
+}
+
+void Scheduler::embed() {
+  node_began_ns_ = clock_.monotonic_ns();
+  working_ = true;
+  embeds_.step();
+  working_ = false;
 }
 
 // The KV cache holds what it holds: every sequence of the batch goes on from there, with the tokens that are

@@ -17,6 +17,7 @@
 
 #include "shoal/base/clock.h"
 #include "shoal/ipc/frames.h"
+#include "shoal/worker/embed_queue.h"
 #include "shoal/worker/fair_queue.h"
 #include "shoal/worker/kv_cache.h"
 #include "shoal/worker/lease.h"
@@ -58,7 +59,7 @@ class Scheduler {
   [[nodiscard]] std::deque<Posted> take_inbox();
   void handle(Posted posted);
   void handle_generate(const ipc::FrameHeader& header, ipc::Generate request, std::vector<std::int32_t> tokens);
-  void embed(const ipc::FrameHeader& header, ipc::Embed request);
+  void handle_embed(const ipc::FrameHeader& header, const ipc::Embed& request);
   void handle_tokenize(std::uint64_t request, const ipc::Tokenize& body, const std::vector<std::int32_t>& tokens);
   void handle_detokenize(std::uint64_t request, const ipc::Detokenize& body);
   void handle_cancel(std::uint64_t request);
@@ -67,6 +68,7 @@ class Scheduler {
   void expire();
   void admit();
   void step();
+  void embed();
   void plan(std::vector<BatchToken>& batch);
   [[nodiscard]] DecodeStatus compute(std::span<const BatchToken> batch);
   void after_decode(DecodeStatus status, std::span<const BatchToken> batch);
@@ -102,6 +104,7 @@ class Scheduler {
   // Compute thread only.
   KvCache kv_;
   FairQueue queue_;
+  EmbedQueue embeds_;
   bool queue_blocked_ = false;                      // the first in order has no room until something is released
   std::vector<std::unique_ptr<Sequence>> running_;  // in order of admission
   std::vector<Sequence*> by_number_;
@@ -110,7 +113,6 @@ class Scheduler {
   std::size_t guesses_planned_ = 0;  // in the step at hand
   Lease lease_;
   std::uint32_t pings_due_ = 0;
-  std::deque<ipc::Frame> embeds_;  // not computed yet
   bool draining_ = false;
   bool working_ = false;  // the graph that is computed is for requests
   std::int64_t node_began_ns_ = 0;

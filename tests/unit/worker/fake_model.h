@@ -101,11 +101,16 @@ class FakeModel : public Model {
   [[nodiscard]] std::int32_t any_token() const override { return 1; }
   [[nodiscard]] Result<std::vector<std::vector<float>>> embed(
       std::span<const std::vector<std::int32_t>> inputs) override {
-    ++embeds;
+    embedded.emplace_back(inputs.begin(), inputs.end());
     if (on_embed) on_embed();
     compute();
     if (interrupted) return Error(ErrorCode::kCancelled, "interrupted");
-    return std::vector<std::vector<float>>(inputs.size(), {1.0F});
+    std::vector<std::vector<float>> vectors;
+    for (const auto& input : inputs) {
+      if (input.front() == poisoned_input) return Error(ErrorCode::kNumericFault, "not finite");
+      vectors.push_back({static_cast<float>(input.front())});
+    }
+    return vectors;
   }
   void on_progress(std::function<void()> callback) override { progress_ = std::move(callback); }
   void set_threads(std::uint32_t count) override { threads = count; }
@@ -131,8 +136,9 @@ class FakeModel : public Model {
   std::function<void()> on_embed;
   std::function<void()> on_node;
   int tokenized = 0;
-  int embeds = 0;
   std::uint32_t threads = 0;  // as set last
+  std::vector<std::vector<std::vector<std::int32_t>>> embedded;  // batches of inputs
+  std::int32_t poisoned_input = -1;                              // an input that begins with it
   DecodeStatus next_status = DecodeStatus::kDone;
   bool poison = false;
   bool refuse_restore = false;

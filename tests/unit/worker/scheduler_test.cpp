@@ -275,6 +275,15 @@ TEST_F(SchedulerTest, CancelInterruptsTheStepAndFreesThePlace) {
   EXPECT_EQ(tokens[2], expected) << "the survivor's token is sent again, not lost and not doubled";
 }
 
+TEST_F(SchedulerTest, AnEmbeddingWhoseCancelCameWithItIsNotComputed) {
+  post(1, ipc::Embed{0, {std::string("ab")}});
+  post(2, ipc::Embed{0, {std::string("cd")}});
+  post(1, ipc::Cancel{});
+  drain();
+  ASSERT_EQ(model.embedded.size(), 1U);
+  EXPECT_EQ(model.embedded[0], (std::vector<std::vector<std::int32_t>>{{'c', 'd'}}));
+}
+
 TEST_F(SchedulerTest, AnEmbeddingThatIsInterruptedIsComputedAgainUnlessItsOwnClientWent) {
   std::map<std::uint64_t, int> vectors;
   on_frame = [&](std::uint64_t r, const ipc::Body& b) {
@@ -282,8 +291,8 @@ TEST_F(SchedulerTest, AnEmbeddingThatIsInterruptedIsComputedAgainUnlessItsOwnCli
     if (++vectors[r]; r == 1) post(2, ipc::Embed{0, {std::string("cd")}});
   };
   model.on_embed = [this] {
-    if (model.embeds == 1) post(99, ipc::Cancel{});
-    if (model.embeds == 3) {
+    if (model.embedded.size() == 1) post(99, ipc::Cancel{});
+    if (model.embedded.size() == 3) {
       post(2, ipc::Cancel{});
       post(0, ipc::Drain{});
     }
@@ -291,7 +300,7 @@ TEST_F(SchedulerTest, AnEmbeddingThatIsInterruptedIsComputedAgainUnlessItsOwnCli
   post(1, ipc::Embed{0, {std::string("ab")}});
   scheduler.run();
   EXPECT_EQ(vectors, (std::map<std::uint64_t, int>{{1, 1}}));
-  EXPECT_EQ(model.embeds, 3);
+  EXPECT_EQ(model.embedded.size(), 3U);
   EXPECT_TRUE(failed.empty());
 }
 
@@ -428,7 +437,7 @@ TEST_F(SchedulerTest, WithoutCoresItHandlesCancelsDeadlinesAndText) {
   {
     const std::lock_guard lock(mutex);
     EXPECT_TRUE(model.batches.empty());
-    EXPECT_EQ(model.embeds, 0);
+    EXPECT_TRUE(model.embedded.empty());
     EXPECT_FALSE(seen.contains(fmt::format("0 {}", index(ipc::Pong{}))));
   }
   post(0, ipc::Lease{1, 2});
@@ -439,7 +448,7 @@ TEST_F(SchedulerTest, WithoutCoresItHandlesCancelsDeadlinesAndText) {
   post(0, ipc::Drain{});
   running.join();
   EXPECT_FALSE(seen.contains(fmt::format("1 {}", index(ipc::Finished{}))));
-  EXPECT_EQ(model.embeds, 1);
+  EXPECT_EQ(model.embedded.size(), 1U);
 }
 
 TEST(LeaseTest, WithoutOneAllThreadsAreUsedAndNothingIsTold) {

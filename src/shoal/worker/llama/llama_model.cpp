@@ -269,30 +269,20 @@ class LlamaModel final : public Model {
 
   [[nodiscard]] Result<std::vector<std::vector<float>>> embed(
       std::span<const std::vector<std::int32_t>> inputs) override {
-    std::vector<std::vector<float>> vectors;
-    for (std::size_t next = 0; next < inputs.size();) {
-      const std::size_t first = next;
-      std::size_t tokens = 0;
-      batch_.n_tokens = 0;
-      for (; next < inputs.size() && next - first < kEmbedSequences &&
-             tokens + inputs[next].size() <= shape_.batch_tokens;
-           ++next) {
-        const auto sequence = static_cast<std::int32_t>(next - first);
-        for (std::size_t i = 0; i < inputs[next].size(); ++i)
-          add({inputs[next][i], static_cast<std::int32_t>(i), sequence, true});
-        tokens += inputs[next].size();
-      }
-      const int status = llama_decode(context_, batch_);
-      if (status == 2) return Error(ErrorCode::kCancelled, "the computation was interrupted");
-      if (status != 0)
-        return Error(ErrorCode::kInternal,
-                     fmt::format("llama_decode failed with {} on {} inputs", status, next - first));
-      for (std::size_t i = first; i < next; ++i) {
-        vectors.push_back(
-            SHOAL_TRY(normalised(llama_get_embeddings_seq(context_, static_cast<std::int32_t>(i - first)))));
-      }
-      if (llama_memory_t memory = llama_get_memory(context_); memory != nullptr) llama_memory_clear(memory, false);
+    batch_.n_tokens = 0;
+    for (std::size_t sequence = 0; sequence < inputs.size(); ++sequence) {
+      for (std::size_t i = 0; i < inputs[sequence].size(); ++i)
+        add({inputs[sequence][i], static_cast<std::int32_t>(i), static_cast<std::int32_t>(sequence), true});
     }
+    const int status = llama_decode(context_, batch_);
+    if (status == 2) return Error(ErrorCode::kCancelled, "the computation was interrupted");
+    if (status != 0)
+      return Error(ErrorCode::kInternal,
+                   fmt::format("llama_decode failed with {} on {} inputs", status, inputs.size()));
+    std::vector<std::vector<float>> vectors;
+    for (std::size_t i = 0; i < inputs.size(); ++i)
+      vectors.push_back(SHOAL_TRY(normalised(llama_get_embeddings_seq(context_, static_cast<std::int32_t>(i)))));
+    if (llama_memory_t memory = llama_get_memory(context_); memory != nullptr) llama_memory_clear(memory, false);
     return vectors;
   }
 

@@ -20,7 +20,7 @@ struct LoadOptions {
   std::uint32_t threads = 2;
   std::uint32_t ubatch = 128;
   bool use_mmap = false;
-  bool exact = false;  // logits do not depend on neighbours, chunks or kept prefixes, bit for bit
+  bool exact = false;         // logits do not depend on neighbours, chunks or kept prefixes, bit for bit
   bool keep_prefixes = true;  // where the model can
   types::KvType kv_type = types::KvType::kF16;  // quantised: the width of a head is a multiple of its block
 };
