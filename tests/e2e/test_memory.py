@@ -43,8 +43,9 @@ def fill(server, model, context, slots):
         list(pool.map(lambda body: send(server, "/v1/completions", body), bodies))
 
 
-def start(serve, context, slots, ubatch, kv_type="f16"):
+def start(serve, context, slots, ubatch, kv_type="f16", exact=False):
     return serve(f"[engine]\ncontext_length = {context}\nslots = {slots}\nubatch = {ubatch}\nkv_type = \"{kv_type}\"\n"
+                 f"prefix_cache_mib = 0\nexact = {str(exact).lower()}\n"
                  f"[models]\ndirs = [{json.dumps(str(WEIGHTS))}]\n")
 
 
@@ -82,6 +83,13 @@ def test_the_peak_of_an_embedder_is_predicted(serve, models, model):
     send(server, "/v1/embeddings", {"model": model, "input": ["word " * 510] * 4})
     row = worker(server, model)
     assert row["kv_type"] == ""
+    assert_predicted(row, status_mib(row["pid"], "VmHWM"))
+
+
+def test_the_peak_of_the_exact_mode_is_predicted(serve, models):
+    server = start(serve, 2048, 4, 128, exact=True)
+    fill(server, CHAT_MODEL, 2048, 4)
+    row = worker(server, CHAT_MODEL)
     assert_predicted(row, status_mib(row["pid"], "VmHWM"))
 
 

@@ -45,13 +45,14 @@ bool is_encoder(const LocalModel& model) {
 }
 
 // Whether ggml keeps a matrix of this type in an order of its own, which token look-ups cannot read.
-// Source: ggml-cpu/repack.cpp, ggml_repack_get_optimal_repack_type(); amx/common.h, qtype_has_amx_kernels().
+// Source: ggml-cpu/repack.cpp with our patches, ggml_repack_get_optimal_repack_type(); amx/common.h,
+// qtype_has_amx_kernels().
 bool is_repacked(std::uint32_t type, const CpuTraits& cpu) {
   const std::string name = gguf::type_name(type);
   const auto any = [&name](std::initializer_list<std::string_view> names) {
     return std::ranges::find(names, name) != names.end();
   };
-  return (cpu.avx2 && any({"Q4_0", "Q4_K", "IQ4_NL", "MXFP4"})) || (cpu.avx512 && name == "Q2_K") ||
+  return (cpu.avx2 && any({"Q4_0", "Q4_1", "Q4_K", "IQ4_NL", "MXFP4"})) || (cpu.avx512 && name == "Q2_K") ||
          (cpu.amx && any({"Q4_0", "Q4_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS"}));
 }
 
@@ -72,7 +73,13 @@ std::uint64_t graph_bytes(const LocalModel& model, const ipc::WorkerArgs& args, 
     const std::uint64_t values = (shape.gated ? 4 : 3) * width + (shape.gated ? 3 : 1) * feed_forward + sequences;
     return step * (kFloatBytes * values + kInputBytes + kMaskBytes * step);
   }
-  const std::uint64_t layer = step * (kFloatBytes * (4 * width + 3 * feed_forward) + kMaskBytes * cells);
+  std::uint64_t layer = step * (kFloatBytes * (4 * width + 3 * feed_forward) + kMaskBytes * cells);
+  if (args.exact) {
+    // Without flash attention: a score for each head and cell, a mask of floats, and queries, keys and values.
+    const std::uint64_t keys = shape.kv_values_per_token / std::max<std::uint64_t>(shape.layers, 1);
+    layer = std::max(step * kFloatBytes * (4 * width + 3 * feed_forward + cells),
+                     step * kFloatBytes * (5 * width + keys + (shape.heads + 1) * cells));
+  }
   const std::uint64_t head = kFloatBytes * ((std::uint64_t{args.slots} + 1) * shape.vocabulary + 2 * step * width);
   return std::max(layer, head) + step * kInputBytes;
 }
@@ -87,6 +94,7 @@ ModelShape shape_of(const gguf::Header& header) {
   out.key_length = static_cast<std::uint32_t>(header.arch_number("attention.key_length").value_or(width));
   out.value_length = static_cast<std::uint32_t>(header.arch_number("attention.value_length").value_or(width));
   out.layers = header.arch_number("block_count").value_or(0);
+  out.heads = heads;
   out.vocabulary = header.vocabulary();
   if (const auto merges = header.metadata.find("tokenizer.ggml.merges"); merges != header.metadata.end()) {
     if (const auto* array = std::get_if<gguf::Array>(&merges->second)) out.merges = array->count;
@@ -120,6 +128,8 @@ MemoryEstimate estimate_memory(const LocalModel& model, std::uint64_t file_bytes
   const types::KvFormat& format = types::format_of(args.kv_type);
   const std::uint64_t values = std::uint64_t{args.context_length} * shape.kv_values_per_token;
   if (!encoder && values > 0) out.kv_bytes = values / format.block * format.block_bytes;
+  // Without flash attention values are stored by channel, so the one token of the heartbeat touches a whole sequence's.
+  if (args.exact) out.kv_bytes += out.kv_bytes / 2 / std::max<std::uint32_t>(args.slots, 1);
   // A quarter of the weights stands for the cache of a model whose shape is not known.
   if (!encoder && shape.kv_values_per_token == 0) out.kv_bytes = file_bytes / 4;
 
@@ -133,7 +143,9 @@ MemoryEstimate estimate_memory(const LocalModel& model, std::uint64_t file_bytes
     rows = step * model.info.embedding_length;
   }
   step = round_up(step, sequences);  // llama_context reserves whole sequences
-  const std::uint64_t cells = round_up(args.context_length + 64, kCellPadding);
+  // In the exact mode each sequence has cells of its own, which a step attends to alone.
+  const std::uint64_t own_cells = args.context_length / std::max<std::uint32_t>(args.slots, 1);
+  const std::uint64_t cells = round_up(args.exact ? own_cells : args.context_length + 64, kCellPadding);
   const std::uint64_t widest = std::max<std::uint64_t>(shape.feed_forward, model.info.embedding_length);
   out.compute_bytes = graph_bytes(model, args, step, cells, sequences) + rows * kFloatBytes +
                       step * widest * kQuantisedRow / kQuantisedBlock;
@@ -142,6 +154,7 @@ MemoryEstimate estimate_memory(const LocalModel& model, std::uint64_t file_bytes
   out.process_bytes +=
       encoder ? shape.vocabulary * kBytesPerWordPiece : std::uint64_t{args.context_length} * kBytesPerCell;
   if (model.info.has_chat_template) out.process_bytes += kTemplateBytes;
+  if (args.keep_prefixes && !encoder) out.cold_bytes = std::uint64_t{args.cold_cache_mib} << 20;
   return out;
 }
 

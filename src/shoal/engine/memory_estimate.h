@@ -18,8 +18,11 @@ struct MemoryEstimate {
   std::uint64_t kv_bytes = 0;       // the cache when it is full
   std::uint64_t compute_bytes = 0;  // of the widest step
   std::uint64_t process_bytes = 0;
+  std::uint64_t cold_bytes = 0;  // that prefixes without cells may come to take
 
-  [[nodiscard]] std::uint64_t total() const { return weights_bytes + kv_bytes + compute_bytes + process_bytes; }
+  [[nodiscard]] std::uint64_t total() const {
+    return weights_bytes + kv_bytes + compute_bytes + process_bytes + cold_bytes;
+  }
 };
 
 // For a ModelSource, when it learns of a file.

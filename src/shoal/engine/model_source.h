@@ -17,6 +17,7 @@ namespace shoal::engine {
 // 0: not known.
 struct ModelShape {
   std::uint64_t kv_values_per_token = 0;  // numbers of keys and values over all layers
+  std::uint64_t heads = 0;                // of queries
   std::uint32_t key_length = 0;           // width of a head's keys
   std::uint32_t value_length = 0;
   std::uint64_t layers = 0;

@@ -253,8 +253,8 @@ Error Supervisor::Impl::does_not_fit(const ModelHost& host, const MemoryEstimate
                fmt::format("{} needs about {:.0f} MiB (weights {:.0f}, cache for {} tokens {:.0f}, the rest {:.0f}); "
                            "the budget is {:.0f} MiB, used by: {}",
                            host.name(), mib(need.total()), mib(need.weights_bytes), context, mib(need.kv_bytes),
-                           mib(need.compute_bytes + need.process_bytes), mib(options_.memory_budget_bytes),
-                           users.empty() ? "nobody" : users));
+                           mib(need.compute_bytes + need.process_bytes + need.cold_bytes),
+                           mib(options_.memory_budget_bytes), users.empty() ? "nobody" : users));
 }
 
 void Supervisor::Impl::changed() {

@@ -343,6 +343,7 @@ class EstimateTest : public ::testing::Test {
     model_.info.embedding_length = 64;
     model_.info.generates = true;
     args_.context_length = 4096;
+    args_.cold_cache_mib = 9;
   }
   [[nodiscard]] MemoryEstimate estimate() const { return estimate_memory(model_, 100 * kMib, args_, cpu_); }
 
@@ -377,6 +378,12 @@ TEST_F(EstimateTest, ATiedTableIsKeptTwiceWhereTheMachineReordersIt) {
   EXPECT_EQ(estimate().weights_bytes, model_.shape.weight_bytes);
   cpu_.amx = true;
   EXPECT_EQ(estimate().weights_bytes, model_.shape.weight_bytes + 18'432);
+}
+
+TEST_F(EstimateTest, WhatPrefixesMayTakeIsReserved) {
+  EXPECT_EQ(estimate().cold_bytes, 9 * kMib);
+  args_.keep_prefixes = false;
+  EXPECT_EQ(estimate().cold_bytes, 0U);
 }
 
 TEST_F(EstimateTest, AStepTakesWhatGgmlAllocatesForIt) {
