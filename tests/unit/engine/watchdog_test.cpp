@@ -374,7 +374,7 @@ TEST_F(EstimateTest, ATiedTableIsKeptTwiceWhereTheMachineReordersIt) {
   model_.shape.tied = false;
   EXPECT_EQ(estimate().weights_bytes, model_.shape.weight_bytes);
   model_.shape.tied = true;
-  model_.shape.embedding_type = 3;  // Q4_1
+  model_.shape.embedding_type = 8;  // Q8_0
   EXPECT_EQ(estimate().weights_bytes, model_.shape.weight_bytes);
   cpu_.amx = true;
   EXPECT_EQ(estimate().weights_bytes, model_.shape.weight_bytes + 18'432);

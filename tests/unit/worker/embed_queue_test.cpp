@@ -60,7 +60,7 @@ TEST_F(EmbedQueueTest, RequestsShareABatchAsFarAsTokensAndSequencesGo) {
   ASSERT_TRUE(push(6, {{6, 6, 6, 6, 6, 6}}).ok());
   ASSERT_TRUE(push(7, {{7}}).ok());
   run();
-  ASSERT_EQ(model.embedded.size(), 2U);
+  ASSERT_EQ(model.embedded.size(), 3U);
   EXPECT_EQ(model.embedded[0], (Batch{{1, 1}, {2, 2}, {3, 3}, {4, 4}}));
   EXPECT_EQ(model.embedded[1], (Batch{{5, 5}, {6, 6, 6, 6, 6, 6}})) << "eight tokens, so 7 waits";
 }
