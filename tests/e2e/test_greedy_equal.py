@@ -1,5 +1,6 @@
-"""Greedy output equals llama-server's, token for token, on 20 prompts: same GGUF and template, one stream,
-same threads."""
+"""Greedy output equals llama-server's, token for token, on 20 prompts: same GGUF and template, one stream, same
+threads. And what the exact mode promises, on the same prompts."""
+import concurrent.futures
 import json
 import subprocess
 import time
@@ -19,7 +20,8 @@ PROMPTS = [
 ]
 
 
-def start_llama_server(folder, *more):
+@pytest.fixture(scope="module")
+def llama_server(tmp_path_factory):
     binary = subprocess.run([ROOT / "tools/third_party.py", "path", "llama_server"], check=True, capture_output=True,
                             text=True).stdout.strip()
     shown = subprocess.run([SHOAL, "models", "show", CHAT_MODEL, "--json", "--data-dir", STORE], check=True,
@@ -28,16 +30,18 @@ def start_llama_server(folder, *more):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    log = folder / "log"
+    log = tmp_path_factory.mktemp("llama") / "log"
     process = subprocess.Popen([binary, "-m", json.loads(shown)["path"], "--port", str(port), "-np", "1", "-t", "2", "-c", "4096",
-                                "--jinja", *more], stdout=log.open("wb"), stderr=subprocess.STDOUT)
+                                "--jinja"], stdout=log.open("wb"), stderr=subprocess.STDOUT)
     for _ in range(600):
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/health")
             break
         except OSError:
             time.sleep(0.1)
-    return process, port
+    yield port
+    process.kill()
+    process.wait()
 
 
 def theirs(port, prompt):
@@ -48,29 +52,31 @@ def theirs(port, prompt):
     return json.load(urllib.request.urlopen(request, timeout=120))
 
 
-# In the fast mode a kept prefix changes the order of some sums, so it is compared without. In the exact one it changes
-# nothing: every prompt after the first begins with what the first computed.
-@pytest.mark.parametrize("config, theirs_is_told, cached", [
-    ("prefix_cache = false\nspeculation = false", [], False), ("exact = true", ["-fa", "off"], True)], ids=["fast", "exact"])
-def test_equal_on_twenty_prompts(serve, models, tmp_path, config, theirs_is_told, cached):
-    process, port = start_llama_server(tmp_path, *theirs_is_told)
-    try:
-        compare(serve(f"[engine]\nthreads = 2\n{config}\n"), port, cached)
-    finally:
-        process.kill()
-        process.wait()
-
-
-def compare(server, port, cached):
+def test_equal_on_twenty_prompts(llama_server, serve, models):
+    # A kept prefix and guessed tokens change the order of some sums.
+    server = serve("[engine]\nthreads = 2\nprefix_cache = false\nspeculation = false\n")
     different = []
-    found = 0
     for prompt in PROMPTS:
-        expected = theirs(port, prompt)
+        expected = theirs(llama_server, prompt)
         got = server.chat(prompt, max_tokens=48, logprobs=True)
         want = [bytes(t["bytes"]) for t in expected["choices"][0]["logprobs"]["content"] if t["bytes"]]
         have = [bytes(t["bytes"]) for t in got["choices"][0]["logprobs"]["content"] if t["bytes"]]
         if want != have or got["usage"]["prompt_tokens"] != expected["usage"]["prompt_tokens"]:
             different.append((prompt, expected["choices"][0]["message"]["content"], got["choices"][0]["message"]["content"]))
-        found += got["usage"]["prompt_tokens_details"]["cached_tokens"] > 0
     assert not different, f"{len(different)} of {len(PROMPTS)} differ: {different[:2]}"
-    assert found == (len(PROMPTS) - 1 if cached else 0)
+
+
+def test_in_the_exact_mode_neighbours_and_kept_prefixes_change_no_bit(serve, models):
+    def answer(server, prompt):
+        got = server.chat(prompt, max_tokens=24, logprobs=True)
+        assert got["x_shoal"]["mode"] == "exact"
+        return [(t["token"], t["logprob"]) for t in got["choices"][0]["logprobs"]["content"]], got["usage"]
+
+    cold = serve("[engine]\nthreads = 2\nexact = true\nprefix_cache = false\nspeculation = false\n")
+    alone = [answer(cold, prompt) for prompt in PROMPTS]
+    warm = serve("[engine]\nthreads = 2\nexact = true\n")
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda prompt: answer(warm, prompt), PROMPTS))
+    assert [tokens for tokens, _ in together] == [tokens for tokens, _ in alone]
+    assert all(usage["prompt_tokens_details"]["cached_tokens"] == 0 for _, usage in alone)
+    assert sum(usage["prompt_tokens_details"]["cached_tokens"] > 0 for _, usage in together) == len(PROMPTS) - 1
