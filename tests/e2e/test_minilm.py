@@ -1,5 +1,6 @@
 """The embedder that `shoal pull` converts: against its model card, and against sentence-transformers itself."""
 import base64
+import concurrent.futures
 import json
 import math
 import struct
@@ -52,4 +53,12 @@ def test_a_batch_changes_no_vector(server, one_by_one):
     """Not to the last bit: ggml picks other kernels for more rows, which round F16 products elsewhere."""
     batch = embed(server, [entry["text"] for entry in RECORDED])
     worst, text = min((cosine(a, b), entry["text"]) for a, b, entry in zip(batch, one_by_one, RECORDED, strict=True))
+    assert worst > 0.99999, f"{worst} for {text[:100]!r}"
+
+
+def test_clients_that_share_a_batch_get_their_own_vectors(server, one_by_one):
+    """Sixteen clients at once, one text each; what is beside a text changes it as little as a batch of one client."""
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        shared = [vectors[0] for vectors in pool.map(lambda entry: embed(server, [entry["text"]]), RECORDED)]
+    worst, text = min((cosine(a, b), entry["text"]) for a, b, entry in zip(shared, one_by_one, RECORDED, strict=True))
     assert worst > 0.99999, f"{worst} for {text[:100]!r}"

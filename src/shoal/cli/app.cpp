@@ -37,9 +37,16 @@ App::App(config::Loaded from, config::LoadRequest again, std::unique_ptr<engine:
     : request(std::move(again)),
       config(std::move(from.config)),
       parts(make_log(config->log), std::move(source), std::move(options)),
+      speedometer(speed_file(config->server.data_dir), parts.log),
       pipeline(parts.engine, parts.clock, parts.log, pipeline_options(*config)),
       server(pipeline, parts.engine, parts.registry, parts.clock, parts.log, server_options(*config), std::move(keys),
-             server::AdminHooks{.reload = [this](base::Yield) { return reload(); }}),
+             server::AdminHooks{.reload = [this](base::Yield) { return reload(); },
+                                .machine_speed =
+                                    [this](bool idle) {
+                                      const auto speed = speedometer.get(idle);
+                                      return speed ? engine::Demand{speed->bytes_per_second, speed->flops_per_second}
+                                                   : engine::Demand{};
+                                    }}),
       http(
           parts.io, http_options(config->server, parts.log),
           [this](const net::HttpRequest& asked, net::ResponseWriter& writer, base::Yield yield) {

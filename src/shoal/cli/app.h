@@ -13,6 +13,7 @@
 #include "shoal/base/clock.h"
 #include "shoal/base/log.h"
 #include "shoal/base/result.h"
+#include "shoal/cli/speedometer.h"
 #include "shoal/config/load.h"
 #include "shoal/engine/model_source.h"
 #include "shoal/engine/supervisor.h"
@@ -76,6 +77,7 @@ struct App {
   const config::LoadRequest request;
   std::shared_ptr<const config::Config> config;
   EngineParts parts;
+  Speedometer speedometer;
   gateway::Pipeline pipeline;
   server::Server server;
   net::HttpServer http;

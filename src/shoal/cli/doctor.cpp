@@ -29,7 +29,9 @@
 #include "shoal/cli/app.h"
 #include "shoal/cli/command.h"
 #include "shoal/cli/local_client.h"
+#include "shoal/cli/speedometer.h"
 #include "shoal/device/machine.h"
+#include "shoal/device/speed.h"
 #include "shoal/sandbox/sandbox.h"
 
 namespace shoal::cli {
@@ -84,6 +86,24 @@ Finding check_cpu(const device::Machine& machine) {
     finding.outcome = Outcome::kWarning;
     finding.fix = "without AVX2 models answer slowly; in a virtual machine, pass the host's CPU through";
   }
+  return finding;
+}
+
+// Measured now, and kept for `shoal ps` of the server.
+Finding check_speed(const config::ServerConfig& config, const device::Machine& machine) {
+  Finding finding{.name = "speed"};
+  const Result<device::Speed> speed = device::measure_speed(machine);
+  if (!speed.ok()) {
+    finding.outcome = Outcome::kWarning;
+    finding.text = speed.error().message();
+    finding.fix = "give the container more memory";
+    return finding;
+  }
+  finding.text = fmt::format("{:.1f} GB/s from memory, {:.0f} GFLOP/s", speed->bytes_per_second / 1e9,
+                             speed->flops_per_second / 1e9);
+  std::error_code none;
+  if (fs::is_directory(config.data_dir, none))
+    device::write_speed(speed_file(config.data_dir), machine, *speed).ignore("the server will measure it");
   return finding;
 }
 
@@ -253,6 +273,7 @@ std::vector<Finding> examine(const CommandContext& context) {
   const device::Machine machine = device::probe_machine();
   findings.push_back(check_cpu(machine));
   findings.push_back(check_memory(config.engine, machine));
+  findings.push_back(check_speed(config.server, machine));
   findings.push_back(check_worker(config.engine));
   findings.push_back(check_data_dir(config.server));
   findings.push_back(check_models(config));

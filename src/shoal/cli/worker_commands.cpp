@@ -49,7 +49,12 @@ struct Row {
   std::int64_t resident_bytes = 0;
   std::int64_t restarts = 0;
   std::int64_t idle_ms = 0;
+  std::int64_t kv_used = 0;
+  std::int64_t kv_cells = 0;
   double tokens_per_second = 0;
+  double prefill_per_second = 0;
+  double bandwidth_share = 0;  // 0: not known
+  double flop_share = 0;
 };
 
 std::string text_of(const json::object& from, std::string_view name) {
@@ -91,26 +96,44 @@ Result<std::vector<Row>> parse_rows(const std::string& body) {
                     .resident_bytes = integer_of(*from, "resident_bytes"),
                     .restarts = integer_of(*from, "restarts"),
                     .idle_ms = integer_of(*from, "idle_ms"),
-                    .tokens_per_second = number_of(*from, "tokens_per_second")});
+                    .kv_used = integer_of(*from, "kv_used"),
+                    .kv_cells = text_of(*from, "kv_type").empty() ? 0 : integer_of(*from, "context_length"),
+                    .tokens_per_second = number_of(*from, "decode_tokens_per_second"),
+                    .prefill_per_second = number_of(*from, "prefill_tokens_per_second"),
+                    .bandwidth_share = number_of(*from, "bandwidth_share"),
+                    .flop_share = number_of(*from, "flop_share")});
   }
   return rows;
 }
 
+std::string percent(double share) {
+  return share > 0 ? fmt::format("{:.0f}%", share * 100) : "-";
+}
+
+std::string rate(double per_second) {
+  return per_second > 0 ? fmt::format("{:.1f}", per_second) : "-";
+}
+
+// OF BW: the bytes that decoding reads in a second, of what the memory gives. OF FLOP: the multiplications of prompts,
+// of what the cores can do. A small model decodes from the cache, and may pass 100 %.
 std::string table(const std::vector<Row>& rows) {
   std::size_t width = 5;
   for (const Row& row : rows) width = std::max(width, row.model.size());
-  std::string out = fmt::format("{:<{}}  {:<8} {:>7} {:>7} {:>8} {:>6} {:>9} {:>8}  {}\n", "MODEL", width, "STATE",
-                                "PID", "THREADS", "RUNNING", "QUEUED", "MEMORY", "TOKENS/S", "NOTE");
+  std::string out = fmt::format("{:<{}}  {:<8} {:>7} {:>7} {:>8} {:>6} {:>9} {:>12} {:>8} {:>5} {:>8} {:>7}  {}\n",
+                                "MODEL", width, "STATE", "PID", "THREADS", "RUNNING", "QUEUED", "MEMORY", "KV",
+                                "TOKENS/S", "OF BW", "PROMPT/S", "OF FLOP", "NOTE");
   for (const Row& row : rows) {
     const bool alive = row.pid > 0;
     std::string note = row.reason;
     if (note.empty() && alive && row.running == 0) note = "idle " + base::human_duration(row.idle_ms);
     if (row.restarts > 0) note += fmt::format("{}{} restarts", note.empty() ? "" : ", ", row.restarts);
-    out += fmt::format("{:<{}}  {:<8} {:>7} {:>7} {:>8} {:>6} {:>9} {:>8}  {}\n", row.model, width, row.state,
-                       alive ? fmt::format("{}", row.pid) : "-", alive ? fmt::format("{}", row.threads) : "-",
-                       alive ? fmt::format("{}/{}", row.running, row.slots) : "-", row.queued,
-                       alive ? base::human_bytes(static_cast<std::uint64_t>(row.resident_bytes)) : "-",
-                       alive ? fmt::format("{:.1f}", row.tokens_per_second) : "-", note);
+    out += fmt::format(
+        "{:<{}}  {:<8} {:>7} {:>7} {:>8} {:>6} {:>9} {:>12} {:>8} {:>5} {:>8} {:>7}  {}\n", row.model, width, row.state,
+        alive ? fmt::format("{}", row.pid) : "-", alive ? fmt::format("{}", row.threads) : "-",
+        alive ? fmt::format("{}/{}", row.running, row.slots) : "-", row.queued,
+        alive ? base::human_bytes(static_cast<std::uint64_t>(row.resident_bytes)) : "-",
+        alive && row.kv_cells > 0 ? fmt::format("{}/{}", row.kv_used, row.kv_cells) : "-", rate(row.tokens_per_second),
+        percent(row.bandwidth_share), rate(row.prefill_per_second), percent(row.flop_share), note);
   }
   return rows.empty() ? "The server has no models.\n" : out;
 }

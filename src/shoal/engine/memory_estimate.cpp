@@ -84,6 +84,12 @@ std::uint64_t graph_bytes(const LocalModel& model, const ipc::WorkerArgs& args, 
   return std::max(layer, head) + step * kInputBytes;
 }
 
+std::uint64_t elements(const gguf::Tensor& tensor) {
+  std::uint64_t out = 1;
+  for (const std::uint64_t dim : tensor.dims) out *= dim;  // the reader saw that they multiply
+  return out;
+}
+
 }  // namespace
 
 ModelShape shape_of(const gguf::Header& header) {
@@ -100,16 +106,24 @@ ModelShape shape_of(const gguf::Header& header) {
     if (const auto* array = std::get_if<gguf::Array>(&merges->second)) out.merges = array->count;
   }
   out.feed_forward = header.arch_number("feed_forward_length").value_or(0);
-  out.parameters = header.parameters();
+  const double experts = static_cast<double>(header.arch_number("expert_count").value_or(0));
+  const double used = static_cast<double>(header.arch_number("expert_used_count").value_or(0));
+  const double active = experts > 0 && used > 0 && used < experts ? used / experts : 1;
   out.weight_bytes = header.weight_bytes();
   out.tied = true;
   for (const gguf::Tensor& tensor : header.tensors) {
     if (tensor.name == "output.weight") out.tied = false;
     if (tensor.name.find(".ffn_gate") != std::string::npos) out.gated = true;
-    if (tensor.name != "token_embd.weight") continue;
+    const double share = tensor.name.find("_exps.") != std::string::npos ? active : 1;
+    const bool table = tensor.name == "token_embd.weight";
+    if (!table && tensor.name != "output.weight")
+      out.prompt_parameters += static_cast<std::uint64_t>(share * static_cast<double>(elements(tensor)));
+    if (!table) out.step_bytes += static_cast<std::uint64_t>(share * static_cast<double>(tensor.bytes));
+    if (!table) continue;
     out.embedding_bytes = tensor.bytes;
     out.embedding_type = tensor.type;
   }
+  if (out.tied) out.step_bytes += out.embedding_bytes;
   return out;
 }
 

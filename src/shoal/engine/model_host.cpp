@@ -185,6 +185,8 @@ Result<void> ModelHost::spawn(int model_fd, const ipc::WorkerArgs& args) {
   stop_wanted_ = was_ready_ = pong_due_ = false;
   work_ = prefilled_ = prefix_evictions_ = 0;
   load_error_.reset();
+  work_rates_.clear();
+  kv_used_ = 0;
   services_.log.info("worker starts",
                      {{"model", name_}, {"pid", process_->pid()}, {"predicted_bytes", predicted_bytes_}});
   return {};
@@ -463,6 +465,12 @@ void ModelHost::publish() {
   metrics_.predicted_bytes.set(static_cast<double>(reserved_bytes()));
 }
 
+ModelCost ModelHost::cost() const {
+  const ModelShape& shape = model_.shape;
+  const types::KvFormat& format = types::format_of(ready_.kv_type);
+  return {shape.step_bytes, shape.kv_values_per_token * format.block_bytes / format.block, 2 * shape.prompt_parameters};
+}
+
 WorkerStatus ModelHost::status() const {
   WorkerStatus out;
   out.model = name_;
@@ -496,6 +504,9 @@ WorkerStatus ModelHost::status() const {
     case HostPhase::kReady:
       out.state = types::ModelState::kReady;
       out.context_length = ready_.context_length;
+      out.kv_used = kv_used_;
+      out.rates = work_rates_.rates();
+      out.demand = demand(out.rates, cost());
       out.slots = ready_.slots;
       out.sandbox = ready_.sandbox;
       out.cpu_backend = ready_.cpu_backend;

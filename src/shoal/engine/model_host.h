@@ -26,6 +26,7 @@
 #include "shoal/engine/model_source.h"
 #include "shoal/engine/options.h"
 #include "shoal/engine/rate_meter.h"
+#include "shoal/engine/work_rates.h"
 #include "shoal/engine/request.h"
 #include "shoal/engine/worker_process.h"
 #include "shoal/ipc/frames.h"
@@ -126,6 +127,7 @@ class ModelHost final : public RequestOwner, public std::enable_shared_from_this
   void watch_ready(std::int64_t now_ns);
   [[nodiscard]] bool work_is_possible() const;
   [[nodiscard]] std::uint32_t slots() const;
+  [[nodiscard]] ModelCost cost() const;
   [[nodiscard]] std::uint32_t running() const;
   void set_phase(HostPhase phase);
   void publish();
@@ -170,6 +172,8 @@ class ModelHost final : public RequestOwner, public std::enable_shared_from_this
   std::uint64_t restarts_ = 0;
   std::uint64_t tokens_ = 0;
   RateMeter rate_;
+  WorkRates work_rates_;
+  std::uint32_t kv_used_ = 0;
 };
 
 }  // namespace shoal::engine

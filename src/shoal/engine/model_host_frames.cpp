@@ -234,6 +234,8 @@ void ModelHost::on_pong() {
 
 void ModelHost::on_stats(const ipc::Stats& stats) {
   metrics_.kv_cells.set(stats.kv_used);
+  kv_used_ = std::min(stats.kv_used, ready_.context_length);
+  work_rates_.add(services_.clock.monotonic_ns(), stats.done);
   metrics_.kept_cells.set(stats.kv_kept);
   metrics_.cold_bytes.set(static_cast<double>(stats.cold_bytes));
   // The worker counts from its own start, and may say anything.

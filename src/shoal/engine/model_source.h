@@ -25,7 +25,10 @@ struct ModelShape {
   std::uint64_t merges = 0;        // pairs of a byte-pair vocabulary
   std::uint64_t feed_forward = 0;  // width, <arch>.feed_forward_length
   bool gated = false;              // feed-forward with a gate: three of that width live at once, not one
-  std::uint64_t parameters = 0;
+  // What every token of a prompt is multiplied with: all matrices but the table that it is looked up in and the one
+  // that gives logits; of experts only those that are used.
+  std::uint64_t prompt_parameters = 0;
+  std::uint64_t step_bytes = 0;  // of weights that a decode step reads; of experts those of one token
   std::uint64_t weight_bytes = 0;
   std::uint64_t embedding_bytes = 0;  // of the table that an input token is looked up in
   std::uint32_t embedding_type = 0;   // its ggml_type

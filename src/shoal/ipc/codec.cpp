@@ -363,6 +363,12 @@ void write(Writer& w, const Stats& b) {
   w.number(b.cold_bytes);
   w.number(b.evictions);
   w.number(b.tokens_prefilled);
+  w.number(b.done.decode_steps);
+  w.number(b.done.decode_tokens);
+  w.number(b.done.decode_cells);
+  w.number(b.done.decode_ns);
+  w.number(b.done.prefill_tokens);
+  w.number(b.done.prefill_ns);
 }
 
 void read(Reader& r, Stats& b) {
@@ -375,6 +381,12 @@ void read(Reader& r, Stats& b) {
   b.cold_bytes = r.number<std::uint64_t>();
   b.evictions = r.number<std::uint64_t>();
   b.tokens_prefilled = r.number<std::uint64_t>();
+  b.done.decode_steps = r.number<std::uint64_t>();
+  b.done.decode_tokens = r.number<std::uint64_t>();
+  b.done.decode_cells = r.number<std::uint64_t>();
+  b.done.decode_ns = r.number<std::uint64_t>();
+  b.done.prefill_tokens = r.number<std::uint64_t>();
+  b.done.prefill_ns = r.number<std::uint64_t>();
 }
 
 void write(Writer& w, const LeaseHeld& b) {

@@ -160,6 +160,16 @@ struct LeaseHeld {
   std::uint32_t threads = 0;
   std::uint64_t number = 0;  // of the last lease that it had read then
 };
+// What was computed for requests, and in what time, since the worker began: for rates over the time that it worked.
+// A step that computes any token of a prompt counts as prefill, whole.
+struct Work {
+  std::uint64_t decode_steps = 0;
+  std::uint64_t decode_tokens = 0;
+  std::uint64_t decode_cells = 0;  // of the KV cache, attended to
+  std::uint64_t decode_ns = 0;
+  std::uint64_t prefill_tokens = 0;
+  std::uint64_t prefill_ns = 0;
+};
 // Sent while the worker computes for requests, at least 250 ms after the last one: progress for the watchdog.
 struct Stats {
   std::uint64_t work = 0;  // grows with every node of a graph that is computed for a request; not with heartbeats
@@ -171,6 +181,7 @@ struct Stats {
   std::uint64_t cold_bytes = 0;  // prefixes outside the cache
   std::uint64_t evictions = 0;   // prefixes that lost their cells
   std::uint64_t tokens_prefilled = 0;
+  Work done{};
 };
 
 using Body = std::variant<Generate, Embed, Tokenize, Detokenize, Cancel, Credit, Ping, Drain, Lease, Ready, Accepted,

@@ -28,7 +28,17 @@ void append_field(std::string& out, std::string_view name, std::string_view valu
   wire::append_json_string(out, value);
 }
 
-void append_worker(std::string& out, const engine::WorkerStatus& w) {
+// Of a limit; null where one of them is not known.
+std::string share_of(double rate, double limit) {
+  if (!(rate > 0) || !(limit > 0) || !std::isfinite(rate / limit)) return "null";
+  return fmt::format("{:.4f}", rate / limit);
+}
+
+double finite(double value) {
+  return std::isfinite(value) ? value : 0;
+}
+
+void append_worker(std::string& out, const engine::WorkerStatus& w, const engine::Demand& machine) {
   out += R"({"model":)";
   wire::append_json_string(out, w.model);
   append_field(out, "state", openai::state_name(w.state));
@@ -38,9 +48,14 @@ void append_worker(std::string& out, const engine::WorkerStatus& w) {
   append_field(out, "kv_type", w.kv_type);
   out += fmt::format(
       R"(,"pid":{},"context_length":{},"slots":{},"threads":{},"running":{},"queued":{},"predicted_bytes":{},"resident_bytes":{},)"
-      R"("restarts":{},"tokens_decoded":{},"tokens_per_second":{:.2f},"idle_ms":{}}})",
+      R"("restarts":{},"tokens_decoded":{},"tokens_per_second":{:.2f},"idle_ms":{},"kv_used":{},)"
+      R"("decode_tokens_per_second":{:.2f},"decode_steps_per_second":{:.2f},"prefill_tokens_per_second":{:.2f},)"
+      R"("bandwidth_share":{},"flop_share":{}}})",
       w.pid, w.context_length, w.slots, w.threads, w.running, w.queued, w.predicted_bytes, w.resident_bytes, w.restarts,
-      w.tokens_decoded, std::isfinite(w.tokens_per_second) ? w.tokens_per_second : 0.0, w.idle_ms);
+      w.tokens_decoded, finite(w.tokens_per_second), w.idle_ms, w.kv_used, finite(w.rates.decode_tokens),
+      finite(w.rates.decode_steps), finite(w.rates.prefill_tokens),
+      share_of(w.demand.bytes_per_second, machine.bytes_per_second),
+      share_of(w.demand.flops_per_second, machine.flops_per_second));
 }
 
 // The first `length` values, at length 1 again: how matryoshka embeddings are cut.
@@ -318,11 +333,15 @@ void Server::page_style(Exchange& exchange) {
 // --- admin
 
 void Server::list_workers(Exchange& exchange) {
-  std::string body = R"({"workers":[)";
+  const std::vector<engine::WorkerStatus> workers = engine_.status();
+  const bool idle = std::ranges::all_of(workers, [](const auto& w) { return w.running == 0 && w.queued == 0; });
+  const engine::Demand machine = hooks_.machine_speed ? hooks_.machine_speed(idle) : engine::Demand{};
+  std::string body = fmt::format(R"({{"machine":{{"bytes_per_second":{:.0f},"flops_per_second":{:.0f}}},"workers":[)",
+                                 machine.bytes_per_second, machine.flops_per_second);
   bool first = true;
-  for (const engine::WorkerStatus& worker : engine_.status()) {
+  for (const engine::WorkerStatus& worker : workers) {
     if (!std::exchange(first, false)) body += ',';
-    append_worker(body, worker);
+    append_worker(body, worker, machine);
   }
   exchange.send_json(200, body + "]}");
 }

@@ -37,6 +37,8 @@ struct ServerOptions {
 struct AdminHooks {
   // Reads the configuration again, all or nothing. Errors: kInvalidConfig.
   std::function<Result<void>(base::Yield)> reload;
+  // What the machine can do at most; zeroes while that is not known. `idle`: no request runs, it may be measured now.
+  std::function<engine::Demand(bool idle)> machine_speed;
 };
 
 class Server {

@@ -77,7 +77,6 @@ std::vector<EmbedQueue::Item> EmbedQueue::pack() {
 }
 
 void EmbedQueue::step() {
-  if (empty()) return;
   const std::vector<Item> batch = pack();
   std::vector<std::vector<std::int32_t>> inputs;
   for (const Item& item : batch) inputs.push_back(std::move(item.owner->inputs[item.index]));

@@ -30,7 +30,7 @@ class EmbedQueue {
   bool cancel(std::uint64_t request);
   // Fails those whose deadline has passed.
   void expire(const base::Clock& clock);
-  // Computes one batch and sends what it gave. Does nothing when empty().
+  // Computes one batch and sends what it gave. REQUIRES: not empty().
   void step();
 
   [[nodiscard]] bool empty() const { return waiting_.empty(); }

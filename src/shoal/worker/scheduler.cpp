@@ -380,6 +380,7 @@ DecodeStatus Scheduler::compute(std::span<const BatchToken> batch) {
   const auto decoding = static_cast<std::size_t>(
       std::ranges::count_if(batch, [this](const BatchToken& token) { return !of(token).prefilling(); }));
   tokens_prefilled_ += batch.size() - decoding;
+  meter_.step(batch, batch.size() - decoding, clock_.monotonic_ns() - begin);
   if (guesses_planned_ == 0)
     budget_.observe(batch.size() - decoding, decoding, clock_.monotonic_ns() - begin, longest_node_ns_);
   return status;
@@ -431,10 +432,13 @@ std::size_t Scheduler::advance_guessed(Sequence& s, std::size_t row, std::uint32
 }
 
 void Scheduler::embed() {
-  node_began_ns_ = clock_.monotonic_ns();
+  if (embeds_.empty()) return;
+  const std::int64_t begin = node_began_ns_ = clock_.monotonic_ns();
+  const std::uint64_t before = embeds_.tokens();
   working_ = true;
   embeds_.step();
   working_ = false;
+  if (embeds_.tokens() > before) meter_.prefilled(embeds_.tokens() - before, clock_.monotonic_ns() - begin);
 }
 
 // The KV cache holds what it holds: every sequence of the batch goes on from there, with the tokens that are
@@ -529,7 +533,7 @@ void Scheduler::report() {
   const KvCache::Use use = kv_.use();
   send_(0, ipc::Stats{work_, tokens_decoded_, static_cast<std::uint32_t>(running_.size()),
                       static_cast<std::uint32_t>(queue_.size()), use.cells, use.kept_cells, use.cold_bytes,
-                      use.evictions, tokens_prefilled_});
+                      use.evictions, tokens_prefilled_, meter_.total()});
 }
 
 }  // namespace shoal::worker

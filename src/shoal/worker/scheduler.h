@@ -25,6 +25,7 @@
 #include "shoal/worker/sequence.h"
 #include "shoal/worker/speculation.h"
 #include "shoal/worker/step_budget.h"
+#include "shoal/worker/work_meter.h"
 
 namespace shoal::worker {
 
@@ -109,6 +110,7 @@ class Scheduler {
   std::vector<std::unique_ptr<Sequence>> running_;  // in order of admission
   std::vector<Sequence*> by_number_;
   StepBudget budget_;
+  WorkMeter meter_;
   Speculation speculation_;
   std::size_t guesses_planned_ = 0;  // in the step at hand
   Lease lease_;

@@ -61,7 +61,7 @@ std::vector<Body> every_body() {
           Text{false, "\xc3"},
           Failed{ErrorCode::kContextLengthExceeded, "9000 > 4096", "messages"},
           Pong{},
-          Stats{1, 2, 3, 4, 5, 6, 7, 8, 9},
+          Stats{1, 2, 3, 4, 5, 6, 7, 8, 9, {10, 11, 12, 13, 14, 15}},
           LeaseHeld{1, 0xffffffffffffULL}};
 }
 

@@ -136,7 +136,7 @@ class FakeModel : public Model {
   std::function<void()> on_embed;
   std::function<void()> on_node;
   int tokenized = 0;
-  std::uint32_t threads = 0;  // as set last
+  std::uint32_t threads = 0;                                     // as set last
   std::vector<std::vector<std::vector<std::int32_t>>> embedded;  // batches of inputs
   std::int32_t poisoned_input = -1;                              // an input that begins with it
   DecodeStatus next_status = DecodeStatus::kDone;
