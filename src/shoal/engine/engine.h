@@ -119,9 +119,9 @@ struct WorkerStatus {
   std::uint64_t restarts = 0;
   std::uint64_t tokens_decoded = 0;
   double tokens_per_second = 0;  // over the last ten seconds in which it decoded
-  std::uint32_t kv_used = 0;  // cells of the cache, by requests or kept prefixes, as last reported
-  Rates rates;                // while it computes
-  Demand demand;              // what those rates ask of the machine
+  std::uint32_t kv_used = 0;     // cells of the cache, by requests or kept prefixes, as last reported
+  Rates rates;                   // while it computes
+  Demand demand;                 // what those rates ask of the machine
   std::int64_t idle_ms = 0;
   std::string sandbox;      // "landlock abi 7 + seccomp", "none (allowed by config)"
   std::string kv_type;      // of the cache: "f16"; empty: no worker, or one without a cache
