@@ -6,10 +6,10 @@ BUILD := build/$(PRESET)
 SHOAL := $(BUILD)/bin/shoal
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test bench fuzz lint format install clean deps deps-dev
+.PHONY: help run build test bench bench-engine fuzz lint format install clean deps deps-dev
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 deps: ## install the Debian packages that a build needs
 	@tools/install_deps
@@ -30,6 +30,10 @@ test: deps-dev ## build everything and run every test (TEST_ARGS="-R NAME" for s
 
 bench: deps-dev ## measure, on the release build
 	@bench/run
+
+bench-engine: build deps-dev ## measure the engine beside llama-server (BENCH_ARGS="stall --quick" for some)
+	@ninja -C $(BUILD) -j$(JOBS) load_client frame_clock
+	@python3 bench/engine $(BENCH_ARGS)
 
 fuzz: deps-dev ## run every fuzz target, and check that each finds a planted bug
 	@tools/fuzz_check

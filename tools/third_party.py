@@ -2,8 +2,9 @@
 """Fetches, checks, patches and builds the sources of third_party/manifest.toml.
 
     tools/third_party.py path llama_cpp [--variant release|tsan]   print the prefix, building it if needed
-    tools/third_party.py path llama_server                         llama.cpp's own server, for comparisons
-    tools/third_party.py path llama_bench [--patches N]            its benchmarks, with the first N patches only
+    tools/third_party.py path llama_server [--patches N]           llama.cpp's own server, for comparisons; with the
+                                                                   first N patches only
+    tools/third_party.py path llama_bench [--patches N]            its benchmarks, the same
     tools/third_party.py path boost_context                        print the source folder
 
 Results live in a cache outside the repository ($SHOAL_CACHE, default ~/.cache/shoal), keyed by version,
@@ -215,8 +216,11 @@ def llama(source, variant, server):
     return prefix
 
 
-def llama_bench(source, patches):
-    source = {**source, "patches": source["patches"][:patches]}
+def first_patches(source, count):
+    return {**source, "patches": source["patches"][:count]}
+
+
+def llama_bench(source):
     prefix = llama_prefix(source, "bench")
     if not (prefix / ".bench").exists():
         build = configure_llama(source, "bench", prefix)
@@ -243,20 +247,21 @@ def main():
     parser.add_argument("command", choices=["path"])
     parser.add_argument("name", choices=["llama_cpp", "llama_server", "llama_bench", "boost_context"])
     parser.add_argument("--variant", choices=["release", "tsan"], default="release")
-    parser.add_argument("--patches", type=int, help="of llama_bench: apply only the first N patches")
+    parser.add_argument("--patches", type=int, help="of llama_server, llama_bench: apply only the first N patches")
     options = parser.parse_args()
     manifest = tomllib.loads((ROOT / "third_party" / "manifest.toml").read_text())
+    source = manifest["source"]["llama_cpp"]
     CACHE.mkdir(parents=True, exist_ok=True)
     with open(CACHE / "lock", "w") as lock:  # two clones that build at once take turns
         fcntl.flock(lock, fcntl.LOCK_EX)
         if options.name == "boost_context":
             print(fetch("boost_context", manifest["source"]["boost_context"]))
         elif options.name == "llama_server":
-            print(llama(manifest["source"]["llama_cpp"], "release", True) / "build" / "bin" / "llama-server")
+            print(llama(first_patches(source, options.patches), "release", True) / "build" / "bin" / "llama-server")
         elif options.name == "llama_bench":
-            print(llama_bench(manifest["source"]["llama_cpp"], options.patches))
+            print(llama_bench(first_patches(source, options.patches)))
         else:
-            print(llama(manifest["source"]["llama_cpp"], options.variant, False))
+            print(llama(source, options.variant, False))
 
 
 if __name__ == "__main__":
