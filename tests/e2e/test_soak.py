@@ -23,7 +23,8 @@ SWAP_S = 4       # the model that all ask for changes; the other is evicted as s
 KILL_S = 17      # a model that is lost five times in a minute is given up, by design
 GROWTH_MIB = 6   # of the gateway once warm, and of one worker in its life
 TYPED = {"worker_crashed", "model_loading", "overloaded", "insufficient_memory"}
-CONFIG = f'[models]\nfound = false\ndirs = ["{WEIGHTS}"]\n[engine]\ndefault_model = "{MODELS[0]}"\nslots = 4\nthreads = 1\ncontext_length = 4096\nmax_queue = 8\n'
+# A small context and little memory for prefixes, so that both are full before growth is measured.
+CONFIG = f'[models]\nfound = false\ndirs = ["{WEIGHTS}"]\n[engine]\ndefault_model = "{MODELS[0]}"\nslots = 4\nthreads = 1\ncontext_length = 1024\nprefix_cache_mib = 1\nmax_queue = 8\n'
 
 
 def workers(server):
