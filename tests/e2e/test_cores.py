@@ -27,7 +27,7 @@ def workers(server):
 
 def test_models_that_answer_at_once_say_what_they_say_alone(serve, stories, tmp_path):
     """Three models on two cores take turns; every answer is the one that the model gives when it is alone."""
-    server = serve(f'[models]\ndirs = ["{stories.parent}"]\n', data_dir=tmp_path)
+    server = serve(f'[models]\ndirs = ["{stories.parent}"]\n[engine]\nexact = true\n', data_dir=tmp_path)
     asked = [(model, prompt) for prompt in PROMPTS for model in MODELS]
     alone = {pair: answer(server, *pair) for pair in asked}
     for _ in range(3):

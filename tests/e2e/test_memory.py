@@ -60,7 +60,7 @@ def assert_predicted(row, peak_mib):
     (CHAT_MODEL, 2048, 4, 128, "q8_0"),
     (CHAT_MODEL, 2048, 4, 128, "q4_0"),
     ("minimind2-small-26m-q4_0", 8192, 4, 128, "f16"),
-    ("minimind2-small-26m-q4_0", 8192, 4, 512, "q8_0"),
+    ("minimind2-small-26m-q4_0", 8192, 4, 128, "q8_0"),  # a step of more is cut where nodes take long
     ("minimind2-small-26m-q4_0", 512, 4, 128, "q4_0"),
     ("stories15M-q4_0", 512, 4, 128, "f16"),
     ("stories260K-f32", 512, 4, 128, "f16"),

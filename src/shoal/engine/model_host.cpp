@@ -145,7 +145,7 @@ Result<bool> ModelHost::prepare_start() {
   model_ = SHOAL_TRY(services_.source.resolve(name_));
   const OpenedModel opened = SHOAL_TRY(open_model(model_.info.path));
   const ipc::WorkerArgs args = worker_args(services_.options, model_);
-  if (args.kv_type != services_.options.kv_type && model_.shape.kv_values_per_token > 0) {
+  if (args.kv_type != services_.options.kv_type && model_.info.generates && model_.shape.kv_values_per_token > 0) {
     services_.log.warn("the KV cache stays f16", {{"model", name_},
                                                   {"asked", types::format_of(services_.options.kv_type).name},
                                                   {"head_width", std::int64_t{model_.shape.key_length}},
@@ -510,7 +510,8 @@ WorkerStatus ModelHost::status() const {
       out.slots = ready_.slots;
       out.sandbox = ready_.sandbox;
       out.cpu_backend = ready_.cpu_backend;
-      if (model_.shape.kv_values_per_token > 0) out.kv_type = types::format_of(ready_.kv_type).name;
+      if (model_.info.generates && model_.shape.kv_values_per_token > 0)
+        out.kv_type = types::format_of(ready_.kv_type).name;
       break;
     case HostPhase::kStopping:
       out.state = stop_wanted_ ? types::ModelState::kStopped : types::ModelState::kLoading;
