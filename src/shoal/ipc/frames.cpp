@@ -15,7 +15,8 @@ constexpr std::array kTypes = {
     FrameType::kGenerate, FrameType::kEmbed,  FrameType::kTokenize, FrameType::kDetokenize, FrameType::kCancel,
     FrameType::kCredit,   FrameType::kPing,   FrameType::kDrain,    FrameType::kLease,      FrameType::kReady,
     FrameType::kAccepted, FrameType::kToken,  FrameType::kFinished, FrameType::kEmbedding,  FrameType::kTokens,
-    FrameType::kText,     FrameType::kFailed, FrameType::kPong,     FrameType::kStats,      FrameType::kLeaseHeld};
+    FrameType::kText,     FrameType::kFailed, FrameType::kPong,     FrameType::kStats,      FrameType::kLeaseHeld,
+    FrameType::kTaskProgress, FrameType::kRewritten, FrameType::kCompared};
 static_assert(kTypes.size() == std::variant_size_v<Body>);
 
 Error broken(std::string message) {
