@@ -171,13 +171,13 @@ void add_optimise_command(CLI::App& group, CommandContext& context,
   models::RewriteTerms& terms = options->request.terms;
   command.add_option("NAME", options->name, "An installed model")->required();
   command.add_option("--agree-memory", terms.most_memory_percent, "Percent more memory that it may take (default: 10)")
-      ->check(CLI::Range(-100.0, 1000.0))
+      ->check(CLI::Range(-100.0, 1000.0).description(""))
       ->type_name("PERCENT");
   command.add_option("--agree-kl", terms.most_kl, "Divergence from the source that it may have, in nats (default: 0.001)")
-      ->check(CLI::Range(0.0, 100.0))
+      ->check(CLI::Range(0.0, 100.0).description(""))
       ->type_name("X");
   command.add_option("--least-speedup", terms.least_speedup, "How much faster it must be (default: 1.3)")
-      ->check(CLI::Range(0.0, 100.0))
+      ->check(CLI::Range(0.0, 100.0).description(""))
       ->type_name("X");
   command.add_option("--candidate", options->request.forced, "Take this type, whatever the measurement says")
       ->type_name("TYPE");

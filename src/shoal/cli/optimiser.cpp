@@ -126,6 +126,8 @@ std::string terms_in_words(const OptimiseRequest& request) {
 
 engine::SupervisorOptions measuring_options(engine::SupervisorOptions options) {
   options.slots = engine::kMeasuredStreams;
+  // What is guessed right depends on the text, and the two models write different ones.
+  options.speculates = false;
   // Nothing reads the workers' frames between two requests: silence is no sign of a hang.
   options.idle_heartbeat_ms = kDayMs;
   options.heartbeat_timeout_ms = kDayMs;

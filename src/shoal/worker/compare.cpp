@@ -49,9 +49,9 @@ class Comparison {
 
   // Errors: kNumericFault, kInternal.
   Result<void> add_window(const Tokens& tokens, const std::function<void(std::uint64_t)>& on_batch) {
-    source_.shorten(0, 0);
-    candidate_.shorten(0, 0);
-    const std::size_t step = std::min(source_.shape().batch_tokens, candidate_.shape().batch_tokens);
+    (void)source_.shorten(0, 0);
+    (void)candidate_.shorten(0, 0);
+    const std::size_t step = std::min(source_.shape().batch_logits, source_.shape().batch_tokens);
     for (std::size_t at = 0; at < tokens.size(); at += step) {
       std::vector<BatchToken> batch;
       for (std::size_t i = at; i < std::min(at + step, tokens.size()); ++i)
@@ -109,7 +109,7 @@ RowDistance row_distance(std::span<const float> source, std::span<const float> c
     const double log_p = static_cast<double>(source[i]) - out.source_log_sum;
     const double log_q = static_cast<double>(candidate[i]) - out.log_sum;
     const double p = std::exp(log_p);
-    if (p > 0) out.kl += p * (log_p - log_q);
+    if (p != 0) out.kl += p * (log_p - log_q);  // true of a number that is none: it must be seen
   }
   out.same_best = std::ranges::max_element(source) - source.begin() ==
                   std::ranges::max_element(candidate) - candidate.begin();
