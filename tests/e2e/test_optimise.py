@@ -219,8 +219,9 @@ def test_an_interruption_leaves_the_model_as_it_was(home, model_file, sign, code
         if moment in line:
             break
     process.send_signal(sign)
-    process.communicate(timeout=SLOW)
+    _, err = process.communicate(timeout=SLOW)
     assert process.returncode == code
+    assert sign == signal.SIGKILL or "error: interrupted; tiny is as it was" in err
     until(lambda: not workers_of(home), "a worker outlives its command")
     assert home.show()["sha256"] == sum_of(model_file) and home.blobs() == {sum_of(model_file)}
     if sign == signal.SIGKILL:  # nobody could clean up: the next try does

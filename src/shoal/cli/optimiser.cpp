@@ -152,7 +152,10 @@ class Optimiser {
   }
 
   Result<OptimiseReport> run() {
-    OptimiseReport report = SHOAL_TRY(block_on<OptimiseReport>([this](base::Yield yield) { return measure_all(yield); }));
+    auto measured = block_on<OptimiseReport>([this](base::Yield yield) { return measure_all(yield); });
+    if (stop_.stop_requested())
+      return Error(ErrorCode::kCancelled, fmt::format("interrupted; {} is as it was", model_.name));
+    OptimiseReport report = SHOAL_TRY(std::move(measured));
     if (request_.dry_run) return report;
     if (report.chosen) {
       report.model = SHOAL_TRY(adopt(report));
