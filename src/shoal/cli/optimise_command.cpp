@@ -138,7 +138,8 @@ Result<int> run(const CommandContext& context, OptimiseOptions options, const mo
 
 std::string in_words(const models::RewriteCandidate& candidate) {
   return fmt::format(
-      "{:.2f}x as fast (prefill {:.2f}x, decode {:.2f}x, 16 streams {:.2f}x), {:+.0f} % memory, KL {:.5f}, top-1 {:.1f} %, "
+      "{:.2f}x as fast (prefill {:.2f}x, decode {:.2f}x, 16 streams {:.2f}x), {:+.0f} % memory, KL {:.5f}, top-1 "
+      "{:.1f} %, "
       "perplexity {:.2f} against {:.2f}",
       candidate.speedup(), candidate.prefill_ratio, candidate.decode_ratio, candidate.streams_ratio,
       candidate.more_memory_percent(), candidate.kl, 100 * candidate.agreement, candidate.figures.perplexity,
@@ -173,7 +174,8 @@ void add_optimise_command(CLI::App& group, CommandContext& context,
   command.add_option("--agree-memory", terms.most_memory_percent, "Percent more memory that it may take (default: 10)")
       ->check(CLI::Range(-100.0, 1000.0).description(""))
       ->type_name("PERCENT");
-  command.add_option("--agree-kl", terms.most_kl, "Divergence from the source that it may have, in nats (default: 0.001)")
+  command
+      .add_option("--agree-kl", terms.most_kl, "Divergence from the source that it may have, in nats (default: 0.001)")
       ->check(CLI::Range(0.0, 100.0).description(""))
       ->type_name("X");
   command.add_option("--least-speedup", terms.least_speedup, "How much faster it must be (default: 1.3)")

@@ -199,8 +199,8 @@ class Optimiser {
       const auto plan = gguf::plan_rewrite(header_, type);
       if (!plan.ok()) {
         if (!request_.forced.empty()) {
-          return Error(plan.error().code(), fmt::format("{} cannot be written as {}: {}", model_.name, name,
-                                                        plan.error().message()));
+          return Error(plan.error().code(),
+                       fmt::format("{} cannot be written as {}: {}", model_.name, name, plan.error().message()));
         }
         candidate.not_tested = plan.error().message();
       } else if (auto measured = measure(*plan, type, candidate, yield); !measured.ok()) {
@@ -262,8 +262,8 @@ class Optimiser {
         SHOAL_TRY(engine::rewrite_weights(task, model_.source_path().string(), type, file.string(), yield));
     request_.note(fmt::format("{}: {} tensors rewritten, {} kept; comparing what both predict", candidate.type,
                               rewritten.changed, rewritten.kept));
-    const ipc::Compared compared = SHOAL_TRY(engine::compare_models(
-        task, model_.source_path().string(), file.string(), source.info.context_length, yield));
+    const ipc::Compared compared = SHOAL_TRY(
+        engine::compare_models(task, model_.source_path().string(), file.string(), source.info.context_length, yield));
     candidate.kl = compared.kl;
     candidate.agreement = compared.agreement;
     candidate.source.perplexity = compared.source_perplexity;
@@ -274,8 +274,8 @@ class Optimiser {
       candidate.not_tested = fmt::format("KL {:.4f}, at most {:g}", compared.kl, request_.terms.most_kl);
       return {};
     }
-    request_.note(fmt::format("{}: KL {:.5f} over {} tokens; measuring speed", candidate.type, compared.kl,
-                              compared.tokens));
+    request_.note(
+        fmt::format("{}: KL {:.5f} over {} tokens; measuring speed", candidate.type, compared.kl, compared.tokens));
     return measure_speed(source, file, candidate, yield);
   }
 
@@ -345,9 +345,8 @@ Result<OptimiseReport> optimise(const config::Config& config, const models::Stor
                    fmt::format("wanted one of {}, got \"{}\"", fmt::join(names, ", "), request.forced));
     }
   }
-  const auto turn = SHOAL_TRY(store.take_turn(model.name, [&] {
-    request.note(fmt::format("another process is at work on {}; waiting for it", model.name));
-  }));
+  const auto turn = SHOAL_TRY(store.take_turn(
+      model.name, [&] { request.note(fmt::format("another process is at work on {}; waiting for it", model.name)); }));
   const models::Installed now = SHOAL_TRY(store.find(model.name));
   gguf::Header header = SHOAL_TRY(models::read_model(now.source_path()));
   if (models::describe(now.name, now.source_path(), "", header).embeds) {

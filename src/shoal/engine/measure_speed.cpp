@@ -86,10 +86,9 @@ class Measurement {
 
   Result<Speed> round(const std::string& model, const Work& work, const base::Yield& yield) {
     Speed speed;
-    const FinishEvent prefill = SHOAL_TRY(
-        answer(engine_, request_for(model, prompts_.next(work.prompt), 1, options_.cancel), yield));
-    speed.prefill =
-        rate(prefill.usage.prompt_tokens - prefill.usage.cached_tokens, prefill.timings.prefill_us);
+    const FinishEvent prefill =
+        SHOAL_TRY(answer(engine_, request_for(model, prompts_.next(work.prompt), 1, options_.cancel), yield));
+    speed.prefill = rate(prefill.usage.prompt_tokens - prefill.usage.cached_tokens, prefill.timings.prefill_us);
     const FinishEvent decode = SHOAL_TRY(
         answer(engine_, request_for(model, prompts_.next(kStreamPrompt), work.tokens, options_.cancel), yield));
     // The first token is the prompt's.
@@ -163,8 +162,7 @@ Result<SpeedReport> measure_speed(Engine& engine, const base::Clock& clock, cons
   for (std::uint32_t i = 0; i < options.rounds; ++i) {
     // Who goes first alternates too.
     for (const bool source : {i % 2 == 0, i % 2 != 0}) {
-      const Speed speed =
-          SHOAL_TRY(measurement.round(source ? options.source : options.candidate, work, yield));
+      const Speed speed = SHOAL_TRY(measurement.round(source ? options.source : options.candidate, work, yield));
       (source ? report.source : report.candidate).push_back(speed);
     }
     if (options.on_round) options.on_round(i + 1, options.rounds);

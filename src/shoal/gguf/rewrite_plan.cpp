@@ -20,15 +20,18 @@ struct Target {
   std::uint32_t file_type;  // llama_ftype
 };
 // Types with kernels for rows of any model and no need of an importance matrix, which nobody has here.
-constexpr std::array kTargets = {Target{8, 7},  Target{14, 18}, Target{13, 16}, Target{6, 8},
+constexpr std::array kTargets = {Target{8, 7},   Target{14, 18}, Target{13, 16}, Target{6, 8},
                                  Target{12, 14}, Target{20, 25}, Target{2, 2}};
 
 // Matrices that are small or do more harm than they save. Source: tensor_allows_quantization() of llama-quant.cpp,
 // llama.cpp v0.5.0.
-constexpr std::array<std::string_view, 20> kKeptNames = {
-    "_norm.weight", "ffn_gate_inp",  "ffn_gate_tid2eid", "altup",     "laurel",  "per_layer_model_proj", "position_embd",
-    "token_types",  "ssm_conv1d",    "shortconv.conv",   "indexer.",  "time_mix_", "attn_rel_b",         "pos_embd",
-    "sam.",         ".rel_pos",      ".patch_embd",      ".patch_merger", "a.rvq.codebook", "mm.a.code_embd"};
+constexpr std::array<std::string_view, 20> kKeptNames = {"_norm.weight",   "ffn_gate_inp",  "ffn_gate_tid2eid",
+                                                         "altup",          "laurel",        "per_layer_model_proj",
+                                                         "position_embd",  "token_types",   "ssm_conv1d",
+                                                         "shortconv.conv", "indexer.",      "time_mix_",
+                                                         "attn_rel_b",     "pos_embd",      "sam.",
+                                                         ".rel_pos",       ".patch_embd",   ".patch_merger",
+                                                         "a.rvq.codebook", "mm.a.code_embd"};
 
 bool is_float(std::uint32_t type) {
   return type == kF32 || type == kF16 || type == kBF16;

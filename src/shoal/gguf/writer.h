@@ -53,7 +53,7 @@ class Writer {
   std::uint64_t keys_ = 0;
   std::vector<std::uint64_t> sizes_;
   std::uint64_t next_offset_ = 0;
-  std::size_t tensor_ = 0;    // whose turn it is
+  std::size_t tensor_ = 0;     // whose turn it is
   std::uint64_t written_ = 0;  // bytes of it
   int fd_ = -1;
   bool owns_fd_ = false;

@@ -208,9 +208,9 @@ struct Compared {
   double perplexity = 0;  // of the candidate
 };
 
-using Body = std::variant<Generate, Embed, Tokenize, Detokenize, Cancel, Credit, Ping, Drain, Lease, Ready, Accepted,
-                          TokenFrame, Finished, Embedding, Tokens, Text, Failed, Pong, Stats, LeaseHeld,
-                          TaskProgress, Rewritten, Compared>;
+using Body =
+    std::variant<Generate, Embed, Tokenize, Detokenize, Cancel, Credit, Ping, Drain, Lease, Ready, Accepted, TokenFrame,
+                 Finished, Embedding, Tokens, Text, Failed, Pong, Stats, LeaseHeld, TaskProgress, Rewritten, Compared>;
 
 struct Frame {
   FrameHeader header;

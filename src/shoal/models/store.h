@@ -26,9 +26,9 @@ struct Installed {
   std::string sha256;
   std::uint64_t bytes = 0;
   std::string licence;
-  std::string source;        // the way that delivered it
-  std::string lineage;       // what it was made from; empty: as delivered
-  std::string installed_at;  // ISO 8601, UTC
+  std::string source;              // the way that delivered it
+  std::string lineage;             // what it was made from; empty: as delivered
+  std::string installed_at;        // ISO 8601, UTC
   std::optional<Rewrite> rewrite;  // path, sha256 and bytes are those of the rewritten file
 
   // The file as it was delivered.

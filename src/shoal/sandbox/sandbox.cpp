@@ -198,8 +198,7 @@ Result<int> close_for_load(int socket_fd, std::optional<int> output_fd) {
   Filter filter;
   allow_always(filter, socket_fd);
   allow_load(filter);
-  if (output_fd)
-    filter.allow_if(SCMP_SYS(write), SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(*output_fd)));
+  if (output_fd) filter.allow_if(SCMP_SYS(write), SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(*output_fd)));
   allow_sanitizer(filter);
   filter.answer_if(SCMP_SYS(socket), SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(kProbeDomain)), kLoadAnswer);
   if (const int fault = filter.load(); fault != 0) return unavailable(fmt::format("seccomp: {}", strerror(fault)));

@@ -66,7 +66,9 @@ class Comparison {
   }
 
   [[nodiscard]] ipc::Compared result() const {
-    const auto mean = [](double sum, std::uint64_t count) { return count == 0 ? 0.0 : sum / static_cast<double>(count); };
+    const auto mean = [](double sum, std::uint64_t count) {
+      return count == 0 ? 0.0 : sum / static_cast<double>(count);
+    };
     return {rows_, mean(kl_, rows_), mean(static_cast<double>(same_), rows_), std::exp(mean(source_loss_, followed_)),
             std::exp(mean(loss_, followed_))};
   }
@@ -111,8 +113,8 @@ RowDistance row_distance(std::span<const float> source, std::span<const float> c
     const double p = std::exp(log_p);
     if (p != 0) out.kl += p * (log_p - log_q);  // true of a number that is none: it must be seen
   }
-  out.same_best = std::ranges::max_element(source) - source.begin() ==
-                  std::ranges::max_element(candidate) - candidate.begin();
+  out.same_best =
+      std::ranges::max_element(source) - source.begin() == std::ranges::max_element(candidate) - candidate.begin();
   return out;
 }
 

@@ -72,8 +72,8 @@ Result<void> run_task(const ipc::WorkerArgs& args, Channel& channel) {
   }
   SHOAL_TRY(check_model_file(ipc::kWorkerSecondFd));
   const auto load = [&args](int fd) {
-    return llama::load(
-        {fd, args.context_length, args.slots, args.threads, args.ubatch, args.use_mmap, args.exact, args.keep_prefixes});
+    return llama::load({fd, args.context_length, args.slots, args.threads, args.ubatch, args.use_mmap, args.exact,
+                        args.keep_prefixes});
   };
   const auto source = SHOAL_TRY(load(ipc::kWorkerModelFd));
   const auto candidate = SHOAL_TRY(load(ipc::kWorkerSecondFd));

@@ -3,7 +3,8 @@
 namespace shoal::worker {
 namespace {
 
-constexpr const char* kHarbour = R"text(The ferry left the harbour a little after six, when the light on the water was still grey and the gulls had not
+constexpr const char* kHarbour =
+    R"text(The ferry left the harbour a little after six, when the light on the water was still grey and the gulls had not
 yet begun to quarrel over the nets. Marta stood at the rail with her collar turned up and counted the buoys as they
 passed: four red, three green, and then the long open reach where nothing marked the channel but the colour of the sea.
 She had made the crossing every week for eleven years. The captain no longer asked for her ticket, and the boy who
@@ -27,7 +28,8 @@ to open the lids of the fish boxes. Nobody spoke of the bridge, although everybo
 would bring the road, and the road would bring everything else.
 )text";
 
-constexpr const char* kTides = R"text(Tides are caused by the difference in the gravitational pull of the Moon, and to a lesser degree of the Sun, on the
+constexpr const char* kTides =
+    R"text(Tides are caused by the difference in the gravitational pull of the Moon, and to a lesser degree of the Sun, on the
 near and the far side of the Earth. The pull on the near side is stronger than the pull on the centre, and the pull on
 the far side is weaker, so that the water is stretched along the line between the two bodies. This gives two bulges, and
 as the Earth turns beneath them most coasts see two high waters and two low waters in a little more than a day: on
@@ -154,7 +156,8 @@ for file in "$@"; do
 done
 )text";
 
-constexpr const char* kLanguages = R"text(Der Zug nach Freiburg fährt heute von Gleis sieben ab und hat etwa zehn Minuten Verspätung. Wer umsteigen muss, sollte
+constexpr const char* kLanguages =
+    R"text(Der Zug nach Freiburg fährt heute von Gleis sieben ab und hat etwa zehn Minuten Verspätung. Wer umsteigen muss, sollte
 sich beim Personal melden; die Anschlüsse in Karlsruhe werden nach Möglichkeit abgewartet. Im Speisewagen gibt es warme
 Getränke, belegte Brote und am Nachmittag auch Kuchen.
 
@@ -174,11 +177,15 @@ std::vector<types::Message> recipe_chat() {
   using types::Role;
   return {
       {Role::kSystem, "You are a helpful assistant. Answer briefly and say when you are not sure.", ""},
-      {Role::kUser, "I have two eggs, some flour, milk and an apple. What can I make for breakfast in twenty minutes?", ""},
+      {Role::kUser, "I have two eggs, some flour, milk and an apple. What can I make for breakfast in twenty minutes?",
+       ""},
       {Role::kAssistant,
-       "Apple pancakes. Mix 100 g of flour with 150 ml of milk and the two eggs until the batter is smooth, add a pinch "
-       "of salt, and let it rest for five minutes. Cut the apple into thin slices. Heat a little butter in a pan, pour in "
-       "a ladle of batter, lay a few slices on top, and turn the pancake when the edge is golden brown, after about two "
+       "Apple pancakes. Mix 100 g of flour with 150 ml of milk and the two eggs until the batter is smooth, add a "
+       "pinch "
+       "of salt, and let it rest for five minutes. Cut the apple into thin slices. Heat a little butter in a pan, pour "
+       "in "
+       "a ladle of batter, lay a few slices on top, and turn the pancake when the edge is golden brown, after about "
+       "two "
        "minutes. The second side needs one minute.",
        ""},
       {Role::kUser, "I have no butter. Does oil work as well?", ""},
@@ -189,40 +196,45 @@ std::vector<types::Message> recipe_chat() {
       {Role::kUser, "How many pancakes will that give, and how many calories does each have?", ""},
       {Role::kAssistant,
        "About five pancakes of medium size. Each has roughly 150 kilocalories: 75 from the flour, 30 from the eggs, 20 "
-       "from the milk, 15 from the apple and some more from the oil. This is an estimate; it depends on the kind of milk "
+       "from the milk, 15 from the apple and some more from the oil. This is an estimate; it depends on the kind of "
+       "milk "
        "and on how much oil stays in the pan.",
        ""}};
 }
 
 std::vector<types::Message> arithmetic_chat() {
   using types::Role;
-  return {
-      {Role::kUser,
-       "A shop sells notebooks for 2.40 euros each. Anna buys 7 notebooks and pays with a 20 euro note. How much change "
-       "does she get? Explain step by step.",
-       ""},
-      {Role::kAssistant,
-       "Step 1: the notebooks cost 7 * 2.40 = 16.80 euros.\nStep 2: the change is 20.00 - 16.80 = 3.20 euros.\n\nAnna gets "
-       "3.20 euros back.",
-       ""},
-      {Role::kUser, "And if there is a discount of 10 % from five notebooks on? Give me the result as JSON.", ""},
-      {Role::kAssistant,
-       "```json\n{\"price\": 16.80, \"discount\": 1.68, \"to_pay\": 15.12, \"change\": 4.88}\n```\n\nThe discount of 10 % "
-       "applies because she buys more than five. She pays 15.12 euros and gets 4.88 euros back.",
-       ""},
-      {Role::kUser, "Write a function in Python that computes this for any number of notebooks.", ""},
-      {Role::kAssistant,
-       "```python\ndef change(count, paid, price=2.40, discount=0.10, discount_from=5):\n    total = count * price\n    if "
-       "count >= discount_from:\n        total *= 1 - discount\n    if paid < total:\n        raise ValueError(\"not enough "
-       "money\")\n    return round(paid - total, 2)\n```\n\n`change(7, 20)` returns `4.88`.",
-       ""}};
+  return {{Role::kUser,
+           "A shop sells notebooks for 2.40 euros each. Anna buys 7 notebooks and pays with a 20 euro note. How much "
+           "change "
+           "does she get? Explain step by step.",
+           ""},
+          {Role::kAssistant,
+           "Step 1: the notebooks cost 7 * 2.40 = 16.80 euros.\nStep 2: the change is 20.00 - 16.80 = 3.20 "
+           "euros.\n\nAnna gets "
+           "3.20 euros back.",
+           ""},
+          {Role::kUser, "And if there is a discount of 10 % from five notebooks on? Give me the result as JSON.", ""},
+          {Role::kAssistant,
+           "```json\n{\"price\": 16.80, \"discount\": 1.68, \"to_pay\": 15.12, \"change\": 4.88}\n```\n\nThe discount "
+           "of 10 % "
+           "applies because she buys more than five. She pays 15.12 euros and gets 4.88 euros back.",
+           ""},
+          {Role::kUser, "Write a function in Python that computes this for any number of notebooks.", ""},
+          {Role::kAssistant,
+           "```python\ndef change(count, paid, price=2.40, discount=0.10, discount_from=5):\n    total = count * "
+           "price\n    if "
+           "count >= discount_from:\n        total *= 1 - discount\n    if paid < total:\n        raise "
+           "ValueError(\"not enough "
+           "money\")\n    return round(paid - total, 2)\n```\n\n`change(7, 20)` returns `4.88`.",
+           ""}};
 }
 
 }  // namespace
 
 std::vector<PromptInput> sample_texts() {
-  return {std::string(kHarbour),   recipe_chat(),           std::string(kPython),   std::string(kTides),
-          arithmetic_chat(),       std::string(kLanguages), std::string(kMixedCode)};
+  return {std::string(kHarbour), recipe_chat(),           std::string(kPython),   std::string(kTides),
+          arithmetic_chat(),     std::string(kLanguages), std::string(kMixedCode)};
 }
 
 std::string spoken(const PromptInput& text) {

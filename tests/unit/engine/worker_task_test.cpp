@@ -120,7 +120,8 @@ std::array<float, 32> q4_0(const char* block) {
 }
 std::array<float, 32> q8_0(const char* block) {
   std::array<float, 32> out{};
-  for (std::size_t i = 0; i < 32; ++i) out[i] = half(block) * static_cast<float>(static_cast<signed char>(block[2 + i]));
+  for (std::size_t i = 0; i < 32; ++i)
+    out[i] = half(block) * static_cast<float>(static_cast<signed char>(block[2 + i]));
   return out;
 }
 
@@ -207,7 +208,8 @@ TEST_F(WorkerTaskTest, WhatDoesNotApplyOrIsDamagedIsAnError) {
 
   const auto other = compare(source_, source_.parent_path() / "stories260K-f32.gguf");
   ASSERT_FALSE(other.ok());
-  EXPECT_NE(other.error().message().find("vocabularies of 32000 and 512"), std::string::npos) << other.error().message();
+  EXPECT_NE(other.error().message().find("vocabularies of 32000 and 512"), std::string::npos)
+      << other.error().message();
 
   const auto magic = rewrite(damaged("JUNK", 0), kQ8_0, folder_ / "out.gguf");
   ASSERT_FALSE(magic.ok());

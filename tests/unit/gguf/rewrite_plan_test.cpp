@@ -22,12 +22,10 @@ Tensor tensor(std::string name, std::vector<std::uint64_t> dims, std::uint32_t t
 // A model of `type` with rows of 288 and tied embeddings.
 Header model(std::uint32_t type, std::uint32_t embedding) {
   Header header;
-  header.tensors = {tensor("token_embd.weight", {288, 100}, embedding),
-                    tensor("blk.0.attn_norm.weight", {288}, kF32),
-                    tensor("blk.0.attn_q.weight", {288, 288}, type),
-                    tensor("blk.0.attn_q.bias", {288}, kF32),
-                    tensor("blk.0.ffn_gate_inp.weight", {288, 8}, kF32),
-                    tensor("blk.0.ffn_up_exps.weight", {288, 64, 8}, type)};
+  header.tensors = {
+      tensor("token_embd.weight", {288, 100}, embedding),  tensor("blk.0.attn_norm.weight", {288}, kF32),
+      tensor("blk.0.attn_q.weight", {288, 288}, type),     tensor("blk.0.attn_q.bias", {288}, kF32),
+      tensor("blk.0.ffn_gate_inp.weight", {288, 8}, kF32), tensor("blk.0.ffn_up_exps.weight", {288, 64, 8}, type)};
   return header;
 }
 

@@ -77,7 +77,8 @@ TEST(RewriteRule, TheFastestIsChosenAndOfEqualsTheNearest) {
 
 class RewriteStoreTest : public testing::Test {
  protected:
-  RewriteStoreTest() : folder(fs::temp_directory_path() / ("shoal-rewrite-" + std::to_string(getpid()))), store(folder) {
+  RewriteStoreTest()
+      : folder(fs::temp_directory_path() / ("shoal-rewrite-" + std::to_string(getpid()))), store(folder) {
     fs::create_directories(folder);
   }
   ~RewriteStoreTest() override { fs::remove_all(folder); }

@@ -107,7 +107,8 @@ Result<void> write_tensor(gguf::Source& source, std::uint64_t begin, const gguf:
     } else {
       out.resize(in.size() / converter.row_bytes_in() * converter.row_bytes_out());
       if (!converter.convert_all(in, out, threads)) {
-        return Error(ErrorCode::kNumericFault, fmt::format("the tensor '{}' has weights that are not finite", tensor.name));
+        return Error(ErrorCode::kNumericFault,
+                     fmt::format("the tensor '{}' has weights that are not finite", tensor.name));
       }
       SHOAL_TRY(writer.append(out));
     }
