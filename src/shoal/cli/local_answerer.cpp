@@ -1,22 +1,17 @@
-#include <csignal>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <stop_token>
 #include <utility>
 
-#include <unistd.h>
-
-#include <boost/asio/signal_set.hpp>
-
 #include "shoal/cli/answerer.h"
 #include "shoal/cli/app.h"
+#include "shoal/cli/interruptible.h"
 
 namespace shoal::cli {
 namespace {
 
 constexpr std::int64_t kDayMs = 86'400'000;
-constexpr int kInterrupted = 130;
 
 class LocalAnswerer final : public Answerer {
  public:
@@ -50,27 +45,9 @@ class LocalAnswerer final : public Answerer {
   }
 
  private:
-  // Runs a coroutine to its end on this thread. Ctrl-C stops what it computes, or its wait for a model that loads;
-  // a second one ends the process.
   template <class T>
   Result<T> block_on(const std::function<Result<T>(base::Yield)>& body) {
-    std::optional<Result<T>> result;
-    parts_.io.restart();
-    stop_ = std::stop_source();
-    boost::asio::signal_set signals(parts_.io, SIGINT);
-    std::function<void()> listen = [&] {
-      signals.async_wait([&](const base::error_code& error, int) {
-        if (error) return;
-        if (!stop_.request_stop()) ::_exit(kInterrupted);
-        listen();
-      });
-    };
-    listen();
-    base::spawn(parts_.io, "command", [&](base::Yield yield) { result.emplace(body(std::move(yield))); });
-    while (!result) parts_.io.run_one();
-    signals.cancel();
-    parts_.io.poll();
-    return std::move(*result);
+    return run_interruptible<T>(parts_.io, stop_, {}, body);
   }
 
   Result<TurnEnd> generate(const Turn& turn, const TextSink& sink, base::Yield yield) {

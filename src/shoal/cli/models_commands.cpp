@@ -13,14 +13,18 @@
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
+#include <boost/json.hpp>
 
 #include "shoal/base/sha256.h"
 #include "shoal/base/text.h"
 #include "shoal/cli/command.h"
+#include "shoal/cli/optimise_command.h"
+#include "shoal/cli/optimiser.h"
 #include "shoal/cli/progress.h"
 #include "shoal/models/catalogue.h"
 #include "shoal/models/convert/convert.h"
 #include "shoal/models/pull.h"
+#include "shoal/models/rewrite_json.h"
 #include "shoal/models/store.h"
 
 namespace shoal::cli {
@@ -62,11 +66,35 @@ models::PullTools make_tools(Progress& progress) {
 }
 
 std::string to_json(const models::Installed& model) {
+  const std::string rewrite =
+      model.rewrite ? fmt::format(R"(,"rewrite":{})", boost::json::serialize(models::to_json(*model.rewrite))) : "";
   return fmt::format(
-      R"({{"name":{},"path":{},"sha256":{},"bytes":{},"licence":{},"source":{},"lineage":{},"installed_at":{}}})",
+      R"({{"name":{},"path":{},"sha256":{},"bytes":{},"licence":{},"source":{},"lineage":{},"installed_at":{}{}}})",
       json_string(model.name), json_string(model.path.string()), json_string(model.sha256), model.bytes,
       json_string(model.licence), json_string(model.source), json_string(model.lineage),
-      json_string(model.installed_at));
+      json_string(model.installed_at), rewrite);
+}
+
+// What a pull does with a model that is new: a rewrite that is free. Failing at it leaves the model as it came.
+// Errors: kCancelled.
+Result<models::Installed> optimise_pulled(const config::Config& config, const models::Store& store,
+                                          const models::Installed& model, Progress& progress) {
+  OptimiseRequest request;
+  request.free_only = true;
+  request.rounds = 3;
+  request.note = [&progress](const std::string& text) { progress.note(text); };
+  auto report = optimise(config, store, model, request);
+  if (report.ok()) {
+    if (const std::string said = summary(*report); !said.empty()) progress.note(said);
+    return std::move(report->model);
+  }
+  if (report.error().code() == ErrorCode::kCancelled) {
+    progress.note(fmt::format("{} is installed as it was delivered", model.name));
+    return std::move(report).error();
+  }
+  if (report.error().code() != ErrorCode::kUnsupportedParameter)
+    progress.note(fmt::format("{} stays as it was delivered: {}", model.name, report.error().message()));
+  return model;
 }
 
 struct PullOptions {
@@ -75,6 +103,7 @@ struct PullOptions {
 };
 
 Result<int> run_pull(const CommandContext& context, const PullOptions& options) {
+  const auto loaded = SHOAL_TRY(context.load_config());
   const models::Catalogue catalogue = SHOAL_TRY(open_catalogue(context));
   std::vector<const models::CatalogueEntry*> wanted;
   for (const std::string& name : options.names) wanted.push_back(SHOAL_TRY(catalogue.find(name)));
@@ -93,6 +122,10 @@ Result<int> run_pull(const CommandContext& context, const PullOptions& options) 
       Progress progress(clock, context.json);
       installed = models::pull(*entry, store, make_tools(progress));
       if (!installed.ok()) return std::move(installed).error();
+      if (loaded.config->models.optimise == "free") {
+        installed = SHOAL_TRY(optimise_pulled(*loaded.config, store, *installed, progress));
+        end_on_interrupt();
+      }
     }
     if (context.json) {
       CommandContext::print(
@@ -209,10 +242,28 @@ Result<int> run_show(const CommandContext& context, const std::string& name) {
   row("licence", model.licence.empty() ? "not known" : model.licence);
   row("source", model.source);
   if (!model.lineage.empty()) row("lineage", model.lineage);
+  if (model.rewrite) {
+    const models::Rewrite& rewrite = *model.rewrite;
+    row("rewritten", fmt::format("from {} as {} ({}); no quality is gained by that", rewrite.source_type,
+                                 rewrite.chosen.type, rewrite.terms));
+    row("measured", in_words(rewrite.chosen));
+    row("on", fmt::format("{}, {}", rewrite.machine, rewrite.made_at));
+    row("delivered", fmt::format("sha256 {}, {}", rewrite.source_sha256, base::human_bytes(rewrite.source_bytes)));
+  }
   row("sha256", model.sha256);
   row("path", model.path.string());
   row("installed", model.installed_at);
   return 0;
+}
+
+// Errors: kChecksumMismatch, kModelInvalid, kIo.
+Result<void> verify_file(const std::string& name, const std::filesystem::path& file, const std::string& sha256,
+                         std::string_view advice) {
+  (void)SHOAL_TRY(models::read_model(file));
+  const std::string got = SHOAL_TRY(base::sha256_of_file(file));
+  if (got == sha256) return {};
+  return Error(ErrorCode::kChecksumMismatch,
+               fmt::format("{}: wanted sha256 {}, got {}; {}", name, sha256, got, advice));
 }
 
 Result<int> run_verify(const CommandContext& context, const std::string& name) {
@@ -224,12 +275,10 @@ Result<int> run_verify(const CommandContext& context, const std::string& name) {
     wanted.push_back(SHOAL_TRY(find_installed(context, store, name)));
   }
   for (const models::Installed& model : wanted) {
-    (void)SHOAL_TRY(models::read_model(model.path));
-    const std::string got = SHOAL_TRY(base::sha256_of_file(model.path));
-    if (got != model.sha256) {
-      return Error(ErrorCode::kChecksumMismatch,
-                   fmt::format("{}: wanted sha256 {}, got {}; `shoal models rm {}` and pull it again", model.name,
-                               model.sha256, got, model.name));
+    SHOAL_TRY(verify_file(model.name, model.path, model.sha256, "`shoal models rm` and pull it again"));
+    if (model.rewrite) {
+      SHOAL_TRY(verify_file(model.name, model.rewrite->source_path, model.rewrite->source_sha256,
+                            "the file as it was delivered, to which `--undo` goes back, is damaged"));
     }
     CommandContext::print(context.json ? fmt::format("{{\"name\":{},\"ok\":true}}\n", json_string(model.name))
                                        : fmt::format("{}  ok\n", model.name));
@@ -317,6 +366,10 @@ void add_models_commands(CLI::App& root, CommandContext& context) {
   add.add_option("--name", import->options.name, "How clients will name it");
   add.add_flag("--in-place", import->options.in_place, "Use the file where it is, without a copy");
   on_run(add, context, [&context, import] { return run_import(context, *import); });
+
+  add_optimise_command(group, context, [&context](const std::string& wanted) -> Result<models::Installed> {
+    return find_installed(context, SHOAL_TRY(open_store(context)), wanted);
+  });
 }
 
 }  // namespace shoal::cli

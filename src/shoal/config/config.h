@@ -57,6 +57,7 @@ struct ModelsConfig {
   std::string catalogue;
   std::vector<std::string> dirs;
   bool found = true;
+  std::string optimise = "free";
 };
 
 struct LogConfig {

@@ -29,6 +29,7 @@ constexpr std::int64_t kDay = 86'400'000;
 constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
 constexpr std::array<std::string_view, 2> kSandboxes = {"required", "none"};
 constexpr std::array<std::string_view, 3> kKvTypes = {"f16", "q8_0", "q4_0"};
+constexpr std::array<std::string_view, 2> kOptimise = {"free", "off"};
 constexpr std::array<std::string_view, 5> kLevels = {"debug", "info", "warn", "error", "off"};
 constexpr std::array<std::string_view, 3> kFormats = {"auto", "text", "json"};
 
@@ -81,6 +82,7 @@ constexpr std::array kKeys = {
     Key{"models.catalogue", Type::kPath, "", 0, 0, {}, kRestart, "TOML file with more models for `shoal pull`, or other sources of those that it knows. Empty: none.", SHOAL_FIELD(models, ModelsConfig, catalogue)},
     Key{"models.dirs", Type::kPathList, "", 0, 0, {}, kRestart, "More folders whose GGUF files are used in place.", SHOAL_FIELD(models, ModelsConfig, dirs)},
     Key{"models.found", Type::kBool, "", 0, 0, {}, kRestart, "Also look for models of Ollama, LM Studio and the Hugging Face cache on this machine.", SHOAL_FIELD(models, ModelsConfig, found)},
+    Key{"models.optimise", Type::kChoice, "", 0, 0, kOptimise, kRestart, "free: `shoal pull` rewrites weights in a faster type where that costs next to nothing, measured on this machine. off: models stay as they come.", SHOAL_FIELD(models, ModelsConfig, optimise)},
     Key{"log.level", Type::kChoice, "", 0, 0, kLevels, kHot, "The least important lines that are written.", SHOAL_FIELD(log, LogConfig, level)},
     Key{"log.format", Type::kChoice, "", 0, 0, kFormats, kRestart, "auto: text on a terminal, one JSON object a line otherwise.", SHOAL_FIELD(log, LogConfig, format)},
 };

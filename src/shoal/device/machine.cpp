@@ -69,4 +69,13 @@ Machine probe_machine(const MachineFiles& files) {
   return {static_cast<std::uint32_t>(cores), memory};
 }
 
+std::string processor_name(const fs::path& cpuinfo) {
+  std::ifstream in(cpuinfo);
+  for (std::string line; std::getline(in, line);) {
+    const std::size_t colon = line.find(": ");
+    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return "unknown";
+}
+
 }  // namespace shoal::device

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <string>
 
 namespace shoal::device {
 
@@ -21,5 +22,8 @@ struct MachineFiles {
 
 // Cgroups of version 2 only: what version 1 limits is not seen.
 [[nodiscard]] Machine probe_machine(const MachineFiles& files = {});
+
+// "AMD EPYC 9R14", as the kernel names the first processor; "unknown" when it does not.
+[[nodiscard]] std::string processor_name(const std::filesystem::path& cpuinfo = "/proc/cpuinfo");
 
 }  // namespace shoal::device

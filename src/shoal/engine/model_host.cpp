@@ -162,7 +162,8 @@ Result<void> ModelHost::spawn(int model_fd, const ipc::WorkerArgs& args) {
   const WorkerSpawn spec{.executable = services_.options.worker_path,
                          .arguments = ipc::to_argv(args),
                          .model_name = name_,
-                         .model_fd = model_fd};
+                         .model_fd = model_fd,
+                         .second_fd = -1};
   const std::weak_ptr<ModelHost> weak = weak_from_this();
   const auto call = [weak](auto member) {
     return [weak, member](auto&&... arguments) {

@@ -22,13 +22,13 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/write.hpp>
 
+#include "shoal/ipc/worker_args.h"
+
 namespace shoal::engine {
 namespace {
 
 namespace asio = base::asio;
 
-constexpr int kSocketFd = 3;
-constexpr int kModelFd = 4;
 // Sources are lifted above this, so that no dup2 overwrites one that is still needed.
 constexpr int kFirstSafeFd = 20;
 constexpr std::size_t kReadBytes = std::size_t{64} * 1024;
@@ -59,21 +59,24 @@ FileDescriptor lifted(int fd) {
 }
 
 // posix_spawn is clone(CLONE_VM | CLONE_VFORK) in glibc: safe beside other threads, and quick however large the
-// gateway is. The child keeps descriptors 0 to 4 only and nothing of our environment.
+// gateway is. The child keeps descriptors 0 to 4, or 5, and nothing of our environment.
 Result<pid_t> spawn_child(const WorkerSpawn& spawn, int socket_fd, int stderr_fd) {
   const FileDescriptor socket = lifted(socket_fd);
   const FileDescriptor model = lifted(spawn.model_fd);
+  const FileDescriptor second(spawn.second_fd < 0 ? -1 : lifted(spawn.second_fd).release());
   const FileDescriptor error = lifted(stderr_fd);
-  if (socket.get() < 0 || model.get() < 0 || error.get() < 0) {
+  const bool has_second = spawn.second_fd >= 0;
+  if (socket.get() < 0 || model.get() < 0 || error.get() < 0 || (has_second && second.get() < 0)) {
     return base::errno_error("cannot duplicate a descriptor for a worker", errno);
   }
   SpawnAttributes spec;
   ::posix_spawn_file_actions_addopen(&spec.actions, 0, "/dev/null", O_RDONLY, 0);
   ::posix_spawn_file_actions_addopen(&spec.actions, 1, "/dev/null", O_WRONLY, 0);
   ::posix_spawn_file_actions_adddup2(&spec.actions, error.get(), 2);
-  ::posix_spawn_file_actions_adddup2(&spec.actions, socket.get(), kSocketFd);
-  ::posix_spawn_file_actions_adddup2(&spec.actions, model.get(), kModelFd);
-  ::posix_spawn_file_actions_addclosefrom_np(&spec.actions, kModelFd + 1);
+  ::posix_spawn_file_actions_adddup2(&spec.actions, socket.get(), ipc::kWorkerSocketFd);
+  ::posix_spawn_file_actions_adddup2(&spec.actions, model.get(), ipc::kWorkerModelFd);
+  if (has_second) ::posix_spawn_file_actions_adddup2(&spec.actions, second.get(), ipc::kWorkerSecondFd);
+  ::posix_spawn_file_actions_addclosefrom_np(&spec.actions, ipc::kWorkerModelFd + (has_second ? 2 : 1));
   // Its own process group: Ctrl-C in the terminal drains the gateway and must not kill the workers under it.
   sigset_t none;
   sigset_t all;

@@ -69,6 +69,7 @@ struct WorkerSpawn {
   std::vector<std::string> arguments;  // without argv[0]
   std::string model_name;              // for the log
   int model_fd = -1;                   // borrowed; the child's fd 4
+  int second_fd = -1;                  // borrowed; the child's fd 5, for a task; -1: none
 };
 
 class WorkerProcess : public std::enable_shared_from_this<WorkerProcess> {

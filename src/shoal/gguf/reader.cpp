@@ -216,9 +216,9 @@ void read_metadata(Cursor& cursor, std::uint64_t count, Header& header) {
     Value value = type == ValueType::kArray ? Value(read_array(cursor)) : read_scalar(cursor, type);
     if (cursor.failed()) return;
     if (key.empty()) return cursor.fail(at, "a key is empty");
-    if (const auto [place, fresh] = header.metadata.emplace(std::move(key), std::move(value)); !fresh) {
-      return cursor.fail(at, fmt::format("the key '{}' stands twice", place->first));
-    }
+    const auto [place, fresh] = header.metadata.emplace(std::move(key), std::move(value));
+    if (!fresh) return cursor.fail(at, fmt::format("the key '{}' stands twice", place->first));
+    header.keys.push_back({place->first, at, cursor.offset()});
   }
 }
 

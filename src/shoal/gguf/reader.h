@@ -86,12 +86,20 @@ struct Tensor {
   std::uint64_t bytes = 0;
 };
 
+// Where a key with its type and its value stands in the file: [begin, end).
+struct KeySpan {
+  std::string key;
+  std::uint64_t begin = 0;
+  std::uint64_t end = 0;
+};
+
 struct Header {
   std::uint32_t version = 3;
   std::uint64_t alignment = 32;
   std::uint64_t data_offset = 0;  // of the tensor data in the file
   std::uint64_t file_bytes = 0;
   std::map<std::string, Value, std::less<>> metadata;
+  std::vector<KeySpan> keys;  // of metadata, as they stand in the file, for a copy of what is not understood
   std::vector<Tensor> tensors;
 
   [[nodiscard]] std::optional<std::string> text(std::string_view key) const;
@@ -118,5 +126,11 @@ struct Header {
 
 // "Q4_1"; "type 99" for an unknown one.
 [[nodiscard]] std::string type_name(std::uint32_t type);
+// The type of that name, in any case.
+[[nodiscard]] std::optional<std::uint32_t> type_by_name(std::string_view name);
+// Weights of a block; a row is a multiple of it.
+[[nodiscard]] std::optional<std::uint64_t> block_length(std::uint32_t type);
+// Bits of file per weight: 4.5 for Q4_0. 0 for types that are not known.
+[[nodiscard]] double bits_per_weight(std::uint32_t type);
 
 }  // namespace shoal::gguf

@@ -1,5 +1,7 @@
 // ggml's tensor types as files name them: block length and bytes per block. Source: ggml.c of v0.5.0, type_traits.
+#include <algorithm>
 #include <array>
+#include <cctype>
 
 #include <fmt/format.h>
 
@@ -49,6 +51,26 @@ std::optional<std::uint64_t> tensor_bytes(std::uint32_t type, std::uint64_t elem
 std::string type_name(std::uint32_t type) {
   const TypeInfo* info = find(type);
   return info != nullptr ? info->name : fmt::format("type {}", type);
+}
+
+std::optional<std::uint32_t> type_by_name(std::string_view name) {
+  const auto same = [](char a, char b) {
+    return std::toupper(static_cast<unsigned char>(a)) == std::toupper(static_cast<unsigned char>(b));
+  };
+  for (const TypeInfo& info : kTypes) {
+    if (std::ranges::equal(name, std::string_view(info.name), same)) return info.type;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::uint64_t> block_length(std::uint32_t type) {
+  const TypeInfo* info = find(type);
+  return info != nullptr ? std::optional<std::uint64_t>(info->block) : std::nullopt;
+}
+
+double bits_per_weight(std::uint32_t type) {
+  const TypeInfo* info = find(type);
+  return info != nullptr ? 8.0 * info->block_bytes / info->block : 0;
 }
 
 }  // namespace shoal::gguf

@@ -3,6 +3,10 @@
 #include <cassert>
 #include <cerrno>
 #include <cstring>
+#include <utility>
+
+#include <fcntl.h>
+#include <unistd.h>
 
 #include "shoal/gguf/reader.h"
 
@@ -89,9 +93,25 @@ void Writer::describe(std::string_view name, const std::vector<std::uint64_t>& d
   next_offset_ += padded(bytes);
 }
 
+void Writer::copied(std::string_view key_and_value) {
+  metadata_ += key_and_value;
+  ++keys_;
+}
+
+Writer::~Writer() {
+  if (owns_fd_ && fd_ >= 0) ::close(fd_);
+}
+
 Result<void> Writer::open(const std::filesystem::path& path) {
-  path_ = path;
-  out_.open(path, std::ios::binary | std::ios::trunc);
+  name_ = path.string();
+  owns_fd_ = true;
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (fd < 0) return base::errno_error("cannot write " + name_, errno);
+  return open(fd);
+}
+
+Result<void> Writer::open(int fd) {
+  fd_ = fd;
   std::string head = "GGUF";
   put(head, std::uint32_t{3});
   put(head, static_cast<std::uint64_t>(sizes_.size()));
@@ -99,25 +119,34 @@ Result<void> Writer::open(const std::filesystem::path& path) {
   head += metadata_;
   head += descriptions_;
   head.resize(padded(head.size()));
-  out_ << head;
-  if (!out_) return base::errno_error("cannot write " + path_.string(), errno);
-  return {};
+  return write(head);
 }
 
-Result<void> Writer::append(std::span<const char> tensor) {
-  assert(appended_ < sizes_.size() && tensor.size() == sizes_[appended_]);
-  ++appended_;
-  out_.write(tensor.data(), static_cast<std::streamsize>(tensor.size()));
-  const std::string padding(padded(tensor.size()) - tensor.size(), '\0');
-  out_ << padding;
-  if (!out_) return base::errno_error("cannot write " + path_.string(), errno);
-  return {};
+Result<void> Writer::append(std::span<const char> bytes) {
+  assert(tensor_ < sizes_.size() && bytes.size() <= sizes_[tensor_] - written_);
+  SHOAL_TRY(write({bytes.data(), bytes.size()}));
+  written_ += bytes.size();
+  if (written_ < sizes_[tensor_]) return {};
+  ++tensor_;
+  const std::uint64_t padding = padded(written_) - written_;
+  written_ = 0;
+  return write(std::string(padding, '\0'));
 }
 
 Result<void> Writer::close() {
-  assert(appended_ == sizes_.size());
-  out_.close();
-  if (!out_) return base::errno_error("cannot write " + path_.string(), errno);
+  assert(tensor_ == sizes_.size());
+  const int fd = std::exchange(fd_, -1);
+  if (owns_fd_ && ::close(fd) != 0) return base::errno_error("cannot write " + name_, errno);
+  return {};
+}
+
+Result<void> Writer::write(std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t wrote = ::write(fd_, bytes.data(), bytes.size());
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote <= 0) return base::errno_error("cannot write " + name_, errno);
+    bytes.remove_prefix(static_cast<std::size_t>(wrote));
+  }
   return {};
 }
 

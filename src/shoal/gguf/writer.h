@@ -1,10 +1,10 @@
 // Writes GGUF version 3: metadata first, then tensor descriptions, then the tensors, streamed in the order in which
-// they were described. Used by models/convert. Owned by one caller; nothing is shared. Threads: one.
+// they were described. Used by models/convert, and by worker/llama to rewrite weights. Owned by one caller; nothing is
+// shared. Threads: one.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <span>
 #include <string>
 #include <string_view>
@@ -16,6 +16,11 @@ namespace shoal::gguf {
 
 class Writer {
  public:
+  Writer() = default;
+  ~Writer();
+  Writer(const Writer&) = delete;
+  Writer& operator=(const Writer&) = delete;
+
   void text(std::string_view key, std::string_view value);
   void u32(std::string_view key, std::uint32_t value);
   void f32(std::string_view key, float value);
@@ -24,16 +29,23 @@ class Writer {
   void i32s(std::string_view key, const std::vector<std::int32_t>& values);
   void f32s(std::string_view key, const std::vector<float>& values);
 
+  // A key with its type and value as another file has them; see KeySpan in reader.h.
+  void copied(std::string_view key_and_value);
+
   // dims as ggml counts them: dims[0] is the length of a row. `bytes` must be tensor_bytes() of the type.
   void describe(std::string_view name, const std::vector<std::uint64_t>& dims, std::uint32_t type, std::uint64_t bytes);
 
   // Writes everything described so far; then append() each tensor, in that order. Errors: kIo.
   [[nodiscard]] Result<void> open(const std::filesystem::path& path);
-  [[nodiscard]] Result<void> append(std::span<const char> tensor);
+  // The same into a descriptor, which stays open.
+  [[nodiscard]] Result<void> open(int fd);
+  // The next bytes of the tensor whose turn it is: all of it, or a part. Errors: kIo.
+  [[nodiscard]] Result<void> append(std::span<const char> bytes);
   // REQUIRES: every tensor was appended. Errors: kIo.
   [[nodiscard]] Result<void> close();
 
  private:
+  [[nodiscard]] Result<void> write(std::string_view bytes);
   void key(std::string_view name, std::uint32_t type);
 
   std::string metadata_;
@@ -41,9 +53,11 @@ class Writer {
   std::uint64_t keys_ = 0;
   std::vector<std::uint64_t> sizes_;
   std::uint64_t next_offset_ = 0;
-  std::size_t appended_ = 0;
-  std::ofstream out_;
-  std::filesystem::path path_;
+  std::size_t tensor_ = 0;     // whose turn it is
+  std::uint64_t written_ = 0;  // bytes of it
+  int fd_ = -1;
+  bool owns_fd_ = false;
+  std::string name_ = "the model file";  // for messages
 };
 
 }  // namespace shoal::gguf

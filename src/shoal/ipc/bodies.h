@@ -46,5 +46,11 @@ void write(Writer& w, const Stats& b);
 void read(Reader& r, Stats& b);
 void write(Writer& w, const LeaseHeld& b);
 void read(Reader& r, LeaseHeld& b);
+void write(Writer& w, const TaskProgress& b);
+void read(Reader& r, TaskProgress& b);
+void write(Writer& w, const Rewritten& b);
+void read(Reader& r, Rewritten& b);
+void write(Writer& w, const Compared& b);
+void read(Reader& r, Compared& b);
 
 }  // namespace shoal::ipc

@@ -399,4 +399,42 @@ void read(Reader& r, LeaseHeld& b) {
   b.number = r.number<std::uint64_t>();
 }
 
+void write(Writer& w, const TaskProgress& b) {
+  w.number(b.done);
+  w.number(b.total);
+}
+
+void read(Reader& r, TaskProgress& b) {
+  b.done = r.number<std::uint64_t>();
+  b.total = r.number<std::uint64_t>();
+}
+
+void write(Writer& w, const Rewritten& b) {
+  w.number(b.bytes);
+  w.number(b.changed);
+  w.number(b.kept);
+}
+
+void read(Reader& r, Rewritten& b) {
+  b.bytes = r.number<std::uint64_t>();
+  b.changed = r.number<std::uint32_t>();
+  b.kept = r.number<std::uint32_t>();
+}
+
+void write(Writer& w, const Compared& b) {
+  w.number(b.tokens);
+  w.number(b.kl);
+  w.number(b.agreement);
+  w.number(b.source_perplexity);
+  w.number(b.perplexity);
+}
+
+void read(Reader& r, Compared& b) {
+  b.tokens = r.number<std::uint64_t>();
+  b.kl = r.number<double>();
+  b.agreement = r.number<double>();
+  b.source_perplexity = r.number<double>();
+  b.perplexity = r.number<double>();
+}
+
 }  // namespace shoal::ipc

@@ -13,6 +13,8 @@
 //   kDrain      finish what runs, then exit   kFailed    this request, with a code of error.def
 //   kLease      compute on so many threads    kLeaseHeld computes on fewer than before
 //                                             kPong, kStats
+// A worker that was started for one task (TaskArgs in worker_args.h) takes no frames and sends kTaskProgress, then
+// kRewritten or kCompared, or kFailed.
 //
 // Threads: encode and decode are pure; a FrameReader belongs to one reader.
 #pragma once
@@ -55,6 +57,9 @@ enum class FrameType : std::uint16_t {
   kTokens = 40,
   kText = 41,
   kLeaseHeld = 42,
+  kTaskProgress = 64,
+  kRewritten = 65,
+  kCompared = 66,
 };
 
 struct FrameHeader {
@@ -184,8 +189,28 @@ struct Stats {
   Work done{};
 };
 
-using Body = std::variant<Generate, Embed, Tokenize, Detokenize, Cancel, Credit, Ping, Drain, Lease, Ready, Accepted,
-                          TokenFrame, Finished, Embedding, Tokens, Text, Failed, Pong, Stats, LeaseHeld>;
+// Of a task: bytes or tokens.
+struct TaskProgress {
+  std::uint64_t done = 0;
+  std::uint64_t total = 0;
+};
+struct Rewritten {
+  std::uint64_t bytes = 0;  // of the new file
+  std::uint32_t changed = 0;
+  std::uint32_t kept = 0;  // tensors
+};
+// Next-token distributions of two models over the same text.
+struct Compared {
+  std::uint64_t tokens = 0;
+  double kl = 0;         // mean of KL(source || candidate), nats
+  double agreement = 0;  // share of positions with the same best token, [0, 1]
+  double source_perplexity = 0;
+  double perplexity = 0;  // of the candidate
+};
+
+using Body =
+    std::variant<Generate, Embed, Tokenize, Detokenize, Cancel, Credit, Ping, Drain, Lease, Ready, Accepted, TokenFrame,
+                 Finished, Embedding, Tokens, Text, Failed, Pong, Stats, LeaseHeld, TaskProgress, Rewritten, Compared>;
 
 struct Frame {
   FrameHeader header;

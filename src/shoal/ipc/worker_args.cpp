@@ -1,5 +1,6 @@
 #include "shoal/ipc/worker_args.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <string_view>
@@ -17,6 +18,8 @@ struct NumberFlag {
 };
 
 constexpr std::array kNumbers = {
+    NumberFlag{"--type", 0, 255, [](const WorkerArgs& a) { return std::uint64_t(a.type); },
+               [](WorkerArgs& a, std::uint64_t v) { a.type = static_cast<std::uint32_t>(v); }},
     NumberFlag{"--parent-pid", 0, 0x7fffffff, [](const WorkerArgs& a) { return std::uint64_t(a.parent_pid); },
                [](WorkerArgs& a, std::uint64_t v) { a.parent_pid = static_cast<std::int32_t>(v); }},
     NumberFlag{"--context", 16, 1U << 24, [](const WorkerArgs& a) { return std::uint64_t(a.context_length); },
@@ -47,12 +50,19 @@ constexpr std::array kChoices = {
 };
 
 constexpr std::string_view kKvFlag = "--kv-type";
+constexpr std::array<std::string_view, 3> kTasks = {"serve", "rewrite", "compare"};  // in the order of WorkerTask
 
 Error wrong(std::string message) {
   return {ErrorCode::kUsage, "shoal-worker: " + std::move(message)};
 }
 
 Result<void> set_flag(WorkerArgs& args, std::string_view name, std::string_view value) {
+  if (name == "--task") {
+    const auto* const task = std::ranges::find(kTasks, value);
+    if (task == kTasks.end()) return wrong(fmt::format("--task wants serve, rewrite or compare, got '{}'", value));
+    args.task = static_cast<WorkerTask>(task - kTasks.begin());
+    return {};
+  }
   for (const NumberFlag& flag : kNumbers) {
     if (flag.name != name) continue;
     std::uint64_t number = 0;
@@ -83,7 +93,7 @@ Result<void> set_flag(WorkerArgs& args, std::string_view name, std::string_view 
 }  // namespace
 
 std::vector<std::string> to_argv(const WorkerArgs& args) {
-  std::vector<std::string> argv;
+  std::vector<std::string> argv = {"--task", std::string(kTasks[static_cast<std::size_t>(args.task)])};
   for (const NumberFlag& flag : kNumbers) {
     argv.emplace_back(flag.name);
     argv.push_back(std::to_string(flag.get(args)));

@@ -13,8 +13,18 @@ namespace shoal::ipc {
 
 inline constexpr int kWorkerSocketFd = 3;  // SOCK_STREAM socketpair, frames
 inline constexpr int kWorkerModelFd = 4;   // the GGUF, O_RDONLY
+inline constexpr int kWorkerSecondFd = 5;  // kRewrite: the file to write; kCompare: the candidate. Others: closed
+
+// What a worker is started for.
+enum class WorkerTask : std::uint8_t {
+  kServe,    // requests, until the gateway drains or closes
+  kRewrite,  // the model with its weights in another type, into the second descriptor; then it exits
+  kCompare,  // the next-token distributions of the model and of the second one over a fixed text; then it exits
+};
 
 struct WorkerArgs {
+  WorkerTask task = WorkerTask::kServe;
+  std::uint32_t type = 0;               // kRewrite: a ggml_type of gguf::rewrite_types()
   std::int32_t parent_pid = 0;          // the worker dies with it; 0: not watched
   std::uint32_t context_length = 4096;  // tokens of KV cache, shared by the slots
   std::uint32_t slots = 4;              // sequences decoded in one batch, [1, 64]

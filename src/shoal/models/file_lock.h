@@ -1,5 +1,5 @@
 // An exclusive lock on a file, between processes and between threads; the kernel lets go of it when its holder dies.
-// Inside models/ only. Threads: any.
+// Threads: any.
 #pragma once
 
 #include <filesystem>

@@ -124,10 +124,10 @@ std::string name_from(const fs::path& path) {
   return name;
 }
 
-// Pulls and imports of one name take turns.
-Result<FileLock> take_turn(const fs::path& folder, const std::string& name, const PullTools& tools) {
-  return FileLock::take(folder.string() + ".lock",
-                        [&] { tools.note(fmt::format("another process is at work on {}; waiting for it", name)); });
+// Pulls, imports and rewrites of one name take turns.
+Result<FileLock> take_turn(const Store& store, const std::string& name, const PullTools& tools) {
+  return store.take_turn(name,
+                         [&] { tools.note(fmt::format("another process is at work on {}; waiting for it", name)); });
 }
 
 // The GGUF of an import: a copy, or what the conversion writes.
@@ -149,7 +149,7 @@ Result<void> fill(const fs::path& from, bool is_folder, const fs::path& copy, co
 
 Result<Installed> pull(const CatalogueEntry& entry, const Store& store, const PullTools& tools) {
   const fs::path folder = SHOAL_TRY(store.partial_folder()) / entry.name;
-  const FileLock lock = SHOAL_TRY(take_turn(folder, entry.name, tools));
+  const FileLock lock = SHOAL_TRY(take_turn(store, entry.name, tools));
   std::error_code why;
   // Whoever held the lock may have fetched it; or a pull was killed just before its name was written.
   if (auto there = store.find(entry.name); there.ok()) return there;
@@ -197,7 +197,7 @@ Result<Installed> import_model(const fs::path& from, const Store& store, const I
   installed.name = options.name.empty() ? name_from(full) : options.name;
   SHOAL_TRY(check_name(installed.name));
   const fs::path partial = SHOAL_TRY(store.partial_folder());
-  const FileLock lock = SHOAL_TRY(take_turn(partial / installed.name, installed.name, tools));
+  const FileLock lock = SHOAL_TRY(take_turn(store, installed.name, tools));
   if (store.find(installed.name).ok()) {
     return Error(
         ErrorCode::kAlreadyExists,

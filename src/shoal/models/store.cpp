@@ -8,6 +8,7 @@
 #include <fstream>
 #include <iterator>
 #include <system_error>
+#include <utility>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -17,6 +18,7 @@
 #include <boost/json.hpp>
 
 #include "shoal/base/suggest.h"
+#include "shoal/models/rewrite_json.h"
 
 namespace shoal::models {
 namespace {
@@ -79,7 +81,12 @@ Result<Installed> parse_entry(const fs::path& path) {
   entry.source = text_of(object, "source");
   entry.lineage = text_of(object, "lineage");
   entry.installed_at = text_of(object, "installed_at");
-  if (entry.path.is_relative()) entry.path = path.parent_path().parent_path() / entry.path;
+  const json::value* rewrite = object.if_contains("rewrite");
+  if (rewrite != nullptr && rewrite->is_object()) entry.rewrite = rewrite_from(rewrite->get_object());
+  const fs::path root = path.parent_path().parent_path();
+  if (entry.path.is_relative()) entry.path = root / entry.path;
+  if (entry.rewrite && entry.rewrite->source_path.is_relative())
+    entry.rewrite->source_path = root / entry.rewrite->source_path;
   std::error_code ignored;
   entry.bytes = fs::file_size(entry.path, ignored);
   if (ignored)
@@ -157,15 +164,23 @@ Result<void> Store::write_entry(const Installed& entry) const {
   std::error_code why;
   fs::create_directories(root_ / "names", why);
   if (why) return io_error("make", root_ / "names", why);
-  const bool inside = entry.path.string().starts_with(root_.string());
+  const auto stored = [this](const fs::path& path) {
+    const bool inside = path.string().starts_with(root_.string());
+    return inside ? fs::relative(path, root_).string() : path.string();
+  };
   json::object object;
-  object["path"] = inside ? fs::relative(entry.path, root_).string() : entry.path.string();
+  object["path"] = stored(entry.path);
   object["sha256"] = entry.sha256;
   object["bytes"] = entry.bytes;
   object["licence"] = entry.licence;
   object["source"] = entry.source;
   object["lineage"] = entry.lineage;
   object["installed_at"] = entry.installed_at;
+  if (entry.rewrite) {
+    json::object rewrite = to_json(*entry.rewrite);
+    rewrite["source_path"] = stored(entry.rewrite->source_path);
+    object["rewrite"] = std::move(rewrite);
+  }
   const fs::path target = root_ / "names" / (entry.name + ".json");
   const fs::path temporary = target.string() + ".new";
   if (auto written = write_synced(temporary, json::serialize(object) + "\n"); !written.ok()) {
@@ -207,6 +222,65 @@ Result<Installed> Store::link(const fs::path& file, Installed entry) const {
   return entry;
 }
 
+Result<Installed> Store::rewrite(const std::string& name, const fs::path& file, const std::string& sha256,
+                                 Rewrite lineage) const {
+  const FileLock held = SHOAL_TRY(lock());
+  Installed entry = SHOAL_TRY(find(name));
+  const fs::path before = entry.rewrite ? entry.path : fs::path();
+  lineage.source_path = entry.source_path();
+  lineage.source_sha256 = entry.source_sha256();
+  lineage.source_bytes = entry.source_bytes();
+  lineage.made_at = now_utc();
+  std::error_code why;
+  fs::create_directories(root_ / "blobs", why);  // the source may be a file that is used in place
+  if (why) return io_error("make", root_ / "blobs", why);
+  entry.path = blob(sha256);
+  entry.sha256 = sha256;
+  entry.bytes = fs::file_size(file, why);
+  if (why) return io_error("read", file, why);
+  entry.rewrite = std::move(lineage);
+  SHOAL_TRY(sync(file));
+  fs::rename(file, entry.path, why);
+  if (why) return io_error("rename", file, why);
+  SHOAL_TRY(sync(root_ / "blobs"));
+  SHOAL_TRY(write_entry(entry));
+  if (!before.empty()) SHOAL_TRY(remove_unused(before));
+  return entry;
+}
+
+Result<Installed> Store::undo_rewrite(const std::string& name) const {
+  const FileLock held = SHOAL_TRY(lock());
+  Installed entry = SHOAL_TRY(find(name));
+  if (!entry.rewrite) return Error(ErrorCode::kInvalidRequest, fmt::format("{} is as it was delivered", name));
+  std::error_code why;
+  if (!fs::exists(entry.rewrite->source_path, why)) {
+    return Error(ErrorCode::kIo, fmt::format("{} is not there any more; `shoal models rm {}` and pull it again",
+                                             entry.rewrite->source_path.string(), name));
+  }
+  const fs::path rewritten = std::exchange(entry.path, entry.rewrite->source_path);
+  entry.sha256 = entry.rewrite->source_sha256;
+  entry.bytes = entry.rewrite->source_bytes;
+  entry.rewrite.reset();
+  SHOAL_TRY(write_entry(entry));
+  SHOAL_TRY(remove_unused(rewritten));
+  return entry;
+}
+
+Result<FileLock> Store::take_turn(const std::string& name, const std::function<void()>& on_wait) const {
+  return FileLock::take(SHOAL_TRY(partial_folder()) / (name + ".lock"), on_wait);
+}
+
+Result<void> Store::remove_unused(const fs::path& file) const {
+  if (file.parent_path() != root_ / "blobs") return {};
+  const auto left = SHOAL_TRY(list());
+  const auto uses = [&file](const Installed& entry) { return entry.path == file || entry.source_path() == file; };
+  if (std::ranges::any_of(left, uses)) return {};
+  std::error_code why;
+  fs::remove(file, why);
+  if (why) return io_error("remove", file, why);
+  return {};
+}
+
 Result<void> Store::remove(const std::string& name) const {
   SHOAL_TRY(check_name(name));
   const fs::path entry_file = root_ / "names" / (name + ".json");
@@ -217,12 +291,9 @@ Result<void> Store::remove(const std::string& name) const {
   const auto entry = parse_entry(entry_file);
   fs::remove(entry_file, why);
   if (why) return io_error("remove", entry_file, why);
-  if (!entry.ok() || entry->path.parent_path() != root_ / "blobs") return {};
-  const auto left = SHOAL_TRY(list());
-  const bool shared = std::ranges::any_of(left, [&](const Installed& other) { return other.path == entry->path; });
-  if (!shared) fs::remove(entry->path, why);
-  if (why) return io_error("remove", entry->path, why);
-  return {};
+  if (!entry.ok()) return {};
+  SHOAL_TRY(remove_unused(entry->path));
+  return remove_unused(entry->source_path());
 }
 
 Result<gguf::Header> read_model(const fs::path& path) {

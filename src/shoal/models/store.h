@@ -6,12 +6,15 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "shoal/base/result.h"
 #include "shoal/gguf/reader.h"
 #include "shoal/models/file_lock.h"
+#include "shoal/models/rewrite.h"
 #include "shoal/types/model.h"
 
 namespace shoal::models {
@@ -23,9 +26,15 @@ struct Installed {
   std::string sha256;
   std::uint64_t bytes = 0;
   std::string licence;
-  std::string source;        // the way that delivered it
-  std::string lineage;       // what it was made from; empty: as delivered
-  std::string installed_at;  // ISO 8601, UTC
+  std::string source;              // the way that delivered it
+  std::string lineage;             // what it was made from; empty: as delivered
+  std::string installed_at;        // ISO 8601, UTC
+  std::optional<Rewrite> rewrite;  // path, sha256 and bytes are those of the rewritten file
+
+  // The file as it was delivered.
+  [[nodiscard]] const std::filesystem::path& source_path() const { return rewrite ? rewrite->source_path : path; }
+  [[nodiscard]] const std::string& source_sha256() const { return rewrite ? rewrite->source_sha256 : sha256; }
+  [[nodiscard]] std::uint64_t source_bytes() const { return rewrite ? rewrite->source_bytes : bytes; }
 };
 
 class Store {
@@ -43,7 +52,14 @@ class Store {
   [[nodiscard]] Result<Installed> adopt(const std::filesystem::path& file, Installed entry) const;
   // Points the name at a file where it is. Errors: as adopt().
   [[nodiscard]] Result<Installed> link(const std::filesystem::path& file, Installed entry) const;
-  // Removes the name, and the blob when no other name points to it. Errors: kModelNotFound, kIo.
+  // Takes a rewritten file over as the one that the name means; the file as it was delivered stays beside it. A
+  // rewritten file that the name had before goes. Errors: kModelNotFound, kIo.
+  [[nodiscard]] Result<Installed> rewrite(const std::string& name, const std::filesystem::path& file,
+                                          const std::string& sha256, Rewrite lineage) const;
+  // The name means the file as it was delivered again, and the rewritten one goes. Errors: kModelNotFound, kIo,
+  // kInvalidRequest when it is not rewritten.
+  [[nodiscard]] Result<Installed> undo_rewrite(const std::string& name) const;
+  // Removes the name, and its files when no other name points to them. Errors: kModelNotFound, kIo.
   [[nodiscard]] Result<void> remove(const std::string& name) const;
 
   // The file of that content, or where it would be. A pull that was killed between its two renames leaves one that no
@@ -53,9 +69,14 @@ class Store {
   }
   // Where fetches keep what they have so far; made when missing. Errors: kIo.
   [[nodiscard]] Result<std::filesystem::path> partial_folder() const;
+  // Held while one model is pulled, imported or rewritten; `on_wait` is called once when another process holds it.
+  // Errors: kIo.
+  [[nodiscard]] Result<FileLock> take_turn(const std::string& name, const std::function<void()>& on_wait) const;
 
  private:
   [[nodiscard]] Result<void> write_entry(const Installed& entry) const;
+  // The file when it is a blob that no name points to.
+  [[nodiscard]] Result<void> remove_unused(const std::filesystem::path& file) const;
   // Held while blobs/ and names/ change. Errors: kIo.
   [[nodiscard]] Result<FileLock> lock() const;
 

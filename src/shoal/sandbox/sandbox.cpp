@@ -191,13 +191,14 @@ Result<void> limit_resources(std::uint64_t data_mib) {
   return {};
 }
 
-Result<int> close_for_load(int socket_fd) {
+Result<int> close_for_load(int socket_fd, std::optional<int> output_fd) {
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return unavailable("prctl(PR_SET_NO_NEW_PRIVS)");
   const int abi = landlock_nothing();
   if (abi == 0) return unavailable("landlock is not there, or does not deny what it was told to");
   Filter filter;
   allow_always(filter, socket_fd);
   allow_load(filter);
+  if (output_fd) filter.allow_if(SCMP_SYS(write), SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(*output_fd)));
   allow_sanitizer(filter);
   filter.answer_if(SCMP_SYS(socket), SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(kProbeDomain)), kLoadAnswer);
   if (const int fault = filter.load(); fault != 0) return unavailable(fmt::format("seccomp: {}", strerror(fault)));

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,8 +35,9 @@ struct Support {
 enum class Phase : std::uint8_t { kLoad, kWork };
 
 // Landlock, which must then refuse to open `/`, and the first filter: reading from descriptors that are open,
-// memory, new threads, the socket. Returns the landlock ABI. Errors: kSandboxUnavailable, naming the lock.
-[[nodiscard]] Result<int> close_for_load(int socket_fd);
+// memory, new threads, the socket; writing to `output_fd` too, for a worker that makes a file. Returns the landlock
+// ABI. Errors: kSandboxUnavailable, naming the lock.
+[[nodiscard]] Result<int> close_for_load(int socket_fd, std::optional<int> output_fd = {});
 
 // The second filter, over every thread: no new threads, no descriptors but the socket and stderr.
 // Errors: kSandboxUnavailable.

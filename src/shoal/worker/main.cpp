@@ -1,10 +1,12 @@
-// shoal-worker: one model, one process, started by the gateway. The order below is the security of it: files
-// and libraries first, then the locks, and only then the first byte of the model.
+// shoal-worker: one model, one process, started by the gateway; or one task on a model file (WorkerTask). The order
+// below is the security of it: files and libraries first, then the locks, and only then the first byte of the model.
 #include <csignal>
 #include <cstdio>
 #include <ctime>
+#include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -17,7 +19,9 @@
 #include "shoal/ipc/worker_args.h"
 #include "shoal/sandbox/sandbox.h"
 #include "shoal/worker/channel.h"
+#include "shoal/worker/compare.h"
 #include "shoal/worker/llama/llama_model.h"
+#include "shoal/worker/llama/rewrite_weights.h"
 #include "shoal/worker/model_file.h"
 #include "shoal/worker/scheduler.h"
 
@@ -27,7 +31,9 @@ namespace {
 // What the sandbox achieved, in words, for `shoal ps`. Errors: kSandboxUnavailable.
 Result<std::string> lock_up(const ipc::WorkerArgs& args) {
   if (!args.sandbox_required) return std::string("none (allowed by the configuration)");
-  const int abi = SHOAL_TRY(sandbox::close_for_load(ipc::kWorkerSocketFd));
+  const std::optional<int> output =
+      args.task == ipc::WorkerTask::kRewrite ? std::optional<int>(ipc::kWorkerSecondFd) : std::nullopt;
+  const int abi = SHOAL_TRY(sandbox::close_for_load(ipc::kWorkerSocketFd, output));
   SHOAL_TRY(sandbox::probe(sandbox::Phase::kLoad));
   return fmt::format("landlock abi {} + seccomp", abi);
 }
@@ -51,6 +57,30 @@ void warm_up(Model& model) {
   (void)model.embed({&input, 1});
 }
 
+// A task to its end. Errors: as rewrite_weights() and compare().
+Result<void> run_task(const ipc::WorkerArgs& args, Channel& channel) {
+  constexpr std::uint64_t kMostReports = 50;
+  std::uint64_t told = 0;
+  const auto report = [&](std::uint64_t done, std::uint64_t total) {
+    const std::uint64_t part = total == 0 ? 0 : done * kMostReports / total;
+    if (part > std::exchange(told, part)) channel.send(0, ipc::TaskProgress{done, total});
+  };
+  if (args.task == ipc::WorkerTask::kRewrite) {
+    channel.send(0, SHOAL_TRY(llama::rewrite_weights(
+                        {ipc::kWorkerModelFd, ipc::kWorkerSecondFd, args.type, args.threads}, report)));
+    _exit(0);
+  }
+  SHOAL_TRY(check_model_file(ipc::kWorkerSecondFd));
+  const auto load = [&args](int fd) {
+    return llama::load({fd, args.context_length, args.slots, args.threads, args.ubatch, args.use_mmap, args.exact,
+                        args.keep_prefixes});
+  };
+  const auto source = SHOAL_TRY(load(ipc::kWorkerModelFd));
+  const auto candidate = SHOAL_TRY(load(ipc::kWorkerSecondFd));
+  channel.send(0, SHOAL_TRY(compare(*source, *candidate, report)));
+  _exit(0);
+}
+
 // Everything up to READY, then requests until the gateway drains or closes. Errors are told before READY.
 Result<void> serve(const ipc::WorkerArgs& args, Channel& channel) {
   const base::SystemClock clock;
@@ -70,6 +100,7 @@ Result<void> serve(const ipc::WorkerArgs& args, Channel& channel) {
 
   // The model: our own reader first.
   SHOAL_TRY(check_model_file(ipc::kWorkerModelFd));
+  if (args.task != ipc::WorkerTask::kServe) return run_task(args, channel);
   const auto model = SHOAL_TRY(llama::load({ipc::kWorkerModelFd, args.context_length, args.slots, args.threads,
                                             args.ubatch, args.use_mmap, args.exact, args.keep_prefixes, args.kv_type}));
   warm_up(*model);

@@ -57,5 +57,11 @@ TEST_F(MachineTest, NonsenseIsNoLimit) {
   EXPECT_EQ(probe_machine(files_).memory_bytes, bare.memory_bytes);
 }
 
+TEST_F(MachineTest, TheProcessorIsCalledAsTheKernelCallsIt) {
+  write("cpuinfo", "processor\t: 0\nmodel\t\t: 17\nmodel name\t: AMD EPYC: a chip\nmodel name\t: another\n");
+  EXPECT_EQ(processor_name(root_ / "cpuinfo"), "AMD EPYC: a chip");
+  EXPECT_EQ(processor_name(root_ / "none"), "unknown");
+}
+
 }  // namespace
 }  // namespace shoal::device

@@ -62,7 +62,10 @@ std::vector<Body> every_body() {
           Failed{ErrorCode::kContextLengthExceeded, "9000 > 4096", "messages"},
           Pong{},
           Stats{1, 2, 3, 4, 5, 6, 7, 8, 9, {10, 11, 12, 13, 14, 15}},
-          LeaseHeld{1, 0xffffffffffffULL}};
+          LeaseHeld{1, 0xffffffffffffULL},
+          TaskProgress{1, 2},
+          Rewritten{3, 4, 5},
+          Compared{6, 0.5, 0.25, 19.5, 20.5}};
 }
 
 std::string encoded(const Body& body) {
@@ -179,6 +182,8 @@ TEST(Frames, RandomBytesNeverReadPastTheEnd) {
 
 TEST(WorkerArgs, SurviveTheRoundTrip) {
   WorkerArgs args;
+  args.task = WorkerTask::kCompare;
+  args.type = 8;
   args.parent_pid = 4242;
   args.context_length = 8192;
   args.slots = 16;
@@ -198,6 +203,7 @@ TEST(WorkerArgs, ErrorsNameTheFlag) {
                                                                 {"--slots", "65"},
                                                                 {"--slots", "4x"},
                                                                 {"--sandbox", "maybe"},
+                                                                {"--task", "play"},
                                                                 {"--slots"},
                                                                 {"--nothing", "1"}}) {
     auto parsed = parse_worker_args(argv);

@@ -53,6 +53,20 @@ TEST(Sandbox, ProbeHoldsOnlyInThePhaseThatWasClosed) {
             0);
 }
 
+TEST(Sandbox, AWorkerThatMakesAFileWritesToThatOneOnly) {
+  if (!support().missing.empty()) GTEST_SKIP() << "this kernel lacks " << support().missing;
+  const auto written_to = [](bool output) {
+    return in_child([output] {
+      const int allowed = memfd_create("output", 0);
+      const int other = memfd_create("other", 0);
+      if (!close_for_load(2, allowed).ok()) return 1;
+      return write(output ? allowed : other, "x", 1) == 1 ? 0 : 2;
+    });
+  };
+  EXPECT_EQ(written_to(true), 0);
+  EXPECT_EQ(written_to(false), 128 + SIGSYS);
+}
+
 // Lets the system call filters fail to load, so that what landlock denies can be seen alone.
 void refuse_filters() {
   std::array code = {sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
