@@ -228,16 +228,25 @@ class Optimiser {
     }
   }
 
-  [[nodiscard]] std::uint64_t need(const engine::LocalModel& model, std::uint64_t bytes) const {
-    return engine::estimate_memory(model, bytes, engine::context_tokens(options_, model), options_.slots,
-                                   options_.ubatch_tokens)
-        .total();
+  [[nodiscard]] std::uint64_t need(const gguf::Header& header, std::uint64_t bytes) const {
+    const engine::LocalModel model = local(kSourceName, model_.source_path(), header);
+    return engine::estimate_memory(model, bytes, engine::worker_args(options_, model), options_.cpu).total();
+  }
+
+  // The header that the candidate will have, as far as the prediction of memory looks.
+  [[nodiscard]] gguf::Header planned_header(const gguf::RewritePlan& plan) const {
+    gguf::Header planned = header_;
+    for (std::size_t i = 0; i < planned.tensors.size(); ++i) {
+      planned.tensors[i].type = plan.types[i];
+      planned.tensors[i].bytes = plan.bytes[i];
+    }
+    return planned;
   }
 
   // What stands against even trying, known from the header alone; empty: nothing.
-  [[nodiscard]] std::string known_objection(const engine::LocalModel& source, std::uint64_t bytes) const {
-    const std::uint64_t before = need(source, model_.source_bytes());
-    const std::uint64_t after = need(source, bytes);
+  [[nodiscard]] std::string known_objection(const gguf::RewritePlan& plan, std::uint64_t bytes) const {
+    const std::uint64_t before = need(header_, model_.source_bytes());
+    const std::uint64_t after = need(planned_header(plan), bytes);
     if (options_.memory_budget_bytes > 0 && before + after > options_.memory_budget_bytes) {
       return fmt::format("source and candidate need {} of memory together, the budget is {}",
                          base::human_bytes(before + after), base::human_bytes(options_.memory_budget_bytes));
@@ -252,7 +261,7 @@ class Optimiser {
                        const base::Yield& yield) {
     const engine::LocalModel source = SHOAL_TRY(sources_->resolve(kSourceName));
     const std::uint64_t bytes = header_.file_bytes - header_.weight_bytes() + plan.weight_bytes;
-    candidate.not_tested = known_objection(source, bytes);
+    candidate.not_tested = known_objection(plan, bytes);
     if (!candidate.not_tested.empty()) return {};
     const fs::path file = shop_.file(candidate.type);
     SHOAL_TRY(models::check_space(shop_.folder(), bytes));

@@ -102,6 +102,7 @@ Result<RewritePlan> plan_rewrite(const Header& header, std::uint32_t type) {
                                 tensor.name, *block_length(to), type_name(to)));
     }
     plan.types.push_back(to);
+    plan.bytes.push_back(*bytes);
     plan.changed += to != tensor.type ? 1 : 0;
     plan.weight_bytes += *bytes;
   }

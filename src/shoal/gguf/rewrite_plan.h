@@ -15,6 +15,7 @@ namespace shoal::gguf {
 
 struct RewritePlan {
   std::vector<std::uint32_t> types;  // of header.tensors, in their order
+  std::vector<std::uint64_t> bytes;
   std::size_t changed = 0;
   std::uint64_t weight_bytes = 0;
 };

@@ -3,6 +3,7 @@
 #include <csignal>
 #include <cstdio>
 #include <ctime>
+#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
@@ -57,6 +58,12 @@ void warm_up(Model& model) {
   (void)model.embed({&input, 1});
 }
 
+// Errors: as llama::load().
+Result<std::unique_ptr<Model>> load_model(const ipc::WorkerArgs& args, int fd) {
+  return llama::load({fd, args.context_length, args.slots, args.threads, args.ubatch, args.use_mmap, args.exact,
+                      args.keep_prefixes, args.kv_type});
+}
+
 // A task to its end. Errors: as rewrite_weights() and compare().
 Result<void> run_task(const ipc::WorkerArgs& args, Channel& channel) {
   constexpr std::uint64_t kMostReports = 50;
@@ -101,8 +108,7 @@ Result<void> serve(const ipc::WorkerArgs& args, Channel& channel) {
   // The model: our own reader first.
   SHOAL_TRY(check_model_file(ipc::kWorkerModelFd));
   if (args.task != ipc::WorkerTask::kServe) return run_task(args, channel);
-  const auto model = SHOAL_TRY(llama::load({ipc::kWorkerModelFd, args.context_length, args.slots, args.threads,
-                                            args.ubatch, args.use_mmap, args.exact, args.keep_prefixes, args.kv_type}));
+  const auto model = SHOAL_TRY(load_model(args, ipc::kWorkerModelFd));
   warm_up(*model);
   ::malloc_trim(0);  // what only loading needed: 2 MB of a vocabulary of 49,152
   Scheduler scheduler(

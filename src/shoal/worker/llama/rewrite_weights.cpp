@@ -129,10 +129,7 @@ Result<ipc::Rewritten> rewrite_weights(const RewriteJob& job,
   ipc::Rewritten result;
   for (std::size_t i = 0; i < header.tensors.size(); ++i) {
     const gguf::Tensor& tensor = header.tensors[i];
-    std::uint64_t elements = 1;
-    for (const std::uint64_t dim : tensor.dims) elements *= dim;
-    writer.describe(tensor.name, tensor.dims, plan.types[i],
-                    *gguf::tensor_bytes(plan.types[i], elements, tensor.dims[0]));
+    writer.describe(tensor.name, tensor.dims, plan.types[i], plan.bytes[i]);
     ++(plan.types[i] == tensor.type ? result.kept : result.changed);
   }
   SHOAL_TRY(writer.open(job.output_fd));
