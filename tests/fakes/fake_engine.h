@@ -59,6 +59,8 @@ inline engine::FinishEvent ends(types::FinishReason reason, std::int32_t prompt_
   event.text = std::move(text);
   event.usage = {prompt_tokens, completion_tokens, 1};
   event.timings = {1000, 2000, 3000};
+  event.signals.tokens = completion_tokens;
+  event.signals.logprob = {-0.5F, -0.75F, -0.5F};
   return event;
 }
 

@@ -54,6 +54,7 @@ struct FinishEvent {
   types::Usage usage;
   types::Timings timings;
   bool exact = false;  // the worker's mode: what was computed beside it, or before, made no difference
+  types::AnswerSignals signals;
 };
 using GenerateEvent = std::variant<TokenEvent, FinishEvent>;
 

@@ -170,13 +170,15 @@ Result<void> ModelHost::on_finished(const std::shared_ptr<Request>& request, ipc
   }
   const types::Usage& usage = finished.usage;
   if (finished.text.size() > kMaxTextBytes || usage.completion_tokens < 0 || usage.cached_tokens < 0 ||
-      usage.cached_tokens > usage.prompt_tokens) {
+      usage.cached_tokens > usage.prompt_tokens || finished.signals.tokens < 0 ||
+      finished.signals.tokens > usage.completion_tokens) {
     return violation("an answer finished with implausible numbers");
   }
   metrics_.prompt_tokens.add(usage.prompt_tokens);
   metrics_.cached_tokens.add(usage.cached_tokens);
   request->events.emplace_back(
-      FinishEvent{finished.reason, std::move(finished.text), finished.usage, finished.timings, ready_.exact});
+      FinishEvent{finished.reason, std::move(finished.text), finished.usage, finished.timings, ready_.exact,
+                  finished.signals});
   finish(request, std::nullopt);
   return {};
 }

@@ -39,6 +39,7 @@ struct Receipt {
   types::Usage usage;      // prompt tokens once per prompt, completion tokens over all answers
   types::Timings timings;  // of the slowest answer
   bool exact = false;      // the engine's mode: no neighbour and no kept prefix made a difference
+  std::vector<types::AnswerSignals> signals;  // by answer
 };
 
 class AnswerSink {

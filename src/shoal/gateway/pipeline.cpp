@@ -45,6 +45,7 @@ void add_finished(Receipt& receipt, const AnswerRequest& request, std::size_t an
   receipt.timings.queue_us = std::max(receipt.timings.queue_us, finish.timings.queue_us);
   receipt.timings.prefill_us = std::max(receipt.timings.prefill_us, finish.timings.prefill_us);
   receipt.timings.decode_us = std::max(receipt.timings.decode_us, finish.timings.decode_us);
+  receipt.signals[answer] = finish.signals;
 }
 
 }  // namespace
@@ -96,6 +97,7 @@ Result<Receipt> Pipeline::stream_answers(const AnswerRequest& request, Draft& dr
                                          base::Yield yield) {
   std::size_t open = request.prompts.size() * static_cast<std::size_t>(request.params.n);
   std::size_t started = 0;
+  receipt.signals.resize(open);
   base::Deadline wake = sink.streams() ? base::Deadline::after_ms(clock_, options_.hold_ms) : base::Deadline{};
   while (open > 0) {
     std::optional<DraftEvent> event = draft.next(clock_, wake, yield);

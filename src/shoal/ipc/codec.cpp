@@ -83,6 +83,7 @@ void write_token(Writer& w, const types::Token& t) {
   w.number(t.logprob);
   w.number(t.entropy);
   w.number(t.margin);
+  w.number(t.self_certainty);
   w.number(t.decode_us);
   w.count(t.top.size());
   for (const types::TopLogprob& top : t.top) {
@@ -99,6 +100,7 @@ types::Token read_token(Reader& r) {
   t.logprob = r.number<float>();
   t.entropy = r.number<float>();
   t.margin = r.number<float>();
+  t.self_certainty = r.number<float>();
   t.decode_us = r.number<std::uint32_t>();
   t.top.resize(r.count(sizeof(std::int32_t) + sizeof(std::uint32_t) + sizeof(float)));
   for (types::TopLogprob& top : t.top) {
@@ -107,6 +109,38 @@ types::Token read_token(Reader& r) {
     top.logprob = r.number<float>();
   }
   return t;
+}
+
+void write_summary(Writer& w, const types::SignalSummary& s) {
+  w.number(s.mean);
+  w.number(s.worst);
+  w.number(s.worst_window);
+}
+
+types::SignalSummary read_summary(Reader& r) {
+  types::SignalSummary s;
+  s.mean = r.number<float>();
+  s.worst = r.number<float>();
+  s.worst_window = r.number<float>();
+  return s;
+}
+
+void write_signals(Writer& w, const types::AnswerSignals& s) {
+  w.number(s.tokens);
+  write_summary(w, s.logprob);
+  write_summary(w, s.entropy);
+  write_summary(w, s.margin);
+  write_summary(w, s.self_certainty);
+}
+
+types::AnswerSignals read_signals(Reader& r) {
+  types::AnswerSignals s;
+  s.tokens = r.number<std::int32_t>();
+  s.logprob = read_summary(r);
+  s.entropy = read_summary(r);
+  s.margin = read_summary(r);
+  s.self_certainty = read_summary(r);
+  return s;
 }
 
 }  // namespace
@@ -287,6 +321,7 @@ void write(Writer& w, const Finished& b) {
   w.number(b.timings.queue_us);
   w.number(b.timings.prefill_us);
   w.number(b.timings.decode_us);
+  write_signals(w, b.signals);
 }
 
 void read(Reader& r, Finished& b) {
@@ -298,6 +333,7 @@ void read(Reader& r, Finished& b) {
   b.timings.queue_us = r.number<std::uint64_t>();
   b.timings.prefill_us = r.number<std::uint64_t>();
   b.timings.decode_us = r.number<std::uint64_t>();
+  b.signals = read_signals(r);
 }
 
 void write(Writer& w, const Embedding& b) {

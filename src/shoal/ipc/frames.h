@@ -136,6 +136,7 @@ struct Finished {
   std::string text;  // what was still held back
   types::Usage usage;
   types::Timings timings;
+  types::AnswerSignals signals;
 };
 struct Embedding {
   std::uint32_t index = 0;    // of the input

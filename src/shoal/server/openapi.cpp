@@ -150,7 +150,16 @@ constexpr std::string_view kAnswerSchemas =
     R"("prompt_tokens_details":{"type":"object","properties":{"cached_tokens":{"type":"integer"}}}}},)"
     R"("XShoal":{"type":"object","description":"How the answer came about.","properties":{"model":{"type":"string"},)"
     R"("route":{"type":"string"},"mode":{"enum":["fast","exact"]},"queue_ms":{"type":"number"},"prefill_ms":{"type":"number"},"decode_ms":{"type":"number"},)"
-    R"("tokens_per_second":{"type":"number"}}},)"
+    R"("tokens_per_second":{"type":"number"},"signals":{"type":"array","description":"By answer; only when asked for.",)"
+    R"("items":{"$ref":"#/components/schemas/Signals"}}}},)"
+    R"("SignalSummary":{"type":"object","required":["mean","worst_window"],"properties":{"mean":{"type":"number"},)"
+    R"("min":{"type":"number"},"max":{"type":"number"},"worst_window":{"type":"number","description":"The mean over the )"
+    R"(worst `window` tokens in a row."}}},)"
+    R"("Signals":{"type":"object","description":"How sure the model was, over its raw distribution of each token.",)"
+    R"("required":["tokens"],"properties":{"tokens":{"type":"integer"},"window":{"type":"integer"},)"
+    R"("logprob":{"$ref":"#/components/schemas/SignalSummary"},"entropy":{"$ref":"#/components/schemas/SignalSummary"},)"
+    R"("margin":{"$ref":"#/components/schemas/SignalSummary"},)"
+    R"("self_certainty":{"$ref":"#/components/schemas/SignalSummary"}}},)"
     R"("ChatCompletion":{"type":"object","required":["id","object","created","model","choices","usage"],"properties":{)"
     R"("id":{"type":"string"},"object":{"const":"chat.completion"},"created":{"type":"integer"},"model":{"type":"string"},)"
     R"("system_fingerprint":{"type":"string"},"choices":{"type":"array","items":{"type":"object","properties":{)"
@@ -218,6 +227,7 @@ std::string openapi_document() {
   out += kAnswerSchemas;
   const std::pair<std::string_view, std::span<const FieldSpec>> requests[] = {
       {"ChatRequest", openai::chat_fields()},
+      {"XShoalRequest", openai::generation_x_shoal_fields()},
       {"Message", openai::message_fields()},
       {"ContentPart", openai::content_part_fields()},
       {"CompletionRequest", openai::completion_fields()},

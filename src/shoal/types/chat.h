@@ -46,6 +46,7 @@ struct GenerationParams {
   std::int32_t top_logprobs = 0;           // alternatives per token, [0, 20]
   bool stream = false;
   bool include_usage = false;  // stream_options.include_usage
+  bool signals = false;        // x_shoal.signals: show AnswerSignals, and each token's with logprobs
 };
 
 struct ChatRequest {

@@ -493,6 +493,8 @@ bool Scheduler::advance(Sequence& s, std::size_t batch_index, std::uint32_t step
   frame.token.logprob = signals->logprob(row[static_cast<std::size_t>(id)]);
   frame.token.entropy = signals->entropy;
   frame.token.margin = signals->margin;
+  frame.token.self_certainty = signals->self_certainty;
+  s.meter.add(frame.token);
   frame.token.decode_us = step_us;
   for (const auto& [top, logit] : best_of(row, static_cast<std::size_t>(s.top_logprobs))) {
     frame.token.top.push_back({top, model_.token_bytes(top), signals->logprob(logit)});
@@ -512,6 +514,7 @@ bool Scheduler::finish(Sequence& s, types::FinishReason reason, std::string text
   frame.usage = {s.prompt_tokens, s.generated, s.cached};
   frame.timings = {micros(s.arrived_ns, s.started_ns), micros(s.started_ns, s.first_token_ns),
                    micros(s.first_token_ns, s.last_token_ns)};
+  frame.signals = s.meter.signals();
   send_(s.request, frame);
   release(s, /*keep=*/true);
   return false;

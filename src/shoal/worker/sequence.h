@@ -7,6 +7,7 @@
 
 #include "shoal/base/clock.h"
 #include "shoal/types/completion.h"
+#include "shoal/worker/answer_signals.h"
 #include "shoal/worker/ngram_draft.h"
 #include "shoal/worker/sampler.h"
 #include "shoal/worker/text_release.h"
@@ -36,6 +37,7 @@ struct Sequence {
   std::vector<std::int32_t> guesses;  // in the step at hand, after the last token
   Sampler sampler;
   TextRelease text;
+  AnswerMeter meter;
   double fair_tag = 0;  // FairQueue's
   std::int64_t arrived_ns = 0;
   std::int64_t started_ns = 0;

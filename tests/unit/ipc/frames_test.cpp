@@ -38,8 +38,10 @@ std::vector<Body> every_body() {
   text.prompt = std::string("Once upon");
   Generate ids = chat;
   ids.prompt = std::vector<std::int32_t>{1, -1, 42};
-  types::Token token{
-      42, "\xc3", -0.5F, 1.25F, 0.75F, 900, {{42, "\xc3", -0.5F}, {7, "x", -std::numeric_limits<float>::infinity()}}};
+  types::Token token{42,    "\xc3", -0.5F, 1.25F,
+                     0.75F, 9.5F,   900,   {{42, "\xc3", -0.5F}, {7, "x", -std::numeric_limits<float>::infinity()}}};
+  const types::AnswerSignals signals{
+      5, {-1.0F, -2.0F, -3.0F}, {1.5F, 2.5F, 3.5F}, {0.25F, 0.125F, 0.0625F}, {10.0F, 11.0F, 12.0F}};
   return {chat,
           text,
           ids,
@@ -55,7 +57,7 @@ std::vector<Body> every_body() {
           Ready{"zen4", "landlock abi 7 + seccomp", 4096, 4, 49152, 576, types::KvType::kQ4_0, 200'000, true, true},
           Accepted{17},
           TokenFrame{token, "é"},
-          Finished{types::FinishReason::kLength, "tail", {17, 5, 3}, {1, 2, 3}},
+          Finished{types::FinishReason::kLength, "tail", {17, 5, 3}, {1, 2, 3}, signals},
           Embedding{2, 9, true, {0.5F, -0.25F}},
           Tokens{true, false, {4, 5}},
           Text{false, "\xc3"},

@@ -37,6 +37,18 @@ TEST_F(ServerTest, AWholeChatAnswer) {
   EXPECT_EQ(writer->headers.at("x-shoal-egress"), "none");
 }
 
+TEST_F(ServerTest, SignalsOnlyWhenAskedFor) {
+  EXPECT_EQ(status_of(post(kChat, chat())), 200);
+  EXPECT_FALSE(body().at("x_shoal").as_object().contains("signals"));
+  EXPECT_EQ(status_of(post(kChat, chat(R"(,"n":2,"x_shoal":{"signals":true})"))), 200);
+  const auto whole = body();
+  ASSERT_EQ(whole.at("x_shoal").at("signals").as_array().size(), 2U);
+  EXPECT_EQ(whole.at("x_shoal").at("signals").at(1).at("logprob").at("min"), -0.75);
+  EXPECT_EQ(status_of(post(kChat, chat(R"(,"stream":true,"x_shoal":{"signals":true})"))), 200);
+  const auto finish = json_of(writer->events[writer->events.size() - 2]);
+  EXPECT_EQ(finish.at("x_shoal").at("signals").at(0).at("tokens"), 2);
+}
+
 TEST_F(ServerTest, TheDefaultModelIsUsedAndShown) {
   EXPECT_EQ(status_of(post(kChat, R"({"messages":[{"role":"user","content":"hi"}]})")), 200);
   EXPECT_EQ(body().at("model"), "smol");

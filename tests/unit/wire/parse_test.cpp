@@ -135,6 +135,21 @@ TEST(ParseChat, AnUnknownParameterIsRefusedWithTheNearestName) {
   EXPECT_REFUSED(parse_chat_request(chat(R"("best_of":1)")), "unsupported_parameter", "best_of", "best_of");
 }
 
+TEST(ParseChat, ShoalsOwnSwitches) {
+  auto plain = parse_chat_request(chat(R"("x_shoal":{})"));
+  ASSERT_TRUE(plain.ok());
+  EXPECT_FALSE(plain->params.signals);
+  auto asked = parse_chat_request(chat(R"("x_shoal":{"signals":true})"));
+  ASSERT_TRUE(asked.ok()) << asked.error().message();
+  EXPECT_TRUE(asked->params.signals);
+  auto typo = parse_chat_request(chat(R"("x_shoal":{"signal":true})"));
+  EXPECT_REFUSED(typo, "unsupported_parameter", "x_shoal.signal", "did you mean");
+  EXPECT_REFUSED(parse_chat_request(chat(R"("x_shoal":{"signals":1})")), "invalid_request", "x_shoal.signals",
+                 "true or false");
+  EXPECT_REFUSED(parse_embedding_request(R"({"input":"a","x_shoal":{"signals":true}})"), "unsupported_parameter",
+                 "x_shoal.signals", "x_shoal.signals");
+}
+
 TEST(ParseChat, RangesAreCheckedWithBothNumbers) {
   struct Case {
     const char* more;

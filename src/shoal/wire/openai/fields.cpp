@@ -82,8 +82,8 @@ constexpr std::array kGeneration = {
           R"("type":"object","properties":{"include_usage":{"type":"boolean"}},"additionalProperties":false)"),
     field("ignore_eos", kBoolean, "Go on past the end-of-sequence token."),
     field("user", kString, "The client's own id of its user."),
-    field("x_shoal", kObject, "Shoal's own switches; none in this version.", kAnyLow, kAnyHigh,
-          R"("type":"object","additionalProperties":false)"),
+    field("x_shoal", kObject, "Shoal's own switches.", kAnyLow, kAnyHigh,
+          R"("$ref":"#/components/schemas/XShoalRequest")"),
     accepted("metadata", kObject, "Accepted and not kept."),
     accepted("safety_identifier", kString, "Accepted and not kept."),
     accepted("prompt_cache_key", kString, "Accepted; has no effect."),
@@ -158,6 +158,11 @@ constexpr std::array kStreamOptions = {
     refused("include_obfuscation", "false"),
 };
 
+constexpr std::array kGenerationXShoal = {
+    field("signals", kBoolean,
+          "Show how sure the model was: x_shoal.signals of the answer, and with logprobs x_shoal of each token."),
+};
+
 constexpr std::array kEmbedding = {
     field("model", kString,
           "Name of an embedding model from /v1/models; the server's default embedder when it is absent."),
@@ -223,8 +228,8 @@ std::span<const FieldSpec> tokenize_fields() {
 std::span<const FieldSpec> detokenize_fields() {
   return kDetokenize;
 }
-std::span<const FieldSpec> request_x_shoal_fields() {
-  return {};
+std::span<const FieldSpec> generation_x_shoal_fields() {
+  return kGenerationXShoal;
 }
 
 }  // namespace shoal::wire::openai

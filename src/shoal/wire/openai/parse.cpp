@@ -83,10 +83,11 @@ void read_stream(Fields& in, types::GenerationParams& params) {
   if (auto read = inner.finish(); !read.ok()) in.fail(std::move(read).error());
 }
 
-void read_x_shoal(Fields& in) {
+void read_x_shoal(Fields& in, types::GenerationParams& params) {
   const json::object* own = in.object("x_shoal");
   if (own == nullptr) return;
-  Fields inner(*own, "x_shoal", request_x_shoal_fields());
+  Fields inner(*own, "x_shoal", generation_x_shoal_fields());
+  params.signals = inner.boolean("signals").value_or(false);
   if (auto read = inner.finish(); !read.ok()) in.fail(std::move(read).error());
 }
 
@@ -109,7 +110,7 @@ void read_generation(Fields& in, types::GenerationParams& params) {
   read_logit_bias(in, s);
   read_stop(in, params.stop);
   read_stream(in, params);
-  read_x_shoal(in);
+  read_x_shoal(in, params);
 }
 
 void read_max_completion_tokens(Fields& in, types::GenerationParams& params) {
@@ -323,7 +324,10 @@ Result<types::EmbeddingRequest> parse_embedding_request(std::string_view body) {
       in.fail(bad("encoding_format", fmt::format("must be float or base64, not \"{}\"", shortened(*format))));
     }
   }
-  read_x_shoal(in);
+  if (const json::object* own = in.object("x_shoal")) {
+    Fields inner(*own, "x_shoal", {});
+    if (auto read = inner.finish(); !read.ok()) in.fail(std::move(read).error());
+  }
   if (const json::value* input = in.any("input")) {
     auto inputs = read_texts<types::EmbeddingRequest::Input>(*input, "input", kMaxInputs);
     if (inputs.ok()) {

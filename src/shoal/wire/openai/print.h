@@ -33,6 +33,13 @@ struct AnswerFacts {
   types::Usage usage;
   types::Timings timings;
   bool exact = false;  // the engine's mode
+  std::span<const types::AnswerSignals> signals;  // by answer; shown when there are any
+};
+
+// What is shown of each token.
+struct TokenDetail {
+  bool logprobs = false;
+  bool signals = false;  // beside the log-probability
 };
 
 struct Choice {
@@ -42,14 +49,14 @@ struct Choice {
 };
 
 // A whole answer: "chat.completion" or "text_completion".
-void append_answer(std::string& out, const AnswerHead& head, std::span<const Choice> choices, bool logprobs,
+void append_answer(std::string& out, const AnswerHead& head, std::span<const Choice> choices, TokenDetail detail,
                    const AnswerFacts& facts);
 
 // The chunks of one stream, each one JSON object without a line end. Owned by the stream.
 class ChunkPrinter {
  public:
   // `usage_chunk`: stream_options.include_usage, which also puts "usage":null on all chunks before the last.
-  ChunkPrinter(AnswerHead head, std::size_t answers, bool logprobs, bool usage_chunk);
+  ChunkPrinter(AnswerHead head, std::size_t answers, TokenDetail detail, bool usage_chunk);
 
   // Chat only: the first chunk of an answer, with the role.
   void append_role(std::string& out, std::size_t index) const;
@@ -60,9 +67,6 @@ class ChunkPrinter {
   // The chunk without choices, after the last.
   void append_usage(std::string& out, const types::Usage& usage) const;
 
-  [[nodiscard]] bool logprobs() const { return logprobs_; }
-  [[nodiscard]] bool usage_chunk() const { return usage_chunk_; }
-
  private:
   void open(std::string& out, std::size_t index) const;
   void close(std::string& out) const;
@@ -71,7 +75,7 @@ class ChunkPrinter {
   std::string model_;
   AnswerKind kind_;
   std::vector<std::size_t> text_offsets_;  // characters printed so far, by answer
-  bool logprobs_;
+  TokenDetail detail_;
   bool usage_chunk_;
 };
 
