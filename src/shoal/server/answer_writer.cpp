@@ -15,6 +15,8 @@ AnswerWriter::AnswerWriter(Exchange& exchange, ServerMetrics& metrics, const bas
       head_(std::move(head)),
       streams_(params.stream),
       detail_{params.logprobs, params.signals},
+      p_true_(params.p_true),
+      hidden_base64_(params.hidden_base64),
       usage_chunk_(params.include_usage),
       echo_(std::move(echo)),
       choices_(answers),
@@ -111,8 +113,10 @@ Result<void> AnswerWriter::ping(std::string_view note, base::Yield yield) {
 Result<void> AnswerWriter::done(const gateway::Receipt& receipt, base::Yield yield) {
   assert(open_ == 0);
   metrics_.answered(receipt.model, receipt.usage);
-  openai::AnswerFacts facts{receipt.route, receipt.usage, receipt.timings, receipt.exact, {}};
-  if (detail_.signals) facts.signals = receipt.signals;
+  openai::AnswerFacts facts{receipt.route, receipt.usage, receipt.timings, receipt.exact, {}, {}, false};
+  if (detail_.signals || p_true_) facts.signals = receipt.signals;
+  facts.hidden_states = receipt.hidden_states;
+  facts.base64 = hidden_base64_;
   if (!streams_) {
     openai::append_answer(text_, head_, choices_, detail_, facts);
     exchange_.status = 200;

@@ -45,6 +45,8 @@ class AnswerWriter final : public gateway::AnswerSink {
   wire::openai::AnswerHead head_;
   const bool streams_;
   const wire::openai::TokenDetail detail_;
+  const bool p_true_;
+  const bool hidden_base64_;
   const bool usage_chunk_;
   const std::vector<std::string> echo_;
   std::vector<wire::openai::Choice> choices_;                        // whole answers

@@ -47,6 +47,9 @@ struct GenerationParams {
   bool stream = false;
   bool include_usage = false;  // stream_options.include_usage
   bool signals = false;        // x_shoal.signals: show AnswerSignals, and each token's with logprobs
+  bool p_true = false;         // x_shoal.p_true: ask the model afterwards whether its answer is true
+  bool hidden_state = false;   // x_shoal.hidden_state: the vector of the last prompt token
+  bool hidden_base64 = false;  // as base64 of float32 and not as numbers
 };
 
 struct ChatRequest {

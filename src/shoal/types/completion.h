@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -53,6 +54,15 @@ struct AnswerSignals {
   SignalSummary entropy;
   SignalSummary margin;
   SignalSummary self_certainty;
+  // What the model says when it is asked afterwards whether its answer is true: p(True) / (p(True) + p(False)) of the
+  // next token. Kadavath et al. 2022, "Language Models (Mostly) Know What They Know". Only when it was asked.
+  std::optional<float> p_true;
+};
+
+// How probable a model finds a text after a prompt: log p of each of its tokens, given the prompt and those before.
+struct LabelLogprobs {
+  std::vector<std::int32_t> tokens;
+  std::vector<float> logprobs;  // one for each token
 };
 
 struct Usage {

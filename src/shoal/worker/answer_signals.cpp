@@ -32,8 +32,8 @@ void AnswerMeter::add(const types::Token& token) {
 
 types::AnswerSignals AnswerMeter::signals() const {
   if (count_ == 0) return {};
-  return {static_cast<std::int32_t>(count_), logprob_.summary(count_, 1), entropy_.summary(count_, -1),
-          margin_.summary(count_, 1), self_certainty_.summary(count_, 1)};
+  return {static_cast<std::int32_t>(count_), logprob_.summary(count_, 1),        entropy_.summary(count_, -1),
+          margin_.summary(count_, 1),        self_certainty_.summary(count_, 1), std::nullopt};
 }
 
 }  // namespace shoal::worker

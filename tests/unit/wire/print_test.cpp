@@ -25,7 +25,7 @@ types::Token token(std::string bytes, float logprob, std::vector<types::TopLogpr
 }
 
 AnswerFacts facts() {
-  return {"local", {10, 5, 4}, {1500, 2500, 2'000'000}, false, {}};
+  return {"local", {10, 5, 4}, {1500, 2500, 2'000'000}, false, {}, {}, false};
 }
 
 constexpr TokenDetail kLogprobs = {true, false};
@@ -69,7 +69,7 @@ TEST(PrintChat, LogprobsKeepTheExactBytesOfPartialCharacters) {
 
 // Floats that print as they are written here.
 types::AnswerSignals signals() {
-  return {2, {-0.5F, -0.75F, -0.5F}, {1.5F, 2.0F, 1.5F}, {0.25F, 0.125F, 0.25F}, {9.5F, 8.0F, 9.5F}};
+  return {2, {-0.5F, -0.75F, -0.5F}, {1.5F, 2.0F, 1.5F}, {0.25F, 0.125F, 0.25F}, {9.5F, 8.0F, 9.5F}, std::nullopt};
 }
 
 TEST(PrintChat, SignalsOfEveryAnswerAndToken) {
@@ -117,6 +117,47 @@ TEST(PrintChat, AnImpossibleTokenHasTheLowestLogprob) {
   std::string out;
   append_answer(out, head(AnswerKind::kChat), {}, {}, f);
   EXPECT_NE(out.find(R"("logprob":{"mean":-9999,"min":-9999,"worst_window":-9999})"), std::string::npos) << out;
+}
+
+TEST(PrintChat, WhetherItIsTrueAndHiddenStates) {
+  types::AnswerSignals s = signals();
+  s.p_true = 0.75F;
+  const std::vector<float> states[] = {{0.5F, -1.0F}, {}};
+  AnswerFacts f = facts();
+  f.signals = {&s, 1};
+  f.hidden_states = states;
+  std::string out;
+  append_answer(out, head(AnswerKind::kChat), {}, {}, f);
+  EXPECT_NE(out.find(R"(,"p_true":0.75}],"hidden_states":[[0.5,-1],[]]}})"), std::string::npos) << out;
+  f.base64 = true;
+  out.clear();
+  append_answer(out, head(AnswerKind::kChat), {}, {}, f);
+  EXPECT_NE(out.find(R"("hidden_states":["AAAAPwAAgL8=",""]}})"), std::string::npos) << out;
+}
+
+TEST(PrintScores, ListsAndClasses) {
+  const std::string labels[] = {" yes", "\"no\""};
+  const types::LabelScore scores[] = {
+      {{{7, 8}, {-0.5F, -1.0F}}, -1.5, -2.25, 0.75},
+      {{{9}, {-std::numeric_limits<float>::infinity()}}, -std::numeric_limits<double>::infinity(), std::nullopt, 0.25}};
+  std::string out;
+  append_scores(out, {"score-1", 17, "m"}, labels, scores, {10, 3, 4});
+  EXPECT_EQ(
+      out,
+      R"({"id":"score-1","object":"list","created":17,"model":"m","data":[)"
+      R"({"index":0,"object":"score","label":" yes","logprob":-1.5,"content_free_logprob":-2.25,"probability":0.75,)"
+      R"("tokens":[7,8],"token_logprobs":[-0.5,-1]},)"
+      R"({"index":1,"object":"score","label":"\"no\"","logprob":-9999,"probability":0.25,)"
+      R"("tokens":[9],"token_logprobs":[-9999]}],)"
+      R"("usage":{"prompt_tokens":10,"completion_tokens":3,"total_tokens":13,"prompt_tokens_details":{"cached_tokens":4}}})");
+  out.clear();
+  const std::vector<types::LabelScore> input(std::begin(scores), std::end(scores));
+  append_classes(out, {"classify-1", 17, "m"}, labels, {&input, 1}, {10, 3, 4});
+  EXPECT_EQ(
+      out,
+      R"({"id":"classify-1","object":"list","created":17,"model":"m","labels":[" yes","\"no\""],"data":[)"
+      R"({"index":0,"label":" yes","probs":[0.75,0.25],"num_classes":2,"margin":0.5,"logprobs":[-1.5,-9999]}],)"
+      R"("usage":{"prompt_tokens":10,"completion_tokens":3,"total_tokens":13,"prompt_tokens_details":{"cached_tokens":4}}})");
 }
 
 TEST(PrintChat, Chunks) {

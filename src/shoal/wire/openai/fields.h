@@ -15,6 +15,8 @@ namespace shoal::wire::openai {
 [[nodiscard]] std::span<const FieldSpec> completion_fields();
 [[nodiscard]] std::span<const FieldSpec> stream_options_fields();
 [[nodiscard]] std::span<const FieldSpec> embedding_fields();
+[[nodiscard]] std::span<const FieldSpec> score_fields();
+[[nodiscard]] std::span<const FieldSpec> classify_fields();
 [[nodiscard]] std::span<const FieldSpec> tokenize_fields();
 [[nodiscard]] std::span<const FieldSpec> detokenize_fields();
 // `x_shoal` of chat and text completions: Shoal's own switches.

@@ -178,9 +178,53 @@ void append_signals(std::string& out, std::span<const types::AnswerSignals> answ
       out += ',';
       append_summary(out, "self_certainty", signals.self_certainty, "min");
     }
+    if (signals.p_true) {
+      out += R"(,"p_true":)";
+      append_json_number(out, *signals.p_true);
+    }
     out += '}';
   }
   if (!answers.empty()) out += ']';
+}
+
+void append_base64(std::string& out, std::string_view bytes) {
+  static constexpr char kAlphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  for (std::size_t i = 0; i < bytes.size(); i += 3) {
+    const std::size_t count = std::min<std::size_t>(3, bytes.size() - i);
+    std::uint32_t group = 0;
+    for (std::size_t k = 0; k < 3; ++k) {
+      group = group << 8U | (k < count ? static_cast<unsigned char>(bytes[i + k]) : 0U);
+    }
+    for (std::size_t k = 0; k < 4; ++k) out += k <= count ? kAlphabet[group >> (18 - 6 * k) & 63U] : '=';
+  }
+}
+
+// [1,2], or the base64 of little-endian float32.
+void append_vector(std::string& out, std::span<const float> values, bool base64) {
+  static_assert(std::endian::native == std::endian::little, "the bytes of a float go out as they lie in memory");
+  if (base64) {
+    out += '"';
+    append_base64(out, {reinterpret_cast<const char*>(values.data()), values.size_bytes()});
+    out += '"';
+    return;
+  }
+  out += '[';
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (i > 0) out += ',';
+    append_json_number(out, values[i]);
+  }
+  out += ']';
+}
+
+// "hidden_states":[...], after a comma.
+void append_hidden_states(std::string& out, std::span<const std::vector<float>> prompts, bool base64) {
+  std::string_view before = R"(,"hidden_states":[)";
+  for (const std::vector<float>& state : prompts) {
+    out += before;
+    before = ",";
+    append_vector(out, state, base64);
+  }
+  if (!prompts.empty()) out += ']';
 }
 
 void append_x_shoal(std::string& out, std::string_view model, const AnswerFacts& facts) {
@@ -199,6 +243,7 @@ void append_x_shoal(std::string& out, std::string_view model, const AnswerFacts&
                    1e6 * (facts.usage.completion_tokens - 1) / static_cast<double>(facts.timings.decode_us));
   }
   append_signals(out, facts.signals);
+  append_hidden_states(out, facts.hidden_states, facts.base64);
   out += '}';
 }
 
@@ -213,18 +258,6 @@ std::string opening(const AnswerHead& head, std::string_view object) {
   append_json_string(out, head.model);
   out += R"(,"system_fingerprint":"shoal-)" SHOAL_VERSION "\",\"choices\":";
   return out;
-}
-
-void append_base64(std::string& out, std::string_view bytes) {
-  static constexpr char kAlphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    const std::size_t count = std::min<std::size_t>(3, bytes.size() - i);
-    std::uint32_t group = 0;
-    for (std::size_t k = 0; k < 3; ++k) {
-      group = group << 8U | (k < count ? static_cast<unsigned char>(bytes[i + k]) : 0U);
-    }
-    for (std::size_t k = 0; k < 4; ++k) out += k <= count ? kAlphabet[group >> (18 - 6 * k) & 63U] : '=';
-  }
 }
 
 }  // namespace
@@ -351,22 +384,11 @@ void append_embeddings_open(std::string& out) {
 }
 
 void append_embedding(std::string& out, std::size_t index, std::span<const float> values, bool base64) {
-  static_assert(std::endian::native == std::endian::little, "the bytes of a float go out as they lie in memory");
   out += index > 0 ? R"(,{"object":"embedding","index":)" : R"({"object":"embedding","index":)";
   append_integer(out, index);
   out += R"(,"embedding":)";
-  if (base64) {
-    out += '"';
-    append_base64(out, {reinterpret_cast<const char*>(values.data()), values.size_bytes()});
-    out += "\"}";
-    return;
-  }
-  out += '[';
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    if (i > 0) out += ',';
-    append_json_number(out, values[i]);
-  }
-  out += "]}";
+  append_vector(out, values, base64);
+  out += '}';
 }
 
 void append_embeddings_close(std::string& out, std::string_view model, const types::Usage& usage) {
@@ -374,6 +396,98 @@ void append_embeddings_close(std::string& out, std::string_view model, const typ
   append_json_string(out, model);
   fmt::format_to(std::back_inserter(out), R"(,"usage":{{"prompt_tokens":{},"total_tokens":{}}}}})", usage.prompt_tokens,
                  usage.prompt_tokens);
+}
+
+namespace {
+
+void append_score_head(std::string& out, const ScoreHead& head) {
+  out += R"({"id":)";
+  append_json_string(out, head.id);
+  out += R"(,"object":"list","created":)";
+  append_json_number(out, head.created);
+  out += R"(,"model":)";
+  append_json_string(out, head.model);
+}
+
+// [a,b], each by `append_one`.
+template <class Range, class Append>
+void append_list(std::string& out, const Range& values, Append append_one) {
+  out += '[';
+  bool first = true;
+  for (const auto& value : values) {
+    if (!std::exchange(first, false)) out += ',';
+    append_one(value);
+  }
+  out += ']';
+}
+
+void append_double(std::string& out, double value) {
+  append_json_number(out, std::isfinite(value) ? std::max(value, static_cast<double>(kLowestLogprob)) : kLowestLogprob);
+}
+
+}  // namespace
+
+void append_scores(std::string& out, const ScoreHead& head, std::span<const std::string> labels,
+                   std::span<const types::LabelScore> scores, const types::Usage& usage) {
+  assert(labels.size() == scores.size());
+  append_score_head(out, head);
+  out += R"(,"data":[)";
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    const types::LabelScore& score = scores[i];
+    out += i > 0 ? R"(,{"index":)" : R"({"index":)";
+    append_integer(out, i);
+    out += R"(,"object":"score","label":)";
+    append_json_string(out, labels[i]);
+    out += R"(,"logprob":)";
+    append_double(out, score.logprob);
+    if (score.content_free_logprob) {
+      out += R"(,"content_free_logprob":)";
+      append_double(out, *score.content_free_logprob);
+    }
+    out += R"(,"probability":)";
+    append_json_number(out, score.probability);
+    out += R"(,"tokens":)";
+    append_list(out, score.label.tokens, [&](std::int32_t id) { append_json_number(out, std::int64_t{id}); });
+    out += R"(,"token_logprobs":)";
+    append_list(out, score.label.logprobs, [&](float logprob) { append_logprob(out, logprob); });
+    out += '}';
+  }
+  out += R"(],"usage":)";
+  append_usage_object(out, usage);
+  out += '}';
+}
+
+void append_classes(std::string& out, const ScoreHead& head, std::span<const std::string> labels,
+                    std::span<const std::vector<types::LabelScore>> inputs, const types::Usage& usage) {
+  append_score_head(out, head);
+  out += R"(,"labels":)";
+  append_list(out, labels, [&](const std::string& label) { append_json_string(out, label); });
+  out += R"(,"data":[)";
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    const std::vector<types::LabelScore>& scores = inputs[i];
+    assert(scores.size() == labels.size() && scores.size() >= 2);
+    const auto best = std::ranges::max_element(scores, {}, &types::LabelScore::probability);
+    double second = 0;
+    for (auto at = scores.begin(); at != scores.end(); ++at) {
+      if (at != best) second = std::max(second, at->probability);
+    }
+    out += i > 0 ? R"(,{"index":)" : R"({"index":)";
+    append_integer(out, i);
+    out += R"(,"label":)";
+    append_json_string(out, labels[static_cast<std::size_t>(best - scores.begin())]);
+    out += R"(,"probs":)";
+    append_list(out, scores, [&](const types::LabelScore& score) { append_json_number(out, score.probability); });
+    out += R"(,"num_classes":)";
+    append_integer(out, scores.size());
+    out += R"(,"margin":)";
+    append_json_number(out, best->probability - second);
+    out += R"(,"logprobs":)";
+    append_list(out, scores, [&](const types::LabelScore& score) { append_double(out, score.logprob); });
+    out += '}';
+  }
+  out += R"(],"usage":)";
+  append_usage_object(out, usage);
+  out += '}';
 }
 
 void append_tokens(std::string& out, std::string_view model, std::span<const std::int32_t> tokens,

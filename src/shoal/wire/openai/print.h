@@ -14,6 +14,7 @@
 #include "shoal/types/chat.h"
 #include "shoal/types/completion.h"
 #include "shoal/types/model.h"
+#include "shoal/types/score.h"
 
 namespace shoal::wire::openai {
 
@@ -32,8 +33,10 @@ struct AnswerFacts {
   std::string route;
   types::Usage usage;
   types::Timings timings;
-  bool exact = false;  // the engine's mode
-  std::span<const types::AnswerSignals> signals;  // by answer; shown when there are any
+  bool exact = false;                                 // the engine's mode
+  std::span<const types::AnswerSignals> signals;      // by answer; shown when there are any
+  std::span<const std::vector<float>> hidden_states;  // by prompt; shown when there are any
+  bool base64 = false;                                // how to show them
 };
 
 // What is shown of each token.
@@ -84,6 +87,20 @@ class ChunkPrinter {
 void append_embeddings_open(std::string& out);
 void append_embedding(std::string& out, std::size_t index, std::span<const float> values, bool base64);
 void append_embeddings_close(std::string& out, std::string_view model, const types::Usage& usage);
+
+// What is the same of all lists of scores.
+struct ScoreHead {
+  std::string id;
+  std::int64_t created = 0;
+  std::string model;
+};
+// {"object":"list","data":[{"object":"score","label","logprob","probability","tokens","token_logprobs"}]}
+void append_scores(std::string& out, const ScoreHead& head, std::span<const std::string> labels,
+                   std::span<const types::LabelScore> scores, const types::Usage& usage);
+// vLLM's shape of a classification, with the order of its probs, the log-probabilities and the margin: one entry for
+// each input.
+void append_classes(std::string& out, const ScoreHead& head, std::span<const std::string> labels,
+                    std::span<const std::vector<types::LabelScore>> inputs, const types::Usage& usage);
 
 // {"count","max_model_len","model","lossless","tokens"}
 void append_tokens(std::string& out, std::string_view model, std::span<const std::int32_t> tokens,
