@@ -59,6 +59,8 @@ inline engine::FinishEvent ends(types::FinishReason reason, std::int32_t prompt_
   event.text = std::move(text);
   event.usage = {prompt_tokens, completion_tokens, 1};
   event.timings = {1000, 2000, 3000};
+  event.signals.tokens = completion_tokens;
+  event.signals.logprob = {-0.5F, -0.75F, -0.5F};
   return event;
 }
 
@@ -102,6 +104,11 @@ class FakeEngine final : public engine::Engine {
     if (embed_error) return *embed_error;
     return embedded;
   }
+  Result<engine::ScoreResult> score(engine::ScoreRequest request, base::Yield) override {
+    score_requests.push_back(std::move(request));
+    if (score_error) return *score_error;
+    return scored(score_requests.back());
+  }
   Result<engine::TokenizeResult> tokenize(engine::TokenizeRequest request, base::Yield) override {
     tokenize_requests.push_back(std::move(request));
     return tokenized;
@@ -123,8 +130,17 @@ class FakeEngine final : public engine::Engine {
   std::deque<Answer> answers;  // in the order of start(); the last one repeats
   std::vector<engine::GenerateRequest> requests;
   std::vector<engine::EmbedRequest> embed_requests;
+  std::vector<engine::ScoreRequest> score_requests;
   std::vector<engine::TokenizeRequest> tokenize_requests;
   std::vector<engine::DetokenizeRequest> detokenize_requests;
+  // By default a label has one token, which is the less probable the longer the label is.
+  std::function<engine::ScoreResult(const engine::ScoreRequest&)> scored = [](const engine::ScoreRequest& request) {
+    engine::ScoreResult result;
+    result.usage = {10, static_cast<std::int32_t>(request.labels.size()), 4};
+    for (const std::string& label : request.labels) result.labels.push_back({{1}, {-static_cast<float>(label.size())}});
+    return result;
+  };
+  std::optional<Error> score_error;
   engine::TokenizeResult tokenized;
   std::string detokenized;
   std::vector<std::string> loaded;

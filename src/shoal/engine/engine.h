@@ -39,6 +39,8 @@ struct GenerateRequest {
   std::vector<std::string> stop;
   std::int32_t top_logprobs = 0;
   bool ignore_eos = false;
+  bool p_true = false;        // ask the model afterwards whether its answer is true: FinishEvent.signals.p_true
+  bool hidden_state = false;  // FinishEvent.hidden_state
 };
 
 // One piece of an answer.
@@ -54,6 +56,8 @@ struct FinishEvent {
   types::Usage usage;
   types::Timings timings;
   bool exact = false;  // the worker's mode: what was computed beside it, or before, made no difference
+  types::AnswerSignals signals;
+  std::vector<float> hidden_state;  // [embedding_length] of the last prompt token, when asked for
 };
 using GenerateEvent = std::variant<TokenEvent, FinishEvent>;
 
@@ -80,6 +84,19 @@ struct EmbedRequest {
 struct EmbedResult {
   std::vector<std::vector<float>> embeddings;  // [n_inputs][embedding_length], L2-normalised
   types::Usage usage;
+};
+
+struct ScoreRequest {
+  std::string model;
+  std::uint64_t principal = 0;
+  base::Deadline deadline;
+  std::stop_token cancel;
+  Prompt prompt;
+  std::vector<std::string> labels;  // 1 to 256, none empty: texts that go on where the prompt ends
+};
+struct ScoreResult {
+  std::vector<types::LabelLogprobs> labels;  // in the order of the request; none without tokens
+  types::Usage usage;                        // completion_tokens: those of the labels
 };
 
 struct TokenizeRequest {
@@ -146,6 +163,10 @@ class Engine {
 
   // Errors: as start(), and kUnsupportedParameter when the model does not embed.
   virtual Result<EmbedResult> embed(EmbedRequest request, base::Yield yield) = 0;
+
+  // Log p of each label after the prompt, which is computed once. Errors: as start(), and kInvalidRequest for a label
+  // that has no tokens.
+  virtual Result<ScoreResult> score(ScoreRequest request, base::Yield yield) = 0;
 
   // Exactly the tokens that a request with this input has; nothing in a text becomes a control token. Errors: as
   // start(), and kPayloadTooLarge for more than fits a frame (1 MiB).

@@ -9,6 +9,9 @@ EngineMetrics::EngineMetrics(telemetry::Registry& registry, const std::string& m
       completion_tokens(
           registry.counters("shoal_engine_tokens_total", "Tokens, of prompts and of answers.", {"model", "kind"})
               .with({model, "completion"})),
+      scored_labels(
+          registry.counters("shoal_engine_scored_labels_total", "Labels whose probability was asked for.", {"model"})
+              .with({model})),
       cached_tokens(
           registry.counters("shoal_engine_tokens_total", "Tokens, of prompts and of answers.", {"model", "kind"})
               .with({model, "cached"})),

@@ -18,6 +18,7 @@ class EngineMetrics {
 
   telemetry::Counter& prompt_tokens;
   telemetry::Counter& completion_tokens;
+  telemetry::Counter& scored_labels;
   telemetry::Counter& cached_tokens;           // of prompts: taken over from a kept or running prefix
   telemetry::Counter& computed_prompt_tokens;  // of prompts: really computed
   telemetry::Counter& prefix_evictions;        // kept prefixes that lost their KV cells

@@ -238,6 +238,7 @@ void ModelHost::on_lost(const std::string& why) {
       request->embedding = {};
       request->token_ids.clear();
       request->text.clear();
+      request->hidden_state.clear();
       metrics_.resubmitted.add();
     } else {
       finish(request, crashed);

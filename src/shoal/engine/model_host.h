@@ -115,6 +115,8 @@ class ModelHost final : public RequestOwner, public std::enable_shared_from_this
   Result<void> on_accepted(Request& request, const ipc::Accepted& accepted);
   Result<void> on_token(Request& request, ipc::TokenFrame token);
   Result<void> on_finished(const std::shared_ptr<Request>& request, ipc::Finished finished);
+  Result<void> on_scored(const std::shared_ptr<Request>& request, ipc::Scored scored);
+  Result<void> on_hidden_state(Request& request, ipc::HiddenState state);
   Result<void> on_tokens(const std::shared_ptr<Request>& request, ipc::Tokens part);
   Result<void> on_text(const std::shared_ptr<Request>& request, const ipc::Text& part);
   Result<void> on_embedding(const std::shared_ptr<Request>& request, ipc::Embedding embedding);

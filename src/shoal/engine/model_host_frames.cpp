@@ -114,6 +114,8 @@ Result<void> ModelHost::on_request_frame(const std::shared_ptr<Request>& request
   if (auto* finished = std::get_if<ipc::Finished>(&frame.body)) return on_finished(request, std::move(*finished));
   if (const auto* accepted = std::get_if<ipc::Accepted>(&frame.body)) return on_accepted(*request, *accepted);
   if (auto* embedding = std::get_if<ipc::Embedding>(&frame.body)) return on_embedding(request, std::move(*embedding));
+  if (auto* scored = std::get_if<ipc::Scored>(&frame.body)) return on_scored(request, std::move(*scored));
+  if (auto* state = std::get_if<ipc::HiddenState>(&frame.body)) return on_hidden_state(*request, std::move(*state));
   if (auto* tokens = std::get_if<ipc::Tokens>(&frame.body)) return on_tokens(request, std::move(*tokens));
   if (const auto* text = std::get_if<ipc::Text>(&frame.body)) return on_text(request, *text);
   if (const auto* failed = std::get_if<ipc::Failed>(&frame.body)) {
@@ -130,8 +132,8 @@ Result<void> ModelHost::on_request_frame(const std::shared_ptr<Request>& request
 
 Result<void> ModelHost::on_accepted(Request& request, const ipc::Accepted& accepted) {
   if (request.state != RequestState::kSent) return violation("a request accepted twice");
-  if (accepted.prompt_tokens < 0 ||
-      (request.kind == RequestKind::kGenerate && std::cmp_greater(accepted.prompt_tokens, ready_.context_length))) {
+  if (accepted.prompt_tokens < 0 || ((request.kind == RequestKind::kGenerate || request.kind == RequestKind::kScore) &&
+                                     std::cmp_greater(accepted.prompt_tokens, ready_.context_length))) {
     return violation(fmt::format("a prompt of {} tokens accepted into a context of {}", accepted.prompt_tokens,
                                  ready_.context_length));
   }
@@ -170,13 +172,14 @@ Result<void> ModelHost::on_finished(const std::shared_ptr<Request>& request, ipc
   }
   const types::Usage& usage = finished.usage;
   if (finished.text.size() > kMaxTextBytes || usage.completion_tokens < 0 || usage.cached_tokens < 0 ||
-      usage.cached_tokens > usage.prompt_tokens) {
+      usage.cached_tokens > usage.prompt_tokens || finished.signals.tokens < 0 ||
+      finished.signals.tokens > usage.completion_tokens) {
     return violation("an answer finished with implausible numbers");
   }
   metrics_.prompt_tokens.add(usage.prompt_tokens);
   metrics_.cached_tokens.add(usage.cached_tokens);
-  request->events.emplace_back(
-      FinishEvent{finished.reason, std::move(finished.text), finished.usage, finished.timings, ready_.exact});
+  request->events.emplace_back(FinishEvent{finished.reason, std::move(finished.text), finished.usage, finished.timings,
+                                           ready_.exact, finished.signals, std::move(request->hidden_state)});
   finish(request, std::nullopt);
   return {};
 }
@@ -199,6 +202,41 @@ Result<void> ModelHost::on_embedding(const std::shared_ptr<Request>& request, ip
   if (!embedding.last) return {};
   metrics_.prompt_tokens.add(request->embedding.usage.prompt_tokens);
   finish(request, std::nullopt);
+  return {};
+}
+
+Result<void> ModelHost::on_scored(const std::shared_ptr<Request>& request, ipc::Scored scored) {
+  if (request->state != RequestState::kAccepted || request->kind != RequestKind::kScore) {
+    return violation("scores that nobody waits for");
+  }
+  const types::Usage& usage = scored.usage;
+  if (usage.prompt_tokens < 0 || usage.completion_tokens < 0 || usage.cached_tokens < 0 ||
+      usage.cached_tokens > usage.prompt_tokens || scored.labels.size() != request->inputs) {
+    return violation(fmt::format("scores of {} labels; wanted {}", scored.labels.size(), request->inputs));
+  }
+  const auto complete = [this](const types::LabelLogprobs& label) {
+    return !label.tokens.empty() && label.tokens.size() == label.logprobs.size() &&
+           std::ranges::all_of(label.tokens,
+                               [this](auto id) { return id >= 0 && std::cmp_less(id, ready_.vocabulary); });
+  };
+  if (!std::ranges::all_of(scored.labels, complete)) return violation("a label without a score for each token");
+  metrics_.prompt_tokens.add(usage.prompt_tokens);
+  metrics_.cached_tokens.add(usage.cached_tokens);
+  metrics_.scored_labels.add(static_cast<double>(scored.labels.size()));
+  request->scored = {std::move(scored.labels), usage};
+  finish(request, std::nullopt);
+  return {};
+}
+
+Result<void> ModelHost::on_hidden_state(Request& request, ipc::HiddenState state) {
+  if (request.state != RequestState::kAccepted || request.kind != RequestKind::kGenerate || request.tokens > 0) {
+    return violation("a hidden state that nobody waits for");
+  }
+  if (state.values.size() != ready_.embedding_length) {
+    return violation(
+        fmt::format("a hidden state of {} numbers; wanted {}", state.values.size(), ready_.embedding_length));
+  }
+  request.hidden_state = std::move(state.values);
   return {};
 }
 

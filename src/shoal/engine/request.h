@@ -28,7 +28,7 @@ enum class RequestState : std::uint8_t {
   kDone,      // finished, failed or cancelled; no frame about it is heard any more
 };
 
-enum class RequestKind : std::uint8_t { kWarmUp, kGenerate, kEmbed, kTokenize, kDetokenize };
+enum class RequestKind : std::uint8_t { kWarmUp, kGenerate, kEmbed, kScore, kTokenize, kDetokenize };
 
 struct Request {
   explicit Request(const base::asio::any_io_executor& executor) : wake(executor) {}
@@ -48,11 +48,15 @@ struct Request {
   std::uint32_t taken = 0;    // tokens that the consumer took since the last grant
   std::uint64_t tokens = 0;   // received
   std::deque<GenerateEvent> events;
+  std::vector<float> hidden_state;
 
   // Embedding.
   std::size_t inputs = 0;
   std::size_t received = 0;
   EmbedResult embedding;
+
+  // Label scores; `inputs` of them.
+  ScoreResult scored;
 
   // Tokens of a text, or the text of tokens.
   std::vector<std::int32_t> token_ids;

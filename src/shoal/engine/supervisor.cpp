@@ -41,6 +41,12 @@ std::size_t wire_bytes(const std::variant<std::string, std::vector<std::int32_t>
   return std::get<std::vector<std::int32_t>>(input).size() * sizeof(std::int32_t);
 }
 
+Error generates_not(const std::string& model) {
+  return Error(ErrorCode::kUnsupportedParameter,
+               fmt::format("{} does not generate text, it embeds; name a model that generates", model))
+      .with_param("model");
+}
+
 }  // namespace
 
 class Supervisor::Impl final : public MemoryRoom, public std::enable_shared_from_this<Impl> {
@@ -373,17 +379,15 @@ std::vector<WorkerStatus> Supervisor::status() const {
 Result<std::unique_ptr<Generation>> Supervisor::start(GenerateRequest asked, base::Yield yield) {
   const Impl::Call impl(impl_);  // held over the waits
   const LocalModel model = SHOAL_TRY(impl->admit(asked.model));
-  if (!model.info.generates) {
-    return Error(ErrorCode::kUnsupportedParameter,
-                 fmt::format("{} does not generate text, it embeds; name a model that generates", model.info.name))
-        .with_param("model");
-  }
+  if (!model.info.generates) return generates_not(model.info.name);
   const auto request = impl->new_request(RequestKind::kGenerate, asked.deadline, std::move(asked.cancel));
   ipc::Generate body{.principal = asked.principal,
                      .credits = impl->credit_tokens(),
                      .max_tokens = asked.max_tokens.value_or(-1),
                      .top_logprobs = asked.top_logprobs,
                      .ignore_eos = asked.ignore_eos,
+                     .p_true = asked.p_true,
+                     .hidden_state = asked.hidden_state,
                      .sampling = std::move(asked.sampling),
                      .stop = std::move(asked.stop),
                      .prompt = std::move(asked.prompt.input)};
@@ -425,6 +429,18 @@ Result<EmbedResult> Supervisor::embed(EmbedRequest asked, base::Yield yield) {
     first += count;
   }
   return out;
+}
+
+Result<ScoreResult> Supervisor::score(ScoreRequest asked, base::Yield yield) {
+  const Impl::Call impl(impl_);
+  const LocalModel model = SHOAL_TRY(impl->admit(asked.model));
+  if (!model.info.generates) return generates_not(model.info.name);
+  const auto host = impl->host_for(model);
+  const auto request = impl->new_request(RequestKind::kScore, asked.deadline, std::move(asked.cancel));
+  request->inputs = asked.labels.size();
+  SHOAL_TRY(impl->run(host, request,
+                      ipc::Score{asked.principal, std::move(asked.labels), std::move(asked.prompt.input)}, yield));
+  return std::move(request->scored);
 }
 
 Result<TokenizeResult> Supervisor::tokenize(TokenizeRequest asked, base::Yield yield) {

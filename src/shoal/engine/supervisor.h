@@ -38,6 +38,7 @@ class Supervisor final : public Engine {
   [[nodiscard]] std::vector<WorkerStatus> status() const override;
   Result<std::unique_ptr<Generation>> start(GenerateRequest request, base::Yield yield) override;
   Result<EmbedResult> embed(EmbedRequest request, base::Yield yield) override;
+  Result<ScoreResult> score(ScoreRequest request, base::Yield yield) override;
   Result<TokenizeResult> tokenize(TokenizeRequest request, base::Yield yield) override;
   Result<std::string> detokenize(DetokenizeRequest request, base::Yield yield) override;
   // Also forgets that a model was given up, and tries again.

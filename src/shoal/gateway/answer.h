@@ -36,9 +36,11 @@ struct Receipt {
   std::string model;
   std::string route = "local";
   std::string egress = "none";
-  types::Usage usage;      // prompt tokens once per prompt, completion tokens over all answers
-  types::Timings timings;  // of the slowest answer
-  bool exact = false;      // the engine's mode: no neighbour and no kept prefix made a difference
+  types::Usage usage;                         // prompt tokens once per prompt, completion tokens over all answers
+  types::Timings timings;                     // of the slowest answer
+  bool exact = false;                         // the engine's mode: no neighbour and no kept prefix made a difference
+  std::vector<types::AnswerSignals> signals;  // by answer
+  std::vector<std::vector<float>> hidden_states;  // by prompt, when asked for
 };
 
 class AnswerSink {

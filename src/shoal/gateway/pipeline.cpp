@@ -28,13 +28,14 @@ std::vector<engine::GenerateRequest> local_requests(const AnswerRequest& request
       one.stop = request.params.stop;
       one.top_logprobs = request.params.top_logprobs;
       one.ignore_eos = request.params.ignore_eos;
+      one.p_true = request.params.p_true;
+      one.hidden_state = request.params.hidden_state && i == 0;  // the answers to one prompt share it
     }
   }
   return requests;
 }
 
-void add_finished(Receipt& receipt, const AnswerRequest& request, std::size_t answer,
-                  const engine::FinishEvent& finish) {
+void add_finished(Receipt& receipt, const AnswerRequest& request, std::size_t answer, engine::FinishEvent& finish) {
   // The answers to one prompt share it: count it once.
   if (answer % static_cast<std::size_t>(request.params.n) == 0) {
     receipt.usage.prompt_tokens += finish.usage.prompt_tokens;
@@ -45,6 +46,9 @@ void add_finished(Receipt& receipt, const AnswerRequest& request, std::size_t an
   receipt.timings.queue_us = std::max(receipt.timings.queue_us, finish.timings.queue_us);
   receipt.timings.prefill_us = std::max(receipt.timings.prefill_us, finish.timings.prefill_us);
   receipt.timings.decode_us = std::max(receipt.timings.decode_us, finish.timings.decode_us);
+  receipt.signals[answer] = finish.signals;
+  if (!finish.hidden_state.empty())
+    receipt.hidden_states[answer / static_cast<std::size_t>(request.params.n)] = std::move(finish.hidden_state);
 }
 
 }  // namespace
@@ -96,6 +100,8 @@ Result<Receipt> Pipeline::stream_answers(const AnswerRequest& request, Draft& dr
                                          base::Yield yield) {
   std::size_t open = request.prompts.size() * static_cast<std::size_t>(request.params.n);
   std::size_t started = 0;
+  receipt.signals.resize(open);
+  if (request.params.hidden_state) receipt.hidden_states.resize(request.prompts.size());
   base::Deadline wake = sink.streams() ? base::Deadline::after_ms(clock_, options_.hold_ms) : base::Deadline{};
   while (open > 0) {
     std::optional<DraftEvent> event = draft.next(clock_, wake, yield);
@@ -118,7 +124,7 @@ Result<Receipt> Pipeline::stream_answers(const AnswerRequest& request, Draft& dr
     if (auto* token = std::get_if<engine::TokenEvent>(&event->what)) {
       SHOAL_TRY(sink.token(event->answer, token->token, token->text, yield));
     } else {
-      const auto& finish = std::get<engine::FinishEvent>(event->what);
+      auto& finish = std::get<engine::FinishEvent>(event->what);
       SHOAL_TRY(sink.finished(event->answer, finish.reason, finish.text, yield));
       add_finished(receipt, request, event->answer, finish);
       --open;

@@ -39,6 +39,58 @@ std::vector<types::Message> read_messages(Reader& r) {
   return messages;
 }
 
+using Prompt = std::variant<std::vector<types::Message>, std::string, std::vector<std::int32_t>>;
+
+void write_prompt(Writer& w, const Prompt& prompt) {
+  w.number(static_cast<std::uint8_t>(prompt.index()));
+  if (const auto* messages = std::get_if<std::vector<types::Message>>(&prompt)) {
+    write_messages(w, *messages);
+  } else if (const auto* text = std::get_if<std::string>(&prompt)) {
+    w.text(*text);
+  } else {
+    write_ids(w, std::get<std::vector<std::int32_t>>(prompt));
+  }
+}
+
+Prompt read_prompt(Reader& r) {
+  switch (r.number<std::uint8_t>()) {
+    case 0:
+      return read_messages(r);
+    case 1:
+      return r.text();
+    case 2:
+      return read_ids(r);
+    default:
+      r.fail();
+      return {};
+  }
+}
+
+void write_floats(Writer& w, const std::vector<float>& values) {
+  w.count(values.size());
+  for (const float value : values) w.number(value);
+}
+
+std::vector<float> read_floats(Reader& r) {
+  std::vector<float> values(r.count(sizeof(float)));
+  for (float& value : values) value = r.number<float>();
+  return values;
+}
+
+void write_usage(Writer& w, const types::Usage& usage) {
+  w.number(usage.prompt_tokens);
+  w.number(usage.completion_tokens);
+  w.number(usage.cached_tokens);
+}
+
+types::Usage read_usage(Reader& r) {
+  types::Usage usage;
+  usage.prompt_tokens = r.number<std::int32_t>();
+  usage.completion_tokens = r.number<std::int32_t>();
+  usage.cached_tokens = r.number<std::int32_t>();
+  return usage;
+}
+
 void write_sampling(Writer& w, const types::SamplingParams& p) {
   w.number(p.temperature);
   w.number(p.top_p);
@@ -83,6 +135,7 @@ void write_token(Writer& w, const types::Token& t) {
   w.number(t.logprob);
   w.number(t.entropy);
   w.number(t.margin);
+  w.number(t.self_certainty);
   w.number(t.decode_us);
   w.count(t.top.size());
   for (const types::TopLogprob& top : t.top) {
@@ -99,6 +152,7 @@ types::Token read_token(Reader& r) {
   t.logprob = r.number<float>();
   t.entropy = r.number<float>();
   t.margin = r.number<float>();
+  t.self_certainty = r.number<float>();
   t.decode_us = r.number<std::uint32_t>();
   t.top.resize(r.count(sizeof(std::int32_t) + sizeof(std::uint32_t) + sizeof(float)));
   for (types::TopLogprob& top : t.top) {
@@ -109,6 +163,43 @@ types::Token read_token(Reader& r) {
   return t;
 }
 
+void write_summary(Writer& w, const types::SignalSummary& s) {
+  w.number(s.mean);
+  w.number(s.worst);
+  w.number(s.worst_window);
+}
+
+types::SignalSummary read_summary(Reader& r) {
+  types::SignalSummary s;
+  s.mean = r.number<float>();
+  s.worst = r.number<float>();
+  s.worst_window = r.number<float>();
+  return s;
+}
+
+void write_signals(Writer& w, const types::AnswerSignals& s) {
+  w.number(s.tokens);
+  write_summary(w, s.logprob);
+  write_summary(w, s.entropy);
+  write_summary(w, s.margin);
+  write_summary(w, s.self_certainty);
+  w.number(static_cast<std::uint8_t>(s.p_true.has_value()));
+  w.number(s.p_true.value_or(0));
+}
+
+types::AnswerSignals read_signals(Reader& r) {
+  types::AnswerSignals s;
+  s.tokens = r.number<std::int32_t>();
+  s.logprob = read_summary(r);
+  s.entropy = read_summary(r);
+  s.margin = read_summary(r);
+  s.self_certainty = read_summary(r);
+  const bool asked = r.boolean();
+  const auto p_true = r.number<float>();
+  if (asked) s.p_true = p_true;
+  return s;
+}
+
 }  // namespace
 
 void write(Writer& w, const Generate& b) {
@@ -117,17 +208,12 @@ void write(Writer& w, const Generate& b) {
   w.number(b.max_tokens);
   w.number(b.top_logprobs);
   w.number(static_cast<std::uint8_t>(b.ignore_eos));
+  w.number(static_cast<std::uint8_t>(b.p_true));
+  w.number(static_cast<std::uint8_t>(b.hidden_state));
   write_sampling(w, b.sampling);
   w.count(b.stop.size());
   for (const std::string& stop : b.stop) w.text(stop);
-  w.number(static_cast<std::uint8_t>(b.prompt.index()));
-  if (const auto* messages = std::get_if<std::vector<types::Message>>(&b.prompt)) {
-    write_messages(w, *messages);
-  } else if (const auto* text = std::get_if<std::string>(&b.prompt)) {
-    w.text(*text);
-  } else {
-    write_ids(w, std::get<std::vector<std::int32_t>>(b.prompt));
-  }
+  write_prompt(w, b.prompt);
 }
 
 void read(Reader& r, Generate& b) {
@@ -136,22 +222,12 @@ void read(Reader& r, Generate& b) {
   b.max_tokens = r.number<std::int32_t>();
   b.top_logprobs = r.number<std::int32_t>();
   b.ignore_eos = r.boolean();
+  b.p_true = r.boolean();
+  b.hidden_state = r.boolean();
   b.sampling = read_sampling(r);
   b.stop.resize(r.count(sizeof(std::uint32_t)));
   for (std::string& stop : b.stop) stop = r.text();
-  switch (r.number<std::uint8_t>()) {
-    case 0:
-      b.prompt = read_messages(r);
-      return;
-    case 1:
-      b.prompt = r.text();
-      return;
-    case 2:
-      b.prompt = read_ids(r);
-      return;
-    default:
-      r.fail();
-  }
+  b.prompt = read_prompt(r);
 }
 
 void write(Writer& w, const Embed& b) {
@@ -177,6 +253,20 @@ void read(Reader& r, Embed& b) {
       input = r.text();
     }
   }
+}
+
+void write(Writer& w, const Score& b) {
+  w.number(b.principal);
+  w.count(b.labels.size());
+  for (const std::string& label : b.labels) w.text(label);
+  write_prompt(w, b.prompt);
+}
+
+void read(Reader& r, Score& b) {
+  b.principal = r.number<std::uint64_t>();
+  b.labels.resize(r.count(sizeof(std::uint32_t)));
+  for (std::string& label : b.labels) label = r.text();
+  b.prompt = read_prompt(r);
 }
 
 void write(Writer& w, const Tokenize& b) {
@@ -281,39 +371,60 @@ void read(Reader& r, TokenFrame& b) {
 void write(Writer& w, const Finished& b) {
   w.number(b.reason);
   w.text(b.text);
-  w.number(b.usage.prompt_tokens);
-  w.number(b.usage.completion_tokens);
-  w.number(b.usage.cached_tokens);
+  write_usage(w, b.usage);
   w.number(b.timings.queue_us);
   w.number(b.timings.prefill_us);
   w.number(b.timings.decode_us);
+  write_signals(w, b.signals);
 }
 
 void read(Reader& r, Finished& b) {
   b.reason = r.enumerator(types::FinishReason::kLength);
   b.text = r.text();
-  b.usage.prompt_tokens = r.number<std::int32_t>();
-  b.usage.completion_tokens = r.number<std::int32_t>();
-  b.usage.cached_tokens = r.number<std::int32_t>();
+  b.usage = read_usage(r);
   b.timings.queue_us = r.number<std::uint64_t>();
   b.timings.prefill_us = r.number<std::uint64_t>();
   b.timings.decode_us = r.number<std::uint64_t>();
+  b.signals = read_signals(r);
+}
+
+void write(Writer& w, const Scored& b) {
+  write_usage(w, b.usage);
+  w.count(b.labels.size());
+  for (const types::LabelLogprobs& label : b.labels) {
+    write_ids(w, label.tokens);
+    write_floats(w, label.logprobs);
+  }
+}
+
+void read(Reader& r, Scored& b) {
+  b.usage = read_usage(r);
+  b.labels.resize(r.count(2 * sizeof(std::uint32_t)));
+  for (types::LabelLogprobs& label : b.labels) {
+    label.tokens = read_ids(r);
+    label.logprobs = read_floats(r);
+  }
+}
+
+void write(Writer& w, const HiddenState& b) {
+  write_floats(w, b.values);
+}
+void read(Reader& r, HiddenState& b) {
+  b.values = read_floats(r);
 }
 
 void write(Writer& w, const Embedding& b) {
   w.number(b.index);
   w.number(b.tokens);
   w.number(static_cast<std::uint8_t>(b.last));
-  w.count(b.values.size());
-  for (const float value : b.values) w.number(value);
+  write_floats(w, b.values);
 }
 
 void read(Reader& r, Embedding& b) {
   b.index = r.number<std::uint32_t>();
   b.tokens = r.number<std::int32_t>();
   b.last = r.boolean();
-  b.values.resize(r.count(sizeof(float)));
-  for (float& value : b.values) value = r.number<float>();
+  b.values = read_floats(r);
 }
 
 void write(Writer& w, const Tokens& b) {

@@ -12,12 +12,13 @@ namespace {
 
 // The frame types in the order of the alternatives of Body.
 constexpr std::array kTypes = {
-    FrameType::kGenerate,     FrameType::kEmbed,     FrameType::kTokenize, FrameType::kDetokenize,
-    FrameType::kCancel,       FrameType::kCredit,    FrameType::kPing,     FrameType::kDrain,
-    FrameType::kLease,        FrameType::kReady,     FrameType::kAccepted, FrameType::kToken,
-    FrameType::kFinished,     FrameType::kEmbedding, FrameType::kTokens,   FrameType::kText,
-    FrameType::kFailed,       FrameType::kPong,      FrameType::kStats,    FrameType::kLeaseHeld,
-    FrameType::kTaskProgress, FrameType::kRewritten, FrameType::kCompared};
+    FrameType::kGenerate,   FrameType::kEmbed,    FrameType::kScore,     FrameType::kTokenize,
+    FrameType::kDetokenize, FrameType::kCancel,   FrameType::kCredit,    FrameType::kPing,
+    FrameType::kDrain,      FrameType::kLease,    FrameType::kReady,     FrameType::kAccepted,
+    FrameType::kToken,      FrameType::kFinished, FrameType::kScored,    FrameType::kHiddenState,
+    FrameType::kEmbedding,  FrameType::kTokens,   FrameType::kText,      FrameType::kFailed,
+    FrameType::kPong,       FrameType::kStats,    FrameType::kLeaseHeld, FrameType::kTaskProgress,
+    FrameType::kRewritten,  FrameType::kCompared};
 static_assert(kTypes.size() == std::variant_size_v<Body>);
 
 Error broken(std::string message) {

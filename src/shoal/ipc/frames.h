@@ -5,6 +5,7 @@
 //   gateway -> worker                         worker -> gateway
 //   kGenerate   a prompt and how to sample    kReady     the model is loaded, the sandbox closed
 //   kEmbed      texts to embed                kAccepted  admitted; prompt tokens counted
+//   kScore      labels to score after a prompt  kScored  log-probabilities of the labels
 //   kTokenize   text or messages to ids       kToken     one decoded token with its signals
 //   kDetokenize ids to text                   kFinished  the answer is complete
 //   kCancel     stop computing this request   kEmbedding one vector
@@ -33,8 +34,9 @@
 
 namespace shoal::ipc {
 
-inline constexpr std::uint16_t kProtocolVersion = 5;
+inline constexpr std::uint16_t kProtocolVersion = 6;
 inline constexpr std::uint32_t kMaxBodyBytes = 1U << 20;
+inline constexpr std::size_t kMaxLabels = 256;
 
 enum class FrameType : std::uint16_t {
   kGenerate = 1,
@@ -46,6 +48,7 @@ enum class FrameType : std::uint16_t {
   kTokenize = 7,
   kDetokenize = 8,
   kLease = 9,
+  kScore = 10,
   kReady = 32,
   kAccepted = 33,
   kToken = 34,
@@ -57,6 +60,8 @@ enum class FrameType : std::uint16_t {
   kTokens = 40,
   kText = 41,
   kLeaseHeld = 42,
+  kScored = 43,
+  kHiddenState = 44,
   kTaskProgress = 64,
   kRewritten = 65,
   kCompared = 66,
@@ -79,6 +84,8 @@ struct Generate {
   std::int32_t max_tokens = -1;  // -1: to the end of the context
   std::int32_t top_logprobs = 0;
   bool ignore_eos = false;
+  bool p_true = false;        // ask the model afterwards; Finished.signals.p_true
+  bool hidden_state = false;  // send kHiddenState before the first token
   types::SamplingParams sampling;
   std::vector<std::string> stop;
   std::variant<std::vector<types::Message>, std::string, std::vector<std::int32_t>> prompt;
@@ -86,6 +93,13 @@ struct Generate {
 struct Embed {
   std::uint64_t principal = 0;
   std::vector<std::variant<std::string, std::vector<std::int32_t>>> inputs;
+};
+// How probable each label is after the prompt. A label is read as text that goes on where the prompt ends: the tokens
+// of the prompt are those that it has alone.
+struct Score {
+  std::uint64_t principal = 0;
+  std::vector<std::string> labels;  // at most kMaxLabels, none empty
+  std::variant<std::vector<types::Message>, std::string, std::vector<std::int32_t>> prompt;
 };
 // As a request with this prompt would be read: messages through the chat template. Never parses text as control
 // tokens.
@@ -136,6 +150,15 @@ struct Finished {
   std::string text;  // what was still held back
   types::Usage usage;
   types::Timings timings;
+  types::AnswerSignals signals;
+};
+struct Scored {
+  types::Usage usage;  // completion_tokens: those of the labels
+  std::vector<types::LabelLogprobs> labels;
+};
+// Of the last token of the prompt, after the last layer and its norm: what the next token is chosen from.
+struct HiddenState {
+  std::vector<float> values;
 };
 struct Embedding {
   std::uint32_t index = 0;    // of the input
@@ -208,9 +231,9 @@ struct Compared {
   double perplexity = 0;  // of the candidate
 };
 
-using Body =
-    std::variant<Generate, Embed, Tokenize, Detokenize, Cancel, Credit, Ping, Drain, Lease, Ready, Accepted, TokenFrame,
-                 Finished, Embedding, Tokens, Text, Failed, Pong, Stats, LeaseHeld, TaskProgress, Rewritten, Compared>;
+using Body = std::variant<Generate, Embed, Score, Tokenize, Detokenize, Cancel, Credit, Ping, Drain, Lease, Ready,
+                          Accepted, TokenFrame, Finished, Scored, HiddenState, Embedding, Tokens, Text, Failed, Pong,
+                          Stats, LeaseHeld, TaskProgress, Rewritten, Compared>;
 
 struct Frame {
   FrameHeader header;

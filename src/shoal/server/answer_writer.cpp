@@ -14,7 +14,9 @@ AnswerWriter::AnswerWriter(Exchange& exchange, ServerMetrics& metrics, const bas
       clock_(clock),
       head_(std::move(head)),
       streams_(params.stream),
-      logprobs_(params.logprobs),
+      detail_{params.logprobs, params.signals},
+      p_true_(params.p_true),
+      hidden_base64_(params.hidden_base64),
       usage_chunk_(params.include_usage),
       echo_(std::move(echo)),
       choices_(answers),
@@ -30,7 +32,7 @@ void AnswerWriter::decided(const gateway::Receipt& receipt) {
   exchange_.writer.set_header("x-shoal-route", receipt.route);
   exchange_.writer.set_header("x-shoal-egress", receipt.egress);
   if (!streams_) return;
-  chunks_.emplace(head_, choices_.size(), logprobs_, usage_chunk_);
+  chunks_.emplace(head_, choices_.size(), detail_, usage_chunk_);
   exchange_.writer.begin_event_stream();
 }
 
@@ -70,11 +72,11 @@ Result<void> AnswerWriter::token(std::size_t index, const types::Token& token, s
   }
   if (!streams_) {
     choices_[index].text += text;
-    if (logprobs_) choices_[index].tokens.push_back(token);
+    if (detail_.logprobs) choices_[index].tokens.push_back(token);
     return {};
   }
   // A token may release no text yet: half a character, or what may become a stop string.
-  if (text.empty() && (!logprobs_ || token.bytes.empty())) return {};
+  if (text.empty() && (!detail_.logprobs || token.bytes.empty())) return {};
   chunks_->append_piece(text_, index, text, &token);
   return write_chunk(yield);
 }
@@ -111,9 +113,12 @@ Result<void> AnswerWriter::ping(std::string_view note, base::Yield yield) {
 Result<void> AnswerWriter::done(const gateway::Receipt& receipt, base::Yield yield) {
   assert(open_ == 0);
   metrics_.answered(receipt.model, receipt.usage);
-  const openai::AnswerFacts facts{receipt.route, receipt.usage, receipt.timings, receipt.exact};
+  openai::AnswerFacts facts{receipt.route, receipt.usage, receipt.timings, receipt.exact, {}, {}, false};
+  if (detail_.signals || p_true_) facts.signals = receipt.signals;
+  facts.hidden_states = receipt.hidden_states;
+  facts.base64 = hidden_base64_;
   if (!streams_) {
-    openai::append_answer(text_, head_, choices_, logprobs_, facts);
+    openai::append_answer(text_, head_, choices_, detail_, facts);
     exchange_.status = 200;
     return exchange_.writer.send(200, "application/json", text_, yield);
   }

@@ -44,7 +44,9 @@ class AnswerWriter final : public gateway::AnswerSink {
   const base::Clock& clock_;
   wire::openai::AnswerHead head_;
   const bool streams_;
-  const bool logprobs_;
+  const wire::openai::TokenDetail detail_;
+  const bool p_true_;
+  const bool hidden_base64_;
   const bool usage_chunk_;
   const std::vector<std::string> echo_;
   std::vector<wire::openai::Choice> choices_;                        // whole answers

@@ -68,4 +68,11 @@ Result<base::Deadline> deadline_of(const net::HttpRequest& request, const base::
   return base::Deadline::after_ms(clock, ms);
 }
 
+void send_local(Exchange& exchange, const std::string& model, std::string_view body) {
+  exchange.writer.set_header("x-shoal-model", model);
+  exchange.writer.set_header("x-shoal-route", "local");
+  exchange.writer.set_header("x-shoal-egress", "none");
+  exchange.send_json(200, body);
+}
+
 }  // namespace shoal::server

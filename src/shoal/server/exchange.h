@@ -46,4 +46,7 @@ struct Exchange {
 // From `x-shoal-timeout-ms`; never when there is none. Errors: kInvalidRequest.
 [[nodiscard]] Result<base::Deadline> deadline_of(const net::HttpRequest& request, const base::Clock& clock);
 
+// An answer of a local model outside the pipeline.
+void send_local(Exchange& exchange, const std::string& model, std::string_view body);
+
 }  // namespace shoal::server

@@ -100,6 +100,8 @@ constexpr Operation kOperations[] = {
     {"/v1/completions", "post", "createCompletion", "Continue a text.", "CompletionRequest", "TextCompletion",
      "application/json", true},
     {"/v1/embeddings", "post", "createEmbedding", "Texts as vectors.", "EmbeddingRequest", "Embeddings"},
+    {"/v1/score", "post", "score", "How probable texts are after a prompt.", "ScoreRequest", "Scores"},
+    {"/v1/classify", "post", "classify", "Which of some labels fits a text.", "ClassifyRequest", "Classes"},
     {"/v1/tokenize", "post", "tokenize", "The tokens that a prompt or a conversation has.", "TokenizeRequest",
      "Tokens"},
     {"/v1/detokenize", "post", "detokenize", "The text that tokens spell.", "DetokenizeRequest", "Detokenized"},
@@ -150,7 +152,29 @@ constexpr std::string_view kAnswerSchemas =
     R"("prompt_tokens_details":{"type":"object","properties":{"cached_tokens":{"type":"integer"}}}}},)"
     R"("XShoal":{"type":"object","description":"How the answer came about.","properties":{"model":{"type":"string"},)"
     R"("route":{"type":"string"},"mode":{"enum":["fast","exact"]},"queue_ms":{"type":"number"},"prefill_ms":{"type":"number"},"decode_ms":{"type":"number"},)"
-    R"("tokens_per_second":{"type":"number"}}},)"
+    R"("tokens_per_second":{"type":"number"},"signals":{"type":"array","description":"By answer; only when asked for.",)"
+    R"("items":{"$ref":"#/components/schemas/Signals"}},"hidden_states":{"type":"array","description":"By prompt; only )"
+    R"(when asked for.","items":{"oneOf":[{"type":"array","items":{"type":"number"}},{"type":"string"}]}}}},)"
+    R"("SignalSummary":{"type":"object","required":["mean","worst_window"],"properties":{"mean":{"type":"number"},)"
+    R"("min":{"type":"number"},"max":{"type":"number"},"worst_window":{"type":"number","description":"The mean over the )"
+    R"(worst `window` tokens in a row."}}},)"
+    R"("Signals":{"type":"object","description":"How sure the model was, over its raw distribution of each token.",)"
+    R"("required":["tokens"],"properties":{"tokens":{"type":"integer"},"window":{"type":"integer"},)"
+    R"("logprob":{"$ref":"#/components/schemas/SignalSummary"},"entropy":{"$ref":"#/components/schemas/SignalSummary"},)"
+    R"("margin":{"$ref":"#/components/schemas/SignalSummary"},)"
+    R"("self_certainty":{"$ref":"#/components/schemas/SignalSummary"},"p_true":{"type":"number"}}},)"
+    R"("Scores":{"type":"object","required":["id","object","created","model","data","usage"],"properties":{"id":{"type":"string"},)"
+    R"("object":{"const":"list"},"created":{"type":"integer"},"model":{"type":"string"},"data":{"type":"array","items":{)"
+    R"("type":"object","properties":{"index":{"type":"integer"},"object":{"const":"score"},"label":{"type":"string"},)"
+    R"("logprob":{"type":"number"},"content_free_logprob":{"type":"number"},"probability":{"type":"number"},)"
+    R"("tokens":{"type":"array","items":{"type":"integer"}},"token_logprobs":{"type":"array","items":{"type":"number"}}}}},)"
+    R"("usage":{"$ref":"#/components/schemas/Usage"}}},)"
+    R"("Classes":{"type":"object","required":["id","object","created","model","labels","data","usage"],"properties":{)"
+    R"("id":{"type":"string"},"object":{"const":"list"},"created":{"type":"integer"},"model":{"type":"string"},)"
+    R"("labels":{"type":"array","items":{"type":"string"}},"data":{"type":"array","items":{"type":"object","properties":{)"
+    R"("index":{"type":"integer"},"label":{"type":"string"},"probs":{"type":"array","items":{"type":"number"}},)"
+    R"("num_classes":{"type":"integer"},"margin":{"type":"number"},"logprobs":{"type":"array","items":{"type":"number"}}}}},)"
+    R"("usage":{"$ref":"#/components/schemas/Usage"}}},)"
     R"("ChatCompletion":{"type":"object","required":["id","object","created","model","choices","usage"],"properties":{)"
     R"("id":{"type":"string"},"object":{"const":"chat.completion"},"created":{"type":"integer"},"model":{"type":"string"},)"
     R"("system_fingerprint":{"type":"string"},"choices":{"type":"array","items":{"type":"object","properties":{)"
@@ -218,10 +242,13 @@ std::string openapi_document() {
   out += kAnswerSchemas;
   const std::pair<std::string_view, std::span<const FieldSpec>> requests[] = {
       {"ChatRequest", openai::chat_fields()},
+      {"XShoalRequest", openai::generation_x_shoal_fields()},
       {"Message", openai::message_fields()},
       {"ContentPart", openai::content_part_fields()},
       {"CompletionRequest", openai::completion_fields()},
       {"EmbeddingRequest", openai::embedding_fields()},
+      {"ScoreRequest", openai::score_fields()},
+      {"ClassifyRequest", openai::classify_fields()},
       {"TokenizeRequest", openai::tokenize_fields()},
       {"DetokenizeRequest", openai::detokenize_fields()},
   };

@@ -96,14 +96,6 @@ openai::ModelEntry entry_of(types::ModelInfo info, const std::vector<engine::Wor
   return entry;
 }
 
-// An answer of a local model outside the pipeline.
-void send_local(Exchange& exchange, const std::string& model, std::string_view body) {
-  exchange.writer.set_header("x-shoal-model", model);
-  exchange.writer.set_header("x-shoal-route", "local");
-  exchange.writer.set_header("x-shoal-egress", "none");
-  exchange.send_json(200, body);
-}
-
 void set_page_headers(net::ResponseWriter& writer) {
   writer.set_header("Content-Security-Policy",
                     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; "

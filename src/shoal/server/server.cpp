@@ -33,6 +33,8 @@ std::span<const Server::Route> Server::routes() {
       Route{"POST", "/v1/chat/completions", "/v1/chat/completions", &Server::chat},
       Route{"POST", "/v1/completions", "/v1/completions", &Server::complete},
       Route{"POST", "/v1/embeddings", "/v1/embeddings", &Server::embed},
+      Route{"POST", "/v1/score", "/v1/score", &Server::score},
+      Route{"POST", "/v1/classify", "/v1/classify", &Server::classify},
       Route{"POST", "/v1/tokenize", "/v1/tokenize", &Server::tokenize},
       Route{"POST", "/v1/detokenize", "/v1/detokenize", &Server::detokenize},
       Route{"GET", "/v1/models", "/v1/models", &Server::list_models},

@@ -66,6 +66,8 @@ class Server {
   void chat(Exchange& exchange);
   void complete(Exchange& exchange);
   void embed(Exchange& exchange);
+  void score(Exchange& exchange);
+  void classify(Exchange& exchange);
   void tokenize(Exchange& exchange);
   void detokenize(Exchange& exchange);
   void list_models(Exchange& exchange);
@@ -84,6 +86,8 @@ class Server {
   void answer(Exchange& exchange, wire::openai::AnswerKind kind, gateway::AnswerRequest request,
               std::vector<std::string> echo);
   Result<void> embed_into(Exchange& exchange, const types::EmbeddingRequest& request);
+  Result<void> score_into(Exchange& exchange);
+  Result<void> classify_into(Exchange& exchange);
   Result<void> tokenize_into(Exchange& exchange);
   Result<void> detokenize_into(Exchange& exchange);
   // One that the request names, or the default. Errors: kModelNotFound.

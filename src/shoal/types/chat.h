@@ -46,6 +46,10 @@ struct GenerationParams {
   std::int32_t top_logprobs = 0;           // alternatives per token, [0, 20]
   bool stream = false;
   bool include_usage = false;  // stream_options.include_usage
+  bool signals = false;        // x_shoal.signals: show AnswerSignals, and each token's with logprobs
+  bool p_true = false;         // x_shoal.p_true: ask the model afterwards whether its answer is true
+  bool hidden_state = false;   // x_shoal.hidden_state: the vector of the last prompt token
+  bool hidden_base64 = false;  // as base64 of float32 and not as numbers
 };
 
 struct ChatRequest {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,8 +28,41 @@ struct Token {
   float logprob = 0;            // of this token, natural logarithm
   float entropy = 0;            // of the distribution, nats
   float margin = 0;             // probability of the best token minus the second best
+  float self_certainty = 0;     // KL(uniform || p), nats: log sum exp(l) - mean(l) - log n_vocab
   std::uint32_t decode_us = 0;  // time of the decode step that produced it
   std::vector<TopLogprob> top;  // the best alternatives, in falling order, when asked for
+};
+
+// The tokens over which a worst window is taken: about a clause. The shortest answers are one window.
+// Sliding windows of token confidence: Fu et al. 2025, "Deep Think with Confidence" (theirs has 1024 and more tokens,
+// for answers of tens of thousands).
+inline constexpr std::int32_t kSignalWindow = 16;
+
+// One signal over the tokens of an answer. "Worst" is where the model was least sure: the highest entropy, the
+// lowest of the others.
+struct SignalSummary {
+  float mean = 0;
+  float worst = 0;
+  float worst_window = 0;  // of the means over every kSignalWindow tokens in a row; of all, when there are fewer
+};
+
+// What the model believed while it wrote an answer. Over the tokens of the answer, the one that ended it not among
+// them; a token that a stop string cut off is.
+struct AnswerSignals {
+  std::int32_t tokens = 0;  // 0: nothing was generated, and all else is 0
+  SignalSummary logprob;
+  SignalSummary entropy;
+  SignalSummary margin;
+  SignalSummary self_certainty;
+  // What the model says when it is asked afterwards whether its answer is true: p(True) / (p(True) + p(False)) of the
+  // next token. Kadavath et al. 2022, "Language Models (Mostly) Know What They Know". Only when it was asked.
+  std::optional<float> p_true;
+};
+
+// How probable a model finds a text after a prompt: log p of each of its tokens, given the prompt and those before.
+struct LabelLogprobs {
+  std::vector<std::int32_t> tokens;
+  std::vector<float> logprobs;  // one for each token
 };
 
 struct Usage {

@@ -32,9 +32,9 @@ void KvCache::let_go(PrefixNode& node) {
 
 bool KvCache::admit(Sequence& s) {
   const auto prompt = static_cast<std::uint32_t>(s.prompt_tokens);
-  s.reserved = static_cast<std::uint32_t>(s.max_tokens);
+  s.reserved = static_cast<std::uint32_t>(s.max_tokens + s.more_cells);
   if (!shape_.keeps_prefixes) {
-    s.reserved = prompt + static_cast<std::uint32_t>(s.max_tokens);
+    s.reserved += prompt;
     if (!make_room(s.reserved, 1)) return false;
     cells_ += s.reserved;
     s.number = take_number();
@@ -147,6 +147,19 @@ void KvCache::computed(Sequence& s, std::int32_t count) {
       (void)model_.share(anchor_of(*node), s.number, from, to);  // gives the second cell of this position back
     }
   }
+}
+
+std::optional<std::int32_t> KvCache::lend(const Sequence& s) {
+  if (!shape_.shares_cells || free_numbers_.empty()) return std::nullopt;
+  const std::int32_t number = take_number();
+  if (model_.share(s.number, number, 0, s.stored)) return number;
+  give_back(number);
+  return std::nullopt;
+}
+
+void KvCache::give_back(std::int32_t number) {
+  running_[static_cast<std::size_t>(number)] = false;
+  free_number(number);
 }
 
 void KvCache::release(Sequence& s, bool keep) {

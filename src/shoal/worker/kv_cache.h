@@ -33,6 +33,9 @@ class KvCache {
   [[nodiscard]] std::int32_t advance(Sequence& s);
   // The next `count` tokens of `s` are in the cells.
   void computed(Sequence& s, std::int32_t count);
+  // Another number with the cells that `s` has; null when there is none to spare, or when cells cannot be in common.
+  [[nodiscard]] std::optional<std::int32_t> lend(const Sequence& s);
+  void give_back(std::int32_t number);
   // `s` has ended; `keep`: what it computed may begin another answer.
   void release(Sequence& s, bool keep);
 

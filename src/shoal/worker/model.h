@@ -68,6 +68,11 @@ class Model {
   // a control token. Errors: kUnsupportedParameter (no chat template), kInvalidRequest (the template refuses the
   // messages, an id outside the vocabulary).
   [[nodiscard]] virtual Result<std::vector<std::int32_t>> tokenize(const PromptInput& prompt, bool add_special) = 0;
+  // Text that goes on where other tokens end: nothing is put before it, no space either.
+  [[nodiscard]] virtual std::vector<std::int32_t> continue_with(const std::string& text) = 0;
+  // What a conversation has between an answer and the next one, when the user says `text` in between. Errors:
+  // kUnsupportedParameter (no chat template), kInvalidRequest (the template refuses such a conversation).
+  [[nodiscard]] virtual Result<std::vector<std::int32_t>> next_turn(const std::string& text) = 0;
   // The text of which these are the tokens, byte for byte where the tokenizer keeps all bytes. Control tokens are
   // spelled, or left out. Errors: kInvalidRequest (an id outside the vocabulary).
   [[nodiscard]] virtual Result<std::string> detokenize(std::span<const std::int32_t> tokens, bool skip_special) = 0;
@@ -76,8 +81,12 @@ class Model {
   // Tokens that end an answer.
   [[nodiscard]] virtual std::span<const std::int32_t> end_tokens() const = 0;
 
-  // Computes. REQUIRES: 1 <= batch.size() <= shape().batch_tokens.
+  // Computes. REQUIRES: 1 <= batch.size() <= shape().batch_tokens, at most shape().batch_logits of them with
+  // want_logits.
   [[nodiscard]] virtual DecodeStatus decode(std::span<const BatchToken> batch) = 0;
+  // One token alone, which wants logits. On kDone `state` is its hidden state [embedding_length] after the last layer
+  // and its norm.
+  [[nodiscard]] virtual DecodeStatus decode_with_state(const BatchToken& token, std::vector<float>& state) = 0;
   // Logits [n_vocab] of the token at that index of the last batch, which had want_logits.
   [[nodiscard]] virtual std::span<const float> logits(std::size_t batch_index) = 0;
   // Positions that the KV cache holds of the sequence: 0 .. length - 1.

@@ -35,14 +35,23 @@ class Sampler {
 
   [[nodiscard]] bool changes_logits() const;
   void adjust(std::vector<float>& logits, std::span<const std::int32_t> forbidden) const;
-  [[nodiscard]] std::vector<Candidate> shortlist(std::span<const float> logits) const;
+  [[nodiscard]] static std::int32_t best_allowed(std::span<const float> logits, std::span<const std::int32_t> forbidden,
+                                                 std::int32_t best);
+  [[nodiscard]] std::vector<Candidate> heavy(std::span<const float> logits, double share, double total) const;
+  static void keep_mass(std::vector<Candidate>& all, double share, double total, float max);
+  [[nodiscard]] std::vector<Candidate> shortlist(std::span<const float> logits);
+  [[nodiscard]] double weigh(std::span<const float> logits, float scale);
+  [[nodiscard]] std::int32_t draw_from_all(std::span<const float> logits);
   [[nodiscard]] std::int32_t draw(std::vector<Candidate> candidates);
 
   types::SamplingParams params_;
   std::mt19937_64 random_;
   std::unordered_map<std::int32_t, std::int32_t> answer_counts_;
   std::unordered_map<std::int32_t, std::int32_t> seen_;  // prompt and answer
+  // Reused from token to token.
   std::vector<float> adjusted_;
+  std::vector<float> weights_;
+  std::vector<double> sums_;  // by kWeightBlock
 };
 
 }  // namespace shoal::worker

@@ -28,6 +28,10 @@ std::int32_t default_max_tokens(const ModelShape& shape) {
   return static_cast<std::int32_t>(std::max<std::uint32_t>(shape.context_length / shape.sequences, 16));
 }
 
+std::string beside(std::int32_t question_tokens) {
+  return question_tokens == 0 ? "" : fmt::format(" (and {} for the question of x_shoal.p_true)", question_tokens);
+}
+
 }  // namespace
 
 Scheduler::Scheduler(Model& model, const base::Clock& clock, SendFrame send, SchedulerOptions options)
@@ -60,10 +64,15 @@ Result<std::vector<std::int32_t>> Scheduler::tokenize(const ipc::Frame& frame) {
     std::visit(copy, text->input);
     return model_.tokenize(prompt, text->add_special);
   }
-  const auto* generate = std::get_if<ipc::Generate>(&frame.body);
-  if (generate == nullptr) return std::vector<std::int32_t>();
-  if (!last_tokens_.empty() && generate->prompt == last_prompt_) return last_tokens_;
-  last_prompt_ = generate->prompt;
+  if (const auto* generate = std::get_if<ipc::Generate>(&frame.body)) {
+    prompt = generate->prompt;
+  } else if (const auto* score = std::get_if<ipc::Score>(&frame.body)) {
+    prompt = score->prompt;
+  } else {
+    return std::vector<std::int32_t>();
+  }
+  if (!last_tokens_.empty() && prompt == last_prompt_) return last_tokens_;
+  last_prompt_ = std::move(prompt);
   last_tokens_.clear();
   last_tokens_ = SHOAL_TRY(model_.tokenize(last_prompt_, true));
   if (last_tokens_.empty())
@@ -73,10 +82,10 @@ Result<std::vector<std::int32_t>> Scheduler::tokenize(const ipc::Frame& frame) {
 
 void Scheduler::post(ipc::Frame frame) {
   const bool cancels = std::holds_alternative<ipc::Cancel>(frame.body);
-  auto tokens = tokenize(frame);
+  auto prepared = prepare(frame);
   {
     const std::lock_guard lock(mutex_);
-    inbox_.push_back({std::move(frame), std::move(tokens)});
+    inbox_.push_back({std::move(frame), std::move(prepared)});
     // Under the lock, so that the compute thread cannot clear the interrupt before it sees the frame.
     if (cancels) model_.interrupt();
   }
@@ -152,12 +161,14 @@ bool Scheduler::hold_cores() {
 void Scheduler::handle(Posted posted) {
   ipc::Frame& frame = posted.frame;
   const std::uint64_t request = frame.header.request;
-  if (!posted.tokens.ok()) return fail(request, posted.tokens.error());
+  if (!posted.prepared.ok()) return fail(request, posted.prepared.error());
   if (auto* generate = std::get_if<ipc::Generate>(&frame.body))
-    return handle_generate(frame.header, std::move(*generate), std::move(posted.tokens).value());
+    return handle_generate(frame.header, std::move(*generate), std::move(posted.prepared).value());
+  if (const auto* score = std::get_if<ipc::Score>(&frame.body))
+    return handle_score(frame.header, *score, std::move(posted.prepared).value());
   if (const auto* embed = std::get_if<ipc::Embed>(&frame.body)) return handle_embed(frame.header, *embed);
   if (const auto* text = std::get_if<ipc::Tokenize>(&frame.body))
-    return handle_tokenize(request, *text, *posted.tokens);
+    return handle_tokenize(request, *text, posted.prepared->tokens);
   if (const auto* ids = std::get_if<ipc::Detokenize>(&frame.body)) return handle_detokenize(request, *ids);
   if (std::holds_alternative<ipc::Cancel>(frame.body)) return handle_cancel(request);
   if (const auto* lease = std::get_if<ipc::Lease>(&frame.body)) return lease_.take(*lease);
@@ -181,28 +192,32 @@ Sequence* Scheduler::running(std::uint64_t request) {
   return found == running_.end() ? nullptr : found->get();
 }
 
-void Scheduler::handle_generate(const ipc::FrameHeader& header, ipc::Generate request,
-                                std::vector<std::int32_t> tokens) {
-  const ModelShape& shape = model_.shape();
-  if (!shape.generates) {
-    return fail(header.request,
-                Error(ErrorCode::kUnsupportedParameter, "this model embeds text and does not write answers")
-                    .with_param("model"));
+Result<void> Scheduler::takes_requests() const {
+  if (!model_.shape().generates) {
+    return Error(ErrorCode::kUnsupportedParameter, "this model embeds text and does not write answers")
+        .with_param("model");
   }
-  if (draining_) return fail(header.request, {ErrorCode::kShuttingDown, "the worker is draining"});
+  if (draining_) return Error(ErrorCode::kShuttingDown, "the worker is draining");
   if (queue_.size() >= kMaxQueued)
-    return fail(header.request, {ErrorCode::kOverloaded, fmt::format("{} requests wait already", kMaxQueued)});
-  const auto prompt = static_cast<std::int32_t>(tokens.size());
-  const auto limit = static_cast<std::int32_t>(shape.sequence_length);
+    return Error(ErrorCode::kOverloaded, fmt::format("{} requests wait already", kMaxQueued));
+  return {};
+}
+
+void Scheduler::handle_generate(const ipc::FrameHeader& header, ipc::Generate request, Prepared prepared) {
+  if (auto takes = takes_requests(); !takes.ok()) return fail(header.request, takes.error());
+  const ModelShape& shape = model_.shape();
+  const auto prompt = static_cast<std::int32_t>(prepared.tokens.size());
+  const auto question = prepared.probe ? static_cast<std::int32_t>(prepared.probe->question.size()) : 0;
+  const std::int32_t limit = static_cast<std::int32_t>(shape.sequence_length) - question;
   // max_tokens = 0 computes the prompt only.
   if (prompt + (request.max_tokens == 0 ? 0 : 1) > limit) {
     return fail(
         header.request,
-        Error(
-            ErrorCode::kContextLengthExceeded,
-            fmt::format("the prompt has {} tokens and the context of this model holds {}, answer included; shorten the "
-                        "prompt by at least {} tokens",
-                        prompt, limit, prompt + 1 - limit))
+        Error(ErrorCode::kContextLengthExceeded,
+              fmt::format(
+                  "the prompt has {} tokens and the context of this model holds {}, answer included{}; shorten the "
+                  "prompt by at least {} tokens",
+                  prompt, limit, beside(question), prompt + 1 - limit))
             .with_param("messages"));
   }
   if (request.max_tokens > limit - prompt) {
@@ -211,18 +226,21 @@ void Scheduler::handle_generate(const ipc::FrameHeader& header, ipc::Generate re
         Error(ErrorCode::kContextLengthExceeded,
               fmt::format(
                   "the prompt has {} tokens and max_tokens asks for {}, together {}; the context of this model holds "
-                  "{}; lower max_tokens to {} or less",
-                  prompt, request.max_tokens, prompt + request.max_tokens, limit, limit - prompt))
+                  "{}{}; lower max_tokens to {} or less",
+                  prompt, request.max_tokens, prompt + request.max_tokens, limit, beside(question), limit - prompt))
             .with_param("max_tokens"));
   }
   auto sequence = std::make_unique<Sequence>(request.sampling, next_seed_++, std::move(request.stop));
   sequence->request = header.request;
   sequence->deadline.at_ns = header.deadline_ns;
   sequence->principal = request.principal;
-  sequence->tokens = std::move(tokens);
+  sequence->tokens = std::move(prepared.tokens);
   sequence->prompt_tokens = prompt;
   sequence->max_tokens =
       request.max_tokens >= 0 ? request.max_tokens : std::min(default_max_tokens(shape), limit - prompt);
+  sequence->more_cells = question;
+  sequence->probe = std::move(prepared.probe);
+  sequence->wants_state = request.hidden_state;
   sequence->credits = request.credits;
   sequence->top_logprobs = request.top_logprobs;
   sequence->ignore_eos = request.ignore_eos;
@@ -330,14 +348,15 @@ void Scheduler::admit() {
 void Scheduler::plan(std::vector<BatchToken>& batch) {
   const ModelShape& shape = model_.shape();
   const std::size_t limit = std::min(shape.batch_tokens, shape.batch_logits);
-  const auto decodes = [](const auto& s) { return !s->prefilling() && s->credits > 0; };
+  const auto decodes = [](const auto& s) { return !s->prefilling() && !s->labels && s->credits > 0; };
   const auto decoding = static_cast<std::size_t>(std::ranges::count_if(running_, decodes));
   // Beside a prompt the step is full, and its time says nothing about guesses.
-  const bool guess = speculates_ && std::ranges::none_of(running_, [](const auto& s) { return s->prefilling(); });
+  const bool guess =
+      speculates_ && std::ranges::none_of(running_, [](const auto& s) { return s->prefilling() || s->labels; });
   for (const auto& s : running_) {
     if (!decodes(s) || batch.size() == limit) continue;
     batch.push_back({s->tokens.back(), s->stored, s->number, true});
-    if (!guess) continue;
+    if (!guess || (s->probe && s->probe->asked())) continue;
     s->guesses = guesses_for(*s, decoding, batch.size() - 1, limit);
     for (std::size_t i = 0; i < s->guesses.size(); ++i)
       batch.push_back({s->guesses[i], s->stored + 1 + static_cast<std::int32_t>(i), s->number, true});
@@ -345,13 +364,10 @@ void Scheduler::plan(std::vector<BatchToken>& batch) {
   std::size_t room = budget_.prompt_tokens(batch.size());
   for (const auto& s : running_) {
     if (room == 0) return;
-    if (!s->prefilling()) continue;
-    const std::size_t chunk = std::min(room, static_cast<std::size_t>(kv_.advance(*s)));
-    room -= chunk;
-    for (std::size_t i = 0; i < chunk; ++i) {
-      const std::int32_t position = s->stored + static_cast<std::int32_t>(i);
-      const auto at = static_cast<std::size_t>(position);
-      batch.push_back({s->tokens[at], position, s->number, at + 1 == s->tokens.size()});
+    if (s->labelling()) {
+      plan_labels(*s, room, batch);
+    } else if (s->prefilling()) {
+      plan_prompt(*s, room, batch);
     }
   }
 }
@@ -370,15 +386,30 @@ std::vector<std::int32_t> Scheduler::guesses_for(Sequence& s, std::size_t decodi
   return guesses;
 }
 
-DecodeStatus Scheduler::compute(std::span<const BatchToken> batch) {
+// Behind the prompt come an answer that was lost with the cells of a recurrent model, or the question after it.
+void Scheduler::plan_prompt(Sequence& s, std::size_t& room, std::vector<BatchToken>& batch) {
+  std::int32_t next = s.stored < s.prompt_tokens ? kv_.advance(s) : s.pending();
+  if (s.wants_state) next = std::min(next, s.prompt_tokens - 1 - s.stored);
+  const std::size_t chunk = std::min(room, static_cast<std::size_t>(next));
+  room -= chunk;
+  for (std::size_t i = 0; i < chunk; ++i) {
+    const std::int32_t position = s.stored + static_cast<std::int32_t>(i);
+    const auto at = static_cast<std::size_t>(position);
+    batch.push_back({s.tokens[at], position, s.number, at + 1 == s.tokens.size()});
+  }
+}
+
+DecodeStatus Scheduler::compute(std::span<const BatchToken> batch, std::vector<float>* state) {
   longest_node_ns_ = 0;
   const std::int64_t begin = node_began_ns_ = clock_.monotonic_ns();
   working_ = true;
-  const DecodeStatus status = model_.decode(batch);
+  const DecodeStatus status = state != nullptr ? model_.decode_with_state(batch.front(), *state) : model_.decode(batch);
   working_ = false;
   if (status != DecodeStatus::kDone) return status;
-  const auto decoding = static_cast<std::size_t>(
-      std::ranges::count_if(batch, [this](const BatchToken& token) { return !of(token).prefilling(); }));
+  const auto decoding = static_cast<std::size_t>(std::ranges::count_if(batch, [this](const BatchToken& token) {
+    const Sequence& s = of(token);
+    return !s.prefilling() && !s.labelling();
+  }));
   tokens_prefilled_ += batch.size() - decoding;
   meter_.step(batch, batch.size() - decoding, clock_.monotonic_ns() - begin);
   if (guesses_planned_ == 0)
@@ -388,11 +419,19 @@ DecodeStatus Scheduler::compute(std::span<const BatchToken> batch) {
 
 void Scheduler::step() {
   std::vector<BatchToken> batch;
+  ipc::HiddenState state;
+  Sequence* const alone = state_is_next();
   guesses_planned_ = 0;
-  plan(batch);
+  if (alone != nullptr) {
+    batch.push_back({alone->tokens[static_cast<std::size_t>(alone->stored)], alone->stored, alone->number, true});
+  } else {
+    plan(batch);
+  }
   if (batch.empty()) return;
   const std::int64_t begin = clock_.monotonic_ns();
-  if (const DecodeStatus status = compute(batch); status != DecodeStatus::kDone) return after_decode(status, batch);
+  const DecodeStatus status = compute(batch, alone != nullptr ? &state.values : nullptr);
+  if (status != DecodeStatus::kDone) return after_decode(status, batch);
+  if (alone != nullptr && !send_state(*alone, state)) return;
   const std::int64_t took_ns = clock_.monotonic_ns() - begin;
   const auto step_us = static_cast<std::uint32_t>(took_ns / 1000);
   std::size_t decoded = 0;
@@ -400,13 +439,17 @@ void Scheduler::step() {
   for (std::size_t first = 0; first < batch.size();) {
     std::size_t end = first + 1;
     while (end < batch.size() && batch[end].sequence == batch[first].sequence) ++end;
-    Sequence& s = of(batch[first]);
-    if (s.prefilling()) {
-      kv_.computed(s, static_cast<std::int32_t>(end - first));
-      if (batch[end - 1].want_logits) (void)advance(s, end - 1, step_us);
+    Sequence* const s = by_number_[static_cast<std::size_t>(batch[first].sequence)];
+    if (s == nullptr) {
+      // One of its labels has just failed.
+    } else if (s->labelling()) {
+      advance_labels(*s, batch, first, end);
+    } else if (s->prefilling()) {
+      kv_.computed(*s, static_cast<std::int32_t>(end - first));
+      if (batch[end - 1].want_logits) (void)advance(*s, end - 1, step_us);
     } else {
       ++decoded;
-      right += advance_guessed(s, first, step_us);
+      right += advance_guessed(*s, first, step_us);
     }
     first = end;
   }
@@ -447,7 +490,12 @@ void Scheduler::after_decode(DecodeStatus status, std::span<const BatchToken> ba
   std::int32_t before = -1;
   for (const BatchToken& token : batch) {
     if (std::exchange(before, token.sequence) == token.sequence) continue;
+    if (by_number_[static_cast<std::size_t>(token.sequence)] == nullptr) continue;  // of a request that just failed
     Sequence& s = of(token);
+    if (status == DecodeStatus::kInterrupted && s.labelling()) {
+      rewind_labels(s);
+      continue;
+    }
     if (status == DecodeStatus::kInterrupted) {
       s.guesses.clear();
       const std::int32_t length = std::min(model_.length(s.number), static_cast<std::int32_t>(s.tokens.size()) - 1);
@@ -465,7 +513,7 @@ void Scheduler::after_decode(DecodeStatus status, std::span<const BatchToken> ba
   }
 }
 
-// False: the answer has ended, and `s` with it.
+// False: the answer has ended, and `s` with it, or it is asked whether it is true.
 bool Scheduler::advance(Sequence& s, std::size_t batch_index, std::uint32_t step_us) {
   const std::span<const float> row = model_.logits(batch_index);
   const auto signals = measure(row);
@@ -474,6 +522,8 @@ bool Scheduler::advance(Sequence& s, std::size_t batch_index, std::uint32_t step
     release(s, /*keep=*/false);
     return false;
   }
+  if (s.labels) return begin_labels(s, row, *signals);
+  if (s.probe && s.probe->asked()) return hear_if_true(s, row);
   const std::int64_t now = clock_.monotonic_ns();
   if (s.generated == 0) s.first_token_ns = now;
   s.last_token_ns = now;
@@ -493,6 +543,8 @@ bool Scheduler::advance(Sequence& s, std::size_t batch_index, std::uint32_t step
   frame.token.logprob = signals->logprob(row[static_cast<std::size_t>(id)]);
   frame.token.entropy = signals->entropy;
   frame.token.margin = signals->margin;
+  frame.token.self_certainty = signals->self_certainty;
+  s.meter.add(frame.token);
   frame.token.decode_us = step_us;
   for (const auto& [top, logit] : best_of(row, static_cast<std::size_t>(s.top_logprobs))) {
     frame.token.top.push_back({top, model_.token_bytes(top), signals->logprob(logit)});
@@ -506,12 +558,15 @@ bool Scheduler::advance(Sequence& s, std::size_t batch_index, std::uint32_t step
 }
 
 bool Scheduler::finish(Sequence& s, types::FinishReason reason, std::string text) {
+  if (s.probe && !s.probe->asked()) return ask_if_true(s, reason, std::move(text));
   ipc::Finished frame;
   frame.reason = reason;
   frame.text = std::move(text);
   frame.usage = {s.prompt_tokens, s.generated, s.cached};
   frame.timings = {micros(s.arrived_ns, s.started_ns), micros(s.started_ns, s.first_token_ns),
                    micros(s.first_token_ns, s.last_token_ns)};
+  frame.signals = s.meter.signals();
+  if (s.probe) frame.signals.p_true = s.probe->said;
   send_(s.request, frame);
   release(s, /*keep=*/true);
   return false;
@@ -522,6 +577,13 @@ void Scheduler::fail(std::uint64_t request, const Error& error) {
 }
 
 void Scheduler::release(Sequence& s, bool keep) {
+  if (s.labels) {
+    for (const std::int32_t number : s.labels->numbers()) {
+      if (number == s.number) continue;
+      by_number_[static_cast<std::size_t>(number)] = nullptr;
+      kv_.give_back(number);
+    }
+  }
   kv_.release(s, keep);
   queue_blocked_ = false;
   by_number_[static_cast<std::size_t>(s.number)] = nullptr;

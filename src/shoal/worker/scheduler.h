@@ -23,8 +23,10 @@
 #include "shoal/worker/lease.h"
 #include "shoal/worker/model.h"
 #include "shoal/worker/sequence.h"
+#include "shoal/worker/signals.h"
 #include "shoal/worker/speculation.h"
 #include "shoal/worker/step_budget.h"
+#include "shoal/worker/truth_probe.h"
 #include "shoal/worker/work_meter.h"
 
 namespace shoal::worker {
@@ -50,16 +52,24 @@ class Scheduler {
   void run();
 
  private:
-  // A frame, and its prompt as tokens where it has one.
+  // What a request asks for, as tokens.
+  struct Prepared {
+    std::vector<std::int32_t> tokens;               // of the prompt
+    std::vector<std::vector<std::int32_t>> labels;  // of a Score
+    std::optional<TruthProbe> probe;
+  };
   struct Posted {
     ipc::Frame frame;
-    Result<std::vector<std::int32_t>> tokens;
+    Result<Prepared> prepared;
   };
 
   [[nodiscard]] Result<std::vector<std::int32_t>> tokenize(const ipc::Frame& frame);
+  [[nodiscard]] Result<Prepared> prepare(const ipc::Frame& frame);
   [[nodiscard]] std::deque<Posted> take_inbox();
   void handle(Posted posted);
-  void handle_generate(const ipc::FrameHeader& header, ipc::Generate request, std::vector<std::int32_t> tokens);
+  void handle_generate(const ipc::FrameHeader& header, ipc::Generate request, Prepared prepared);
+  void handle_score(const ipc::FrameHeader& header, const ipc::Score& request, Prepared prepared);
+  [[nodiscard]] Result<void> takes_requests() const;
   void handle_embed(const ipc::FrameHeader& header, const ipc::Embed& request);
   void handle_tokenize(std::uint64_t request, const ipc::Tokenize& body, const std::vector<std::int32_t>& tokens);
   void handle_detokenize(std::uint64_t request, const ipc::Detokenize& body);
@@ -71,13 +81,24 @@ class Scheduler {
   void step();
   void embed();
   void plan(std::vector<BatchToken>& batch);
-  [[nodiscard]] DecodeStatus compute(std::span<const BatchToken> batch);
+  void plan_prompt(Sequence& sequence, std::size_t& room, std::vector<BatchToken>& batch);
+  void plan_labels(Sequence& sequence, std::size_t& room, std::vector<BatchToken>& batch);
+  [[nodiscard]] Sequence* state_is_next() const;
+  [[nodiscard]] bool send_state(Sequence& sequence, const ipc::HiddenState& state);
+  [[nodiscard]] DecodeStatus compute(std::span<const BatchToken> batch, std::vector<float>* state);
   void after_decode(DecodeStatus status, std::span<const BatchToken> batch);
   [[nodiscard]] std::vector<std::int32_t> guesses_for(Sequence& sequence, std::size_t decoding, std::size_t planned,
                                                       std::size_t limit);
   [[nodiscard]] std::size_t advance_guessed(Sequence& sequence, std::size_t row, std::uint32_t step_us);
   bool advance(Sequence& sequence, std::size_t batch_index, std::uint32_t step_us);
   bool finish(Sequence& sequence, types::FinishReason reason, std::string text);
+  // Labels and the question after the answer, in scheduler_labels.cpp. False: `sequence` has ended.
+  bool begin_labels(Sequence& sequence, std::span<const float> row, const RowSignals& signals);
+  void advance_labels(Sequence& sequence, std::span<const BatchToken> batch, std::size_t first, std::size_t end);
+  void rewind_labels(Sequence& sequence);
+  void finish_labels(Sequence& sequence);
+  bool ask_if_true(Sequence& sequence, types::FinishReason reason, std::string text);
+  bool hear_if_true(Sequence& sequence, std::span<const float> row);
   void fail(std::uint64_t request, const Error& error);
   void release(Sequence& sequence, bool keep);
   void on_node();

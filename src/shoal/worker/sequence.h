@@ -3,13 +3,18 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <vector>
 
 #include "shoal/base/clock.h"
 #include "shoal/types/completion.h"
+#include "shoal/worker/answer_signals.h"
+#include "shoal/worker/label_job.h"
 #include "shoal/worker/ngram_draft.h"
 #include "shoal/worker/sampler.h"
 #include "shoal/worker/text_release.h"
+#include "shoal/worker/truth_probe.h"
 
 namespace shoal::worker {
 
@@ -26,16 +31,21 @@ struct Sequence {
   std::int32_t cached = 0;      // of the prompt: taken over, not computed for this request
   PrefixNode* place = nullptr;  // where the prompt ends; KvCache's
   std::int32_t max_tokens = 0;  // of the answer
+  std::int32_t more_cells = 0;  // for labels, or for the question after the answer
   std::int32_t generated = 0;
   std::uint32_t reserved = 0;  // KV cells of its own
   std::uint32_t credits = 0;   // tokens that may still be sent
   std::int32_t top_logprobs = 0;
   bool ignore_eos = false;
+  bool wants_state = false;          // the hidden state of the last prompt token; false once it was sent
+  std::unique_ptr<LabelJob> labels;  // a Score request: no answer, but these
+  std::optional<TruthProbe> probe;
   NgramDraft draft;
   std::size_t guess_length = 4;       // at most, in one step; follows how many were right
   std::vector<std::int32_t> guesses;  // in the step at hand, after the last token
   Sampler sampler;
   TextRelease text;
+  AnswerMeter meter;
   double fair_tag = 0;  // FairQueue's
   std::int64_t arrived_ns = 0;
   std::int64_t started_ns = 0;
@@ -47,6 +57,10 @@ struct Sequence {
 
   [[nodiscard]] std::int32_t pending() const { return static_cast<std::int32_t>(tokens.size()) - stored; }
   [[nodiscard]] bool prefilling() const { return stored < prompt_tokens || pending() > 1; }
+  // The labels are computed, from the prompt's cells on.
+  [[nodiscard]] bool labelling() const { return labels && labels->begun(); }
+  // The last token of the prompt is next, and is to be computed alone.
+  [[nodiscard]] bool state_is_next() const { return wants_state && stored == prompt_tokens - 1; }
 };
 
 }  // namespace shoal::worker

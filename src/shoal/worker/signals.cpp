@@ -1,6 +1,7 @@
-// Two passes over a row that sits in the cache: the two largest, then the sums. libm's exp over 49,152 logits
-// costs 3 % of a decode step of a 135M model, and gcc 12 vectorises the plain loop for AVX-512 only, so the
-// loops are written on vector types and compiled for three levels, chosen when the worker starts.
+// Two passes over a row that sits in the cache: the two largest, then the sums and where the largest is. libm's
+// exp over 49,152 logits costs 3 % of a decode step of a 135M model, and gcc 12 vectorises the plain loop for
+// AVX-512 only, so the loops are written on vector types and compiled for three levels, chosen when the worker
+// starts.
 #include "shoal/worker/signals.h"
 
 #include <algorithm>
@@ -35,8 +36,10 @@ struct Extremes {
 };
 
 struct Sums {
-  double z = 0;   // sum exp(l - max)
-  double zx = 0;  // sum exp(l - max) (l - max)
+  double z = 0;          // sum exp(l - max)
+  double zx = 0;         // sum exp(l - max) (l - max)
+  double x = 0;          // sum (l - max)
+  std::size_t best = 0;  // the first l == max is not before this
 };
 
 // exp on [-87, 0], relative error below 3e-7: range reduction by log 2 in two parts, then the minimax
@@ -86,36 +89,86 @@ template <int kWidth>
   return all;
 }
 
+// Float sums of at most 8 terms, of 8 of those, then double: the error of a mean stays below 1e-6 of its size.
+constexpr std::size_t kGroup = 8;
+
 template <int kWidth>
 [[gnu::always_inline]] inline Sums sums_of(const float* row, std::size_t n, float max) {
   using Float = typename Lanes<kWidth>::Float;
-  constexpr std::size_t kBlock = 64 * kWidth;  // float sums of 64 terms, then double: the error stays below 1e-6
+  using Int = typename Lanes<kWidth>::Int;
+  constexpr std::size_t kBlock = kGroup * kGroup * kWidth;
   const Float lowest = Float{} - 87.0F;
   Sums total;
+  bool found = false;
   std::size_t i = 0;
   while (i + kWidth <= n) {
+    const std::size_t begin = i;
+    const std::size_t end = std::min(n, i + kBlock);
     Float z{};
     Float zx{};
-    const std::size_t end = std::min(n, i + kBlock);
-    for (; i + kWidth <= end; i += kWidth) {
-      Float d;
-      std::memcpy(&d, row + i, sizeof d);
-      d -= max;
-      d = d < lowest ? lowest : d;
-      Float e;
-      fast_exp<kWidth>(d, e);
-      z += e;
-      zx += e * d;
+    Float x{};
+    Int at_max{};
+    while (i + kWidth <= end) {
+      const std::size_t group_end = std::min(end, i + kGroup * kWidth);
+      Float group{};
+      for (; i + kWidth <= group_end; i += kWidth) {
+        Float d;
+        std::memcpy(&d, row + i, sizeof d);
+        at_max |= d == max;
+        d -= max;
+        group += d;
+        d = d < lowest ? lowest : d;
+        Float e;
+        fast_exp<kWidth>(d, e);
+        z += e;
+        zx += e * d;
+      }
+      x += group;
     }
+    bool here = false;
     for (int lane = 0; lane < kWidth; ++lane) {
       total.z += static_cast<double>(z[lane]);
       total.zx += static_cast<double>(zx[lane]);
+      total.x += static_cast<double>(x[lane]);
+      here = here || at_max[lane] != 0;
     }
+    if (here && !found) total.best = begin;
+    found = found || here;
   }
+  if (!found) total.best = i;
   for (; i < n; ++i) {
-    const double d = std::max(static_cast<double>(row[i] - max), -87.0);
-    total.z += std::exp(d);
-    total.zx += std::exp(d) * d;
+    const double d = static_cast<double>(row[i]) - static_cast<double>(max);
+    const double e = std::exp(std::max(d, -87.0));
+    total.z += e;
+    total.zx += e * std::max(d, -87.0);
+    total.x += d;
+  }
+  return total;
+}
+
+// One block: the weights, and their sum.
+template <int kWidth>
+[[gnu::always_inline]] inline double weights_of(const float* row, std::size_t n, float max, float scale, float* out) {
+  using Float = typename Lanes<kWidth>::Float;
+  const Float lowest = Float{} - 87.0F;
+  Float sum{};
+  std::size_t i = 0;
+  for (; i + kWidth <= n; i += kWidth) {
+    Float d;
+    std::memcpy(&d, row + i, sizeof d);
+    d = (d - max) * scale;
+    Float e;
+    fast_exp<kWidth>(d < lowest ? lowest : d, e);
+    e = d < lowest ? Float{} : e;
+    sum += e;
+    std::memcpy(out + i, &e, sizeof e);
+  }
+  double total = 0;
+  for (int lane = 0; lane < kWidth; ++lane) total += static_cast<double>(sum[lane]);
+  for (; i < n; ++i) {
+    const float d = (row[i] - max) * scale;
+    out[i] = d < -87.0F ? 0.0F : std::exp(d);
+    total += static_cast<double>(out[i]);
   }
   return total;
 }
@@ -123,6 +176,7 @@ template <int kWidth>
 struct Kernels {
   Extremes (*extremes)(const float*, std::size_t);
   Sums (*sums)(const float*, std::size_t, float);
+  double (*weights)(const float*, std::size_t, float, float, float*);
 };
 
 #if defined(__x86_64__)
@@ -132,11 +186,17 @@ struct Kernels {
 [[gnu::target("avx512f")]] Sums sums_avx512(const float* row, std::size_t n, float max) {
   return sums_of<16>(row, n, max);
 }
+[[gnu::target("avx512f")]] double weights_avx512(const float* row, std::size_t n, float max, float scale, float* out) {
+  return weights_of<16>(row, n, max, scale, out);
+}
 [[gnu::target("avx2,fma")]] Extremes extremes_avx2(const float* row, std::size_t n) {
   return extremes_of<8>(row, n);
 }
 [[gnu::target("avx2,fma")]] Sums sums_avx2(const float* row, std::size_t n, float max) {
   return sums_of<8>(row, n, max);
+}
+[[gnu::target("avx2,fma")]] double weights_avx2(const float* row, std::size_t n, float max, float scale, float* out) {
+  return weights_of<8>(row, n, max, scale, out);
 }
 #endif
 Extremes extremes_base(const float* row, std::size_t n) {
@@ -145,35 +205,97 @@ Extremes extremes_base(const float* row, std::size_t n) {
 Sums sums_base(const float* row, std::size_t n, float max) {
   return sums_of<4>(row, n, max);
 }
-
-Kernels choose_kernels() {
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f")) return {extremes_avx512, sums_avx512};
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return {extremes_avx2, sums_avx2};
-#endif
-  return {extremes_base, sums_base};
+double weights_base(const float* row, std::size_t n, float max, float scale, float* out) {
+  return weights_of<4>(row, n, max, scale, out);
 }
 
-const Kernels& kernels() {
-  static const Kernels kChosen = choose_kernels();
+Kernels kernels_of(SignalKernel kernel) {
+  switch (kernel) {
+#if defined(__x86_64__)
+    case SignalKernel::kAvx512:
+      return {extremes_avx512, sums_avx512, weights_avx512};
+    case SignalKernel::kAvx2:
+      return {extremes_avx2, sums_avx2, weights_avx2};
+#endif
+    default:
+      return {extremes_base, sums_base, weights_base};
+  }
+}
+
+const Kernels& best_kernels() {
+  static const Kernels kChosen = kernels_of(signal_kernels().back());
   return kChosen;
+}
+
+std::int32_t find_from(std::span<const float> logits, std::size_t begin, float value) {
+  const auto from = logits.begin() + static_cast<std::ptrdiff_t>(begin);
+  return static_cast<std::int32_t>(std::find(from, logits.end(), value) - logits.begin());
+}
+
+// KL(uniform || p) over the tokens that can come at all: log_z - mean(l - max) - log V. A logit of minus infinity,
+// which would make the sum infinite, is left out of mean and V.
+double self_certainty_of(std::span<const float> logits, const Sums& sums, float max, double log_z) {
+  double sum = sums.x;
+  auto count = static_cast<double>(logits.size());
+  if (!std::isfinite(sum)) {
+    sum = count = 0;
+    for (const float l : logits) {
+      if (!std::isfinite(l)) continue;
+      sum += static_cast<double>(l) - static_cast<double>(max);
+      ++count;
+    }
+  }
+  return std::max(0.0, log_z - sum / count - std::log(count));
+}
+
+std::optional<RowSignals> measure_by(const Kernels& kernels, std::span<const float> logits) {
+  const Extremes extremes = kernels.extremes(logits.data(), logits.size());
+  if (extremes.nan || !std::isfinite(extremes.max)) return std::nullopt;
+  const Sums sums = kernels.sums(logits.data(), logits.size(), extremes.max);
+  const double log_z = std::log(sums.z);
+  RowSignals signals;
+  signals.best = find_from(logits, sums.best, extremes.max);
+  signals.max = extremes.max;
+  signals.log_z = static_cast<float>(log_z);
+  signals.entropy = static_cast<float>(std::max(0.0, log_z - sums.zx / sums.z));
+  // p_best = exp(0) / z, p_second = exp(second - max) / z
+  signals.margin = static_cast<float>((1.0 - std::exp(static_cast<double>(extremes.second) - extremes.max)) / sums.z);
+  signals.self_certainty = static_cast<float>(self_certainty_of(logits, sums, extremes.max, log_z));
+  return signals;
 }
 
 }  // namespace
 
+std::span<const SignalKernel> signal_kernels() {
+  static const std::vector<SignalKernel> kHere = [] {
+    std::vector<SignalKernel> here = {SignalKernel::kBase};
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) here.push_back(SignalKernel::kAvx2);
+    if (__builtin_cpu_supports("avx512f")) here.push_back(SignalKernel::kAvx512);
+#endif
+    return here;
+  }();
+  return kHere;
+}
+
 std::optional<RowSignals> measure(std::span<const float> logits) {
-  const Extremes extremes = kernels().extremes(logits.data(), logits.size());
-  if (extremes.nan || !std::isfinite(extremes.max)) return std::nullopt;
-  const Sums sums = kernels().sums(logits.data(), logits.size(), extremes.max);
-  const double log_z = std::log(sums.z);
-  RowSignals signals;
-  signals.best = static_cast<std::int32_t>(std::find(logits.begin(), logits.end(), extremes.max) - logits.begin());
-  signals.max = extremes.max;
-  signals.log_sum_exp = static_cast<float>(static_cast<double>(extremes.max) + log_z);
-  signals.entropy = static_cast<float>(std::max(0.0, log_z - sums.zx / sums.z));
-  // p_best = exp(0) / z, p_second = exp(second - max) / z
-  signals.margin = static_cast<float>((1.0 - std::exp(static_cast<double>(extremes.second) - extremes.max)) / sums.z);
-  return signals;
+  return measure_by(best_kernels(), logits);
+}
+
+std::optional<RowSignals> measure_with(SignalKernel kernel, std::span<const float> logits) {
+  return measure_by(kernels_of(kernel), logits);
+}
+
+void exp_weights(std::span<const float> logits, float max, float scale, std::span<float> weights,
+                 std::span<double> sums) {
+  for (std::size_t begin = 0, block = 0; begin < logits.size(); begin += kWeightBlock, ++block) {
+    const std::size_t size = std::min(kWeightBlock, logits.size() - begin);
+    sums[block] = best_kernels().weights(logits.data() + begin, size, max, scale, weights.data() + begin);
+  }
+}
+
+std::int32_t argmax(std::span<const float> logits) {
+  return find_from(logits, 0, best_kernels().extremes(logits.data(), logits.size()).max);
 }
 
 std::vector<std::pair<std::int32_t, float>> best_of(std::span<const float> logits, std::size_t count) {

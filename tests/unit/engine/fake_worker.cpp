@@ -218,6 +218,8 @@ class FakeWorker {
       take_generate(id, *generate);
     } else if (const auto* embed = std::get_if<ipc::Embed>(&frame.body)) {
       embeds_.emplace_back(id, *embed);
+    } else if (const auto* score = std::get_if<ipc::Score>(&frame.body)) {
+      take_score(id, *score);
     } else if (const auto* tokenize = std::get_if<ipc::Tokenize>(&frame.body)) {
       std::vector<std::int32_t> ids(std::get<std::string>(tokenize->input).size());
       std::iota(ids.begin(), ids.end(), 0);
@@ -254,6 +256,21 @@ class FakeWorker {
       send(id, ipc::Accepted{.prompt_tokens = is(job.words, "bad", "prompt") ? 513 : 3});
     }
     jobs_[id] = std::move(job);
+  }
+
+  // Each label has one token, of the probability that its length says; the prompt may want something else.
+  void take_score(std::uint64_t id, const ipc::Score& score) {
+    const Words words = words_of(std::get<std::string>(score.prompt));
+    send(id, ipc::Accepted{.prompt_tokens = 3});
+    if (words.contains("hang")) return;
+    ipc::Scored out;
+    out.usage = {3, 1, 0};
+    for (const std::string& label : score.labels)
+      out.labels.push_back({{static_cast<std::int32_t>(label.size())}, {-static_cast<float>(label.size())}});
+    if (is(words, "bad", "count")) out.labels.pop_back();
+    if (is(words, "bad", "lengths")) out.labels[0].logprobs.clear();
+    if (is(words, "bad", "ids")) out.labels[0].tokens[0] = 100;
+    send(id, out);
   }
 
   void take_embed(std::uint64_t id, const ipc::Embed& embed) {

@@ -665,5 +665,47 @@ TEST_F(SupervisorTest, GarbageInPlaceOfReadyIsAFailedLoad) {
   });
 }
 
+TEST_F(SupervisorTest, ScoresLabelsAndBelievesNoOthers) {
+  options_.max_failures = 20;
+  run([&](base::Yield yield) {
+    const auto score = [&](std::string prompt) {
+      ScoreRequest request;
+      request.model = "a";
+      request.prompt.input = std::move(prompt);
+      request.labels = {"x", "four"};
+      return supervisor().score(std::move(request), yield);
+    };
+    const auto result = score("x");
+    ASSERT_TRUE(result.ok()) << result.error().message();
+    ASSERT_EQ(result->labels.size(), 2U);
+    EXPECT_EQ(result->labels[1].logprobs, std::vector<float>{-4});
+    EXPECT_EQ(result->usage.prompt_tokens, 3);
+    for (const char* kind : {"count", "lengths", "ids"}) {
+      const auto bad = score(std::string("bad=") + kind);
+      ASSERT_FALSE(bad.ok()) << kind;
+      EXPECT_EQ(bad.error().code(), ErrorCode::kWorkerCrashed) << kind;
+    }
+  });
+}
+
+TEST_F(SupervisorTest, AScoreThatIsCancelledIsTold) {
+  run([&](base::Yield yield) {
+    std::stop_source stop;
+    side([&](base::Yield inner) {
+      EXPECT_TRUE(eventually(inner, [&] { return status("a").running == 1; }));
+      stop.request_stop();
+    });
+    ScoreRequest request;
+    request.model = "a";
+    request.cancel = stop.get_token();
+    request.prompt.input = std::string("hang=1");
+    request.labels = {"x"};
+    const auto result = supervisor().score(std::move(request), yield);
+    ASSERT_FALSE(result.ok());
+    EXPECT_EQ(result.error().code(), ErrorCode::kCancelled);
+    EXPECT_TRUE(eventually(yield, [&] { return models_.count("a", "cancel") == 1; }));
+  });
+}
+
 }  // namespace
 }  // namespace shoal::engine

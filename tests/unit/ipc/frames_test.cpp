@@ -20,6 +20,8 @@ std::vector<Body> every_body() {
   chat.max_tokens = 100;
   chat.top_logprobs = 3;
   chat.ignore_eos = true;
+  chat.p_true = true;
+  chat.hidden_state = true;
   // All different, so that no two can be taken for each other.
   chat.sampling.temperature = 0.25F;
   chat.sampling.top_p = 0.5F;
@@ -38,12 +40,18 @@ std::vector<Body> every_body() {
   text.prompt = std::string("Once upon");
   Generate ids = chat;
   ids.prompt = std::vector<std::int32_t>{1, -1, 42};
-  types::Token token{
-      42, "\xc3", -0.5F, 1.25F, 0.75F, 900, {{42, "\xc3", -0.5F}, {7, "x", -std::numeric_limits<float>::infinity()}}};
+  types::Token token{42,    "\xc3", -0.5F, 1.25F,
+                     0.75F, 9.5F,   900,   {{42, "\xc3", -0.5F}, {7, "x", -std::numeric_limits<float>::infinity()}}};
+  const types::AnswerSignals signals{
+      5, {-1.0F, -2.0F, -3.0F}, {1.5F, 2.5F, 3.5F}, {0.25F, 0.125F, 0.0625F}, {10.0F, 11.0F, 12.0F}, std::nullopt};
+  types::AnswerSignals asked;
+  asked.p_true = 0.75F;
   return {chat,
           text,
           ids,
           Embed{3, {std::string("a"), std::vector<std::int32_t>{1, 2}}},
+          Score{3, {" yes", std::string("a\0b", 3)}, std::string("Is it?")},
+          Score{4, {"no"}, std::vector<std::int32_t>{5, 6}},
           Tokenize{true, std::string("Once upon")},
           Tokenize{false, std::vector<types::Message>{{types::Role::kUser, "hi", ""}}},
           Detokenize{true, {1, 2, 3}},
@@ -55,7 +63,10 @@ std::vector<Body> every_body() {
           Ready{"zen4", "landlock abi 7 + seccomp", 4096, 4, 49152, 576, types::KvType::kQ4_0, 200'000, true, true},
           Accepted{17},
           TokenFrame{token, "é"},
-          Finished{types::FinishReason::kLength, "tail", {17, 5, 3}, {1, 2, 3}},
+          Finished{types::FinishReason::kLength, "tail", {17, 5, 3}, {1, 2, 3}, signals},
+          Finished{types::FinishReason::kStop, "", {1, 2, 0}, {4, 5, 6}, asked},
+          Scored{{9, 4, 2}, {{{7, 8}, {-0.5F, -1.5F}}, {{9}, {-std::numeric_limits<float>::infinity()}}}},
+          HiddenState{{0.5F, -0.25F}},
           Embedding{2, 9, true, {0.5F, -0.25F}},
           Tokens{true, false, {4, 5}},
           Text{false, "\xc3"},

@@ -37,6 +37,31 @@ TEST_F(ServerTest, AWholeChatAnswer) {
   EXPECT_EQ(writer->headers.at("x-shoal-egress"), "none");
 }
 
+TEST_F(ServerTest, SignalsOnlyWhenAskedFor) {
+  EXPECT_EQ(status_of(post(kChat, chat())), 200);
+  EXPECT_FALSE(body().at("x_shoal").as_object().contains("signals"));
+  EXPECT_EQ(status_of(post(kChat, chat(R"(,"n":2,"x_shoal":{"signals":true})"))), 200);
+  const auto whole = body();
+  ASSERT_EQ(whole.at("x_shoal").at("signals").as_array().size(), 2U);
+  EXPECT_EQ(whole.at("x_shoal").at("signals").at(1).at("logprob").at("min"), -0.75);
+  EXPECT_EQ(status_of(post(kChat, chat(R"(,"stream":true,"x_shoal":{"signals":true})"))), 200);
+  const auto finish = json_of(writer->events[writer->events.size() - 2]);
+  EXPECT_EQ(finish.at("x_shoal").at("signals").at(0).at("tokens"), 2);
+}
+
+TEST_F(ServerTest, HiddenStatesArePerPrompt) {
+  auto end = ends(FinishReason::kStop, 7, 1);
+  end.hidden_state = {0.5F, 2.0F};
+  engine.answers = {{{says("Hi"), end}, {}, {}}};
+  EXPECT_EQ(status_of(post(kText, R"({"prompt":["a","b"],"n":2,"x_shoal":{"hidden_state":"float"}})")), 200);
+  const auto states = body().at("x_shoal").at("hidden_states").as_array();
+  ASSERT_EQ(states.size(), 2U);
+  EXPECT_EQ(states[1].at(1), 2);
+  std::vector<bool> asked;
+  for (const auto& request : engine.requests) asked.push_back(request.hidden_state);
+  EXPECT_EQ(asked, (std::vector<bool>{true, false, true, false})) << "the answers to one prompt share it";
+}
+
 TEST_F(ServerTest, TheDefaultModelIsUsedAndShown) {
   EXPECT_EQ(status_of(post(kChat, R"({"messages":[{"role":"user","content":"hi"}]})")), 200);
   EXPECT_EQ(body().at("model"), "smol");

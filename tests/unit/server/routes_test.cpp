@@ -1,3 +1,4 @@
+#include <cmath>
 #include <string>
 
 #include <boost/json/array.hpp>
@@ -133,6 +134,47 @@ TEST_F(ServerTest, MetricsCountRequestsByRouteAndNeverByPath) {
   EXPECT_NE(writer->body.find(R"(shoal_tokens_total{model="smol",kind="completion"} 2)"), std::string::npos)
       << writer->body;
   EXPECT_NE(writer->body.find(R"(shoal_tokens_total{model="smol",kind="prompt"} 7)"), std::string::npos);
+}
+
+TEST_F(ServerTest, ScoresOfLabels) {
+  EXPECT_EQ(status_of(post("/v1/score", R"({"prompt":"Is it?","labels":["a","bbb"]})")), 200);
+  EXPECT_EQ(writer->headers.at("x-shoal-model"), "smol");
+  const auto answer = body();
+  EXPECT_EQ(answer.at("data").at(1).at("label"), "bbb");
+  EXPECT_EQ(answer.at("data").at(1).at("logprob"), -3);
+  EXPECT_NEAR(answer.at("data").at(0).at("probability").to_number<double>(), 1 / (1 + std::exp(-2.0)), 1e-6);
+  EXPECT_EQ(answer.at("usage").at("prompt_tokens"), 10);
+  EXPECT_EQ(std::get<std::string>(engine.score_requests.at(0).prompt.input), "Is it?");
+  engine.score_error = Error(ErrorCode::kContextLengthExceeded, "too long");
+  EXPECT_EQ(status_of(post("/v1/score", R"({"prompt":"x","labels":["a"]})")), 400);
+  EXPECT_EQ(code(), "context_length_exceeded");
+}
+
+TEST_F(ServerTest, CalibratedScoresAskTwice) {
+  const std::string asked = R"({"prompt":"x","labels":["a","bbb"],"calibrate":"contextual","content_free":"N/A"})";
+  EXPECT_EQ(status_of(post("/v1/score", asked)), 200);
+  ASSERT_EQ(engine.score_requests.size(), 2U);
+  EXPECT_EQ(std::get<std::string>(engine.score_requests[1].prompt.input), "N/A");
+  EXPECT_EQ(body().at("data").at(0).at("probability"), 0.5) << "what is said to every prompt tells nothing";
+  EXPECT_EQ(body().at("usage").at("prompt_tokens"), 20);
+}
+
+TEST_F(ServerTest, ClassesOfTexts) {
+  const std::string asked = R"({"input":["good","bad"],"labels":["a","bbb"],"instruction":"Pick one."})";
+  EXPECT_EQ(status_of(post("/v1/classify", asked)), 200);
+  const auto answer = body();
+  ASSERT_EQ(answer.at("data").as_array().size(), 2U);
+  EXPECT_EQ(answer.at("data").at(1).at("label"), "a");
+  EXPECT_EQ(answer.at("data").at(1).at("num_classes"), 2);
+  ASSERT_EQ(engine.score_requests.size(), 2U);
+  const auto& messages = std::get<std::vector<types::Message>>(engine.score_requests[1].prompt.input);
+  EXPECT_EQ(messages.at(0).content, "Pick one.\n\nText: bad");
+  EXPECT_EQ(engine.score_requests[1].labels.at(1), "bbb");
+  // Without a chat template a label is a word that goes on.
+  engine.model_list[0].has_chat_template = false;
+  EXPECT_EQ(status_of(post("/v1/classify", asked)), 200);
+  EXPECT_EQ(std::get<std::string>(engine.score_requests[2].prompt.input), "Pick one.\n\nText: good\nLabel:");
+  EXPECT_EQ(engine.score_requests[2].labels.at(1), " bbb");
 }
 
 TEST_F(ServerTest, MetricsMeasureInSeconds) {

@@ -135,6 +135,102 @@ TEST(ParseChat, AnUnknownParameterIsRefusedWithTheNearestName) {
   EXPECT_REFUSED(parse_chat_request(chat(R"("best_of":1)")), "unsupported_parameter", "best_of", "best_of");
 }
 
+TEST(ParseChat, ShoalsOwnSwitches) {
+  auto plain = parse_chat_request(chat(R"("x_shoal":{})"));
+  ASSERT_TRUE(plain.ok());
+  EXPECT_FALSE(plain->params.signals);
+  auto asked = parse_chat_request(chat(R"("x_shoal":{"signals":true})"));
+  ASSERT_TRUE(asked.ok()) << asked.error().message();
+  EXPECT_TRUE(asked->params.signals);
+  auto typo = parse_chat_request(chat(R"("x_shoal":{"signal":true})"));
+  EXPECT_REFUSED(typo, "unsupported_parameter", "x_shoal.signal", "did you mean");
+  EXPECT_REFUSED(parse_chat_request(chat(R"("x_shoal":{"signals":1})")), "invalid_request", "x_shoal.signals",
+                 "true or false");
+  EXPECT_REFUSED(parse_embedding_request(R"({"input":"a","x_shoal":{"signals":true}})"), "unsupported_parameter",
+                 "x_shoal.signals", "x_shoal.signals");
+}
+
+TEST(ParseChat, AHiddenStateComesAsNumbersOrBase64) {
+  for (const char* value : {"true", "\"float\"", "\"base64\""}) {
+    auto parsed = parse_chat_request(chat(std::string(R"("x_shoal":{"p_true":true,"hidden_state":)") + value + "}"));
+    ASSERT_TRUE(parsed.ok()) << parsed.error().message();
+    EXPECT_TRUE(parsed->params.hidden_state && parsed->params.p_true);
+    EXPECT_EQ(parsed->params.hidden_base64, std::string_view(value) == "\"base64\"");
+  }
+  EXPECT_FALSE(parse_chat_request(chat(R"("x_shoal":{"hidden_state":false})"))->params.hidden_state);
+  EXPECT_REFUSED(parse_chat_request(chat(R"("x_shoal":{"hidden_state":"f16"})")), "invalid_request",
+                 "x_shoal.hidden_state", "\"base64\"");
+}
+
+TEST(ParseScore, PromptsOfEveryKind) {
+  auto text = parse_score_request(R"({"prompt":"Is it?","labels":[" yes"," no"],"normalize":"mean"})");
+  ASSERT_TRUE(text.ok()) << text.error().message();
+  EXPECT_EQ(std::get<std::string>(text->prompt), "Is it?");
+  EXPECT_EQ(text->labels, (std::vector<std::string>{" yes", " no"}));
+  EXPECT_TRUE(text->mean && !text->content_free);
+  auto ids = parse_score_request(R"({"prompt":[1,2],"labels":["a"],"calibrate":"contextual","content_free":"N/A"})");
+  ASSERT_TRUE(ids.ok()) << ids.error().message();
+  EXPECT_EQ(std::get<2>(ids->prompt), (std::vector<std::int32_t>{1, 2}));
+  EXPECT_EQ(std::get<std::string>(*ids->content_free), "N/A");
+  auto messages =
+      parse_score_request(R"({"messages":[{"role":"user","content":"hi"}],"labels":["a"],"calibrate":"contextual",)"
+                          R"("content_free":[{"role":"user","content":"N/A"}]})");
+  ASSERT_TRUE(messages.ok()) << messages.error().message();
+  EXPECT_EQ(std::get<0>(messages->prompt)[0].content, "hi");
+  EXPECT_EQ(std::get<0>(*messages->content_free)[0].content, "N/A");
+}
+
+TEST(ParseScore, WhatIsWrongIsNamed) {
+  struct Case {
+    const char* body;
+    const char* code;
+    const char* param;
+    const char* message;
+  };
+  for (
+      const Case& c : {
+          Case{R"({"labels":["a"]})", "invalid_request", "prompt", "send prompt or messages"},
+          Case{R"({"prompt":"x"})", "invalid_request", "labels", "labels"},
+          Case{R"({"prompt":"x","labels":[]})", "invalid_request", "labels", "1 to 256 texts, not 0"},
+          Case{R"({"prompt":"x","labels":["a",""]})", "invalid_request", "labels[1]", "must not be empty"},
+          Case{R"({"prompt":"x","labels":["a","b","a"]})", "invalid_request", "labels[2]", "the same as labels[0]"},
+          Case{R"({"prompt":"x","labels":["a",1]})", "invalid_request", "labels[1]", "a string"},
+          Case{R"({"prompt":"x","labels":"a"})", "invalid_request", "labels", "array"},
+          Case{R"({"prompt":"x","messages":[{"role":"user","content":"y"}],"labels":["a"]})", "invalid_request",
+               "prompt", "exclude"},
+          Case{R"({"prompt":[],"labels":["a"]})", "invalid_request", "prompt", "token ids"},
+          Case{R"({"prompt":[{"role":"user","content":"y"}],"labels":["a"]})", "invalid_request", "prompt", "messages"},
+          Case{R"({"prompt":"x","labels":["a"],"normalize":"max"})", "invalid_request", "normalize", "sum or mean"},
+          Case{R"({"prompt":"x","labels":["a"],"calibrate":"contextual"})", "invalid_request", "content_free",
+               "missing"},
+          Case{R"({"prompt":"x","labels":["a"],"content_free":"N/A"})", "invalid_request", "content_free", "calibrate"},
+          Case{
+              R"({"messages":[{"role":"user","content":"y"}],"labels":["a"],"calibrate":"contextual","content_free":"x"})",
+              "invalid_request", "content_free", "messages with messages"},
+          Case{R"({"prompt":"x","labels":["a"],"text_1":"y"})", "unsupported_parameter", "text_1", "prompt"},
+      }) {
+    EXPECT_REFUSED(parse_score_request(c.body), c.code, c.param, c.message);
+  }
+}
+
+TEST(ParseClassify, InputsLabelsAndCalibration) {
+  auto one = parse_classify_request(R"({"input":"good","labels":["a","b"]})");
+  ASSERT_TRUE(one.ok()) << one.error().message();
+  EXPECT_EQ(one->inputs, std::vector<std::string>{"good"});
+  EXPECT_FALSE(one->content_free);
+  auto many = parse_classify_request(
+      R"({"input":["x","y"],"labels":["a","b"],"instruction":"Pick.","calibrate":"contextual"})");
+  ASSERT_TRUE(many.ok());
+  EXPECT_EQ(many->inputs.size(), 2U);
+  EXPECT_EQ(many->content_free, "N/A");
+  EXPECT_EQ(many->instruction, "Pick.");
+  EXPECT_REFUSED(parse_classify_request(R"({"input":"x","labels":["a"]})"), "invalid_request", "labels", "2 to 256");
+  EXPECT_REFUSED(parse_classify_request(R"({"input":[],"labels":["a","b"]})"), "invalid_request", "input", "text");
+  EXPECT_REFUSED(parse_classify_request(R"({"input":["x",1],"labels":["a","b"]})"), "invalid_request", "input[1]",
+                 "a string");
+  EXPECT_REFUSED(parse_classify_request(R"({"labels":["a","b"]})"), "invalid_request", "input", "input");
+}
+
 TEST(ParseChat, RangesAreCheckedWithBothNumbers) {
   struct Case {
     const char* more;

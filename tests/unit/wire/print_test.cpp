@@ -25,8 +25,10 @@ types::Token token(std::string bytes, float logprob, std::vector<types::TopLogpr
 }
 
 AnswerFacts facts() {
-  return {"local", {10, 5, 4}, {1500, 2500, 2'000'000}};
+  return {"local", {10, 5, 4}, {1500, 2500, 2'000'000}, false, {}, {}, false};
 }
+
+constexpr TokenDetail kLogprobs = {true, false};
 
 constexpr std::string_view kFactsText =
     R"(,"usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15,"prompt_tokens_details":{"cached_tokens":4}},)"
@@ -39,7 +41,7 @@ constexpr std::string_view kFactsText =
 TEST(PrintChat, WholeAnswer) {
   std::string out;
   const Choice choices[] = {{"Hi \"you\"", types::FinishReason::kStop, {}}, {"Ho", types::FinishReason::kLength, {}}};
-  append_answer(out, head(AnswerKind::kChat), choices, false, facts());
+  append_answer(out, head(AnswerKind::kChat), choices, {}, facts());
   EXPECT_EQ(
       out,
       R"({"id":"chatcmpl-1","object":"chat.completion","created":1700000000,"model":"m\"1",)"
@@ -56,7 +58,7 @@ TEST(PrintChat, LogprobsKeepTheExactBytesOfPartialCharacters) {
        types::FinishReason::kStop,
        {token("\xC3", -0.5F, {{1, "\xC3", -0.5F}, {2, "a", -std::numeric_limits<float>::infinity()}}),
         token("\xA9", -0.25F), token("", 0), token("z", -12000)}}};
-  append_answer(out, head(AnswerKind::kChat), choices, true, facts());
+  append_answer(out, head(AnswerKind::kChat), choices, kLogprobs, facts());
   EXPECT_NE(out.find(R"("logprobs":{"content":[{"token":"�","logprob":-0.5,"bytes":[195],"top_logprobs":[)"
                      R"({"token":"�","logprob":-0.5,"bytes":[195]},{"token":"a","logprob":-9999,"bytes":[97]}]},)"
                      R"({"token":"�","logprob":-0.25,"bytes":[169],"top_logprobs":[]},)"
@@ -65,8 +67,101 @@ TEST(PrintChat, LogprobsKeepTheExactBytesOfPartialCharacters) {
       << out;
 }
 
+// Floats that print as they are written here.
+types::AnswerSignals signals() {
+  return {2, {-0.5F, -0.75F, -0.5F}, {1.5F, 2.0F, 1.5F}, {0.25F, 0.125F, 0.25F}, {9.5F, 8.0F, 9.5F}, std::nullopt};
+}
+
+TEST(PrintChat, SignalsOfEveryAnswerAndToken) {
+  types::Token t = token("a", -0.5F);
+  t.entropy = 1.5F;
+  t.margin = 0.25F;
+  t.self_certainty = 9.5F;
+  const Choice choices[] = {{"a", types::FinishReason::kStop, {t}}, {"", types::FinishReason::kStop, {}}};
+  const types::AnswerSignals both[] = {signals(), {}};
+  AnswerFacts f = facts();
+  f.signals = both;
+  std::string out;
+  append_answer(out, head(AnswerKind::kChat), choices, {true, true}, f);
+  EXPECT_NE(
+      out.find(R"("top_logprobs":[],"x_shoal":{"entropy":1.5,"margin":0.25,"self_certainty":9.5}}],"refusal":null})"),
+      std::string::npos)
+      << out;
+  EXPECT_NE(out.find(R"("tokens_per_second":2.00,"signals":[{"tokens":2,"window":16,)"
+                     R"("logprob":{"mean":-0.5,"min":-0.75,"worst_window":-0.5},)"
+                     R"("entropy":{"mean":1.5,"max":2,"worst_window":1.5},)"
+                     R"("margin":{"mean":0.25,"min":0.125,"worst_window":0.25},)"
+                     R"("self_certainty":{"mean":9.5,"min":8,"worst_window":9.5}},{"tokens":0}]}})"),
+            std::string::npos)
+      << out;
+}
+
+TEST(PrintText, SignalsOfTokensAreLists) {
+  ChunkPrinter chunks(head(AnswerKind::kText), 1, {true, true}, false);
+  types::Token t = token("a", -0.5F);
+  t.entropy = 1.5F;
+  t.margin = 0.25F;
+  t.self_certainty = 9.5F;
+  std::string out;
+  chunks.append_piece(out, 0, "a", &t);
+  EXPECT_NE(out.find(R"("text_offset":[0],"x_shoal":{"entropy":[1.5],"margin":[0.25],"self_certainty":[9.5]}})"),
+            std::string::npos)
+      << out;
+}
+
+TEST(PrintChat, AnImpossibleTokenHasTheLowestLogprob) {
+  types::AnswerSignals s = signals();
+  s.logprob.mean = s.logprob.worst = s.logprob.worst_window = -std::numeric_limits<float>::infinity();
+  AnswerFacts f = facts();
+  f.signals = {&s, 1};
+  std::string out;
+  append_answer(out, head(AnswerKind::kChat), {}, {}, f);
+  EXPECT_NE(out.find(R"("logprob":{"mean":-9999,"min":-9999,"worst_window":-9999})"), std::string::npos) << out;
+}
+
+TEST(PrintChat, WhetherItIsTrueAndHiddenStates) {
+  types::AnswerSignals s = signals();
+  s.p_true = 0.75F;
+  const std::vector<float> states[] = {{0.5F, -1.0F}, {}};
+  AnswerFacts f = facts();
+  f.signals = {&s, 1};
+  f.hidden_states = states;
+  std::string out;
+  append_answer(out, head(AnswerKind::kChat), {}, {}, f);
+  EXPECT_NE(out.find(R"(,"p_true":0.75}],"hidden_states":[[0.5,-1],[]]}})"), std::string::npos) << out;
+  f.base64 = true;
+  out.clear();
+  append_answer(out, head(AnswerKind::kChat), {}, {}, f);
+  EXPECT_NE(out.find(R"("hidden_states":["AAAAPwAAgL8=",""]}})"), std::string::npos) << out;
+}
+
+TEST(PrintScores, ListsAndClasses) {
+  const std::string labels[] = {" yes", "\"no\""};
+  const types::LabelScore scores[] = {
+      {{{7, 8}, {-0.5F, -1.0F}}, -1.5, -2.25, 0.75},
+      {{{9}, {-std::numeric_limits<float>::infinity()}}, -std::numeric_limits<double>::infinity(), std::nullopt, 0.25}};
+  std::string out;
+  append_scores(out, {"score-1", 17, "m"}, labels, scores, {10, 3, 4});
+  EXPECT_EQ(
+      out,
+      R"({"id":"score-1","object":"list","created":17,"model":"m","data":[)"
+      R"({"index":0,"object":"score","label":" yes","logprob":-1.5,"content_free_logprob":-2.25,"probability":0.75,)"
+      R"("tokens":[7,8],"token_logprobs":[-0.5,-1]},)"
+      R"({"index":1,"object":"score","label":"\"no\"","logprob":-9999,"probability":0.25,)"
+      R"("tokens":[9],"token_logprobs":[-9999]}],)"
+      R"("usage":{"prompt_tokens":10,"completion_tokens":3,"total_tokens":13,"prompt_tokens_details":{"cached_tokens":4}}})");
+  out.clear();
+  const std::vector<types::LabelScore> input(std::begin(scores), std::end(scores));
+  append_classes(out, {"classify-1", 17, "m"}, labels, {&input, 1}, {10, 3, 4});
+  EXPECT_EQ(
+      out,
+      R"({"id":"classify-1","object":"list","created":17,"model":"m","labels":[" yes","\"no\""],"data":[)"
+      R"({"index":0,"label":" yes","probs":[0.75,0.25],"num_classes":2,"margin":0.5,"logprobs":[-1.5,-9999]}],)"
+      R"("usage":{"prompt_tokens":10,"completion_tokens":3,"total_tokens":13,"prompt_tokens_details":{"cached_tokens":4}}})");
+}
+
 TEST(PrintChat, Chunks) {
-  ChunkPrinter chunks(head(AnswerKind::kChat), 2, false, false);
+  ChunkPrinter chunks(head(AnswerKind::kChat), 2, {}, false);
   std::string out;
   chunks.append_role(out, 1);
   EXPECT_EQ(
@@ -82,7 +177,7 @@ TEST(PrintChat, Chunks) {
 }
 
 TEST(PrintChat, OnlyTheUsageChunkHasUsage) {
-  ChunkPrinter chunks(head(AnswerKind::kChat), 1, true, true);
+  ChunkPrinter chunks(head(AnswerKind::kChat), 1, kLogprobs, true);
   std::string out;
   const types::Token t = token("a", -1);
   chunks.append_piece(out, 0, "a", &t);
@@ -107,7 +202,7 @@ TEST(PrintText, WholeAnswerWithLogprobs) {
                              types::FinishReason::kLength,
                              {token("ab", -1, {{1, "ab", -1}, {2, "ab", -2}, {3, "x", -3}}),
                               token(" \xC3", -0.5F, {{4, " \xC3", -0.5F}}), token("\xA9", -0.25F)}}};
-  append_answer(out, head(AnswerKind::kText), choices, true, facts());
+  append_answer(out, head(AnswerKind::kText), choices, kLogprobs, facts());
   EXPECT_NE(
       out.find(R"("choices":[{"index":0,"text":"ab é","logprobs":{"tokens":["ab","bytes:\\x20\\xc3","bytes:\\xa9"],)"
                R"("token_logprobs":[-1,-0.5,-0.25],"top_logprobs":[{"ab":-1,"x":-3},{"bytes:\\x20\\xc3":-0.5},{}],)"
@@ -118,7 +213,7 @@ TEST(PrintText, WholeAnswerWithLogprobs) {
 }
 
 TEST(PrintText, OffsetsRunOnOverTheChunksOfAnAnswer) {
-  ChunkPrinter chunks(head(AnswerKind::kText), 2, true, false);
+  ChunkPrinter chunks(head(AnswerKind::kText), 2, kLogprobs, false);
   const auto piece = [&](std::size_t index, std::string bytes) {
     std::string out;
     const types::Token t = token(bytes, -1);

@@ -2,6 +2,7 @@
 // owned by the sequences that share it. Positions have no gaps, and the cells that are alive never exceed the cache.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <set>
@@ -27,6 +28,16 @@ class FakeModel : public Model {
       return std::vector<std::int32_t>(text->begin(), text->end());
     return std::get<std::vector<std::int32_t>>(prompt);
   }
+  // A token for each byte, but none for a space that begins the text, and fewer for what is long.
+  [[nodiscard]] std::vector<std::int32_t> continue_with(const std::string& text) override {
+    std::vector<std::int32_t> tokens;
+    for (std::size_t i = text.starts_with(' ') ? 1 : 0; i < text.size(); i += text.size() > 30 ? 7 : 1)
+      tokens.push_back(text[i]);
+    return tokens;
+  }
+  [[nodiscard]] Result<std::vector<std::int32_t>> next_turn(const std::string& text) override {
+    return continue_with("?" + text);
+  }
   [[nodiscard]] Result<std::string> detokenize(std::span<const std::int32_t> tokens, bool) override {
     if (!tokens.empty() && tokens.back() == kVocabulary)
       return Error(ErrorCode::kInvalidRequest, "no such token").with_param("tokens");
@@ -38,6 +49,7 @@ class FakeModel : public Model {
   [[nodiscard]] DecodeStatus decode(std::span<const BatchToken> batch) override {
     batches.emplace_back(batch.begin(), batch.end());
     EXPECT_LE(batch.size(), shape_.batch_tokens);
+    EXPECT_LE(std::ranges::count_if(batch, &BatchToken::want_logits), shape_.batch_logits);
     if (on_decode) on_decode();
     compute();
     if (next_status != DecodeStatus::kDone) return std::exchange(next_status, DecodeStatus::kDone);
@@ -50,6 +62,11 @@ class FakeModel : public Model {
     }
     EXPECT_LE(cells_alive(), shape_.context_length) << "the cache overflowed";
     return DecodeStatus::kDone;
+  }
+  [[nodiscard]] DecodeStatus decode_with_state(const BatchToken& token, std::vector<float>& state) override {
+    const DecodeStatus status = decode({&token, 1});
+    if (status == DecodeStatus::kDone) state = {static_cast<float>(token.id)};
+    return status;
   }
   [[nodiscard]] std::span<const float> logits(std::size_t index) override {
     std::fill(row_.begin(), row_.end(), 0.0F);

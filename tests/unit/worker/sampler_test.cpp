@@ -2,6 +2,7 @@
 #include "shoal/worker/sampler.h"
 
 #include <cmath>
+#include <limits>
 #include <map>
 
 #include <gtest/gtest.h>
@@ -61,6 +62,22 @@ TEST(Sampler, BiasAndForbiddenTokens) {
   EXPECT_EQ(Sampler(params, 1).choose(kRow, forbidden, 0), 1);
 }
 
+TEST(Sampler, GreedyPassesOverForbiddenTokensInOrder) {
+  types::SamplingParams params;
+  params.temperature = 0;
+  Sampler sampler(params, 1);
+  const auto choose = [&](const std::vector<float>& row, std::vector<std::int32_t> forbidden, std::int32_t best) {
+    return sampler.choose(row, forbidden, best);
+  };
+  EXPECT_EQ(choose(kRow, {3}, 0), 0);
+  EXPECT_EQ(choose(kRow, {0, 1}, 0), 2);
+  EXPECT_EQ(choose(kRow, {1, 0, 99, -1}, 0), 2);
+  EXPECT_EQ(choose({5, 7, 7, 7}, {1}, 1), 2) << "ties go to the lowest id";
+  params.top_k = 1;
+  params.temperature = 2;
+  EXPECT_EQ(Sampler(params, 1).choose(kRow, std::vector<std::int32_t>{0}, 0), 1);
+}
+
 TEST(Sampler, PenaltiesCountWhatTheyShould) {
   types::SamplingParams params;
   params.temperature = 0;
@@ -104,6 +121,24 @@ TEST(Sampler, TheSeedDecides) {
   }
   EXPECT_EQ(a, b);
   EXPECT_NE(a, c);
+}
+
+TEST(Sampler, DrawsInProportionFromAVocabularyOfManyBlocks) {
+  std::vector<float> row(3001, -std::numeric_limits<float>::infinity());
+  const std::map<std::int32_t, double> wanted = {{0, 0.3}, {1023, 0.2}, {1024, 0.1}, {2050, 0.25}, {2999, 0.15}};
+  for (const auto& [id, p] : wanted) row[static_cast<std::size_t>(id)] = 5 + std::log(static_cast<float>(p));
+  for (const float temperature : {1.0F, 0.5F}) {
+    types::SamplingParams params;
+    params.temperature = temperature;
+    Sampler sampler(params, 11);
+    std::map<std::int32_t, double> share;
+    constexpr int kDraws = 20'000;
+    for (int i = 0; i < kDraws; ++i) share[sampler.choose(row, {}, 0)] += 1.0 / kDraws;
+    double total = 0;
+    for (const auto& [id, p] : wanted) total += std::pow(p, 1 / temperature);
+    for (const auto& [id, p] : wanted) EXPECT_NEAR(share[id], std::pow(p, 1 / temperature) / total, 0.02) << id;
+    EXPECT_EQ(share.size(), wanted.size()) << "an impossible token was drawn";
+  }
 }
 
 TEST(Sampler, TopPFindsTheHeadOfALargeFlatVocabulary) {

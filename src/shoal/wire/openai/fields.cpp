@@ -82,8 +82,8 @@ constexpr std::array kGeneration = {
           R"("type":"object","properties":{"include_usage":{"type":"boolean"}},"additionalProperties":false)"),
     field("ignore_eos", kBoolean, "Go on past the end-of-sequence token."),
     field("user", kString, "The client's own id of its user."),
-    field("x_shoal", kObject, "Shoal's own switches; none in this version.", kAnyLow, kAnyHigh,
-          R"("type":"object","additionalProperties":false)"),
+    field("x_shoal", kObject, "Shoal's own switches.", kAnyLow, kAnyHigh,
+          R"("$ref":"#/components/schemas/XShoalRequest")"),
     accepted("metadata", kObject, "Accepted and not kept."),
     accepted("safety_identifier", kString, "Accepted and not kept."),
     accepted("prompt_cache_key", kString, "Accepted; has no effect."),
@@ -158,6 +158,15 @@ constexpr std::array kStreamOptions = {
     refused("include_obfuscation", "false"),
 };
 
+constexpr std::array kGenerationXShoal = {
+    field("signals", kBoolean,
+          "Show how sure the model was: x_shoal.signals of the answer, and with logprobs x_shoal of each token."),
+    field("p_true", kBoolean,
+          "Ask the model after its answer whether that is true: p_true in x_shoal.signals. The answer stays as it is."),
+    field("hidden_state", kAny, "Return the last layer's vector of the last prompt token, in x_shoal.hidden_states.",
+          kAnyLow, kAnyHigh, R"("oneOf":[{"type":"boolean"},{"type":"string","enum":["float","base64"]}])"),
+};
+
 constexpr std::array kEmbedding = {
     field("model", kString,
           "Name of an embedding model from /v1/models; the server's default embedder when it is absent."),
@@ -174,6 +183,53 @@ constexpr std::array kEmbedding = {
     field("x_shoal", kObject, "Shoal's own switches; none in this version.", kAnyLow, kAnyHigh,
           R"("type":"object","additionalProperties":false)"),
 };
+
+// What score and classify share.
+constexpr std::array kLabelling = {
+    field("model", kString, "Name of a model from /v1/models; the server's default model when it is absent."),
+    field("normalize", kString,
+          "What is compared: sum, the log-probability of the whole label (the default); mean, that of a token.",
+          kAnyLow, kAnyHigh, R"("type":"string","enum":["sum","mean"])"),
+    field("calibrate", kString,
+          "contextual divides by what the model says without content; none, the default, does not.", kAnyLow, kAnyHigh,
+          R"("type":"string","enum":["none","contextual"])"),
+    field("user", kString, "The client's own id of its user."),
+    foreign("candidate_labels", "labels"),
+    foreign("choices", "labels"),
+};
+
+constexpr std::array kScoreOnly = {
+    field("prompt", kAny, "A text or token ids, after which the labels stand. This or messages.", kAnyLow, kAnyHigh,
+          R"("oneOf":[{"type":"string"},{"type":"array","minItems":1,"items":{"type":"integer"}}])"),
+    field("messages", kArray, "A conversation, whose next turn begins with a label. This or prompt.", kAnyLow, kAnyHigh,
+          R"("type":"array","minItems":1,"items":{"$ref":"#/components/schemas/Message"})"),
+    required(field("labels", kArray, "Texts that may go on after the prompt; all different.", kAnyLow, kAnyHigh,
+                   R"("type":"array","minItems":1,"maxItems":256,"items":{"type":"string","minLength":1})")),
+    field("content_free", kAny, "The same prompt without its content, of the same kind; with calibrate only.", kAnyLow,
+          kAnyHigh,
+          R"("oneOf":[{"type":"string"},{"type":"array","minItems":1,"items":{"type":"integer"}},)"
+          R"({"type":"array","minItems":1,"items":{"$ref":"#/components/schemas/Message"}}])"),
+    foreign("continuations", "labels"),
+    foreign("text_1", "prompt"),
+    foreign("text_2", "labels"),
+    foreign("query", "prompt"),
+    foreign("items", "labels"),
+};
+
+constexpr std::array kClassifyOnly = {
+    required(
+        field("input", kAny, "A text, or up to 256 texts.", kAnyLow, kAnyHigh,
+              R"("oneOf":[{"type":"string"},{"type":"array","minItems":1,"maxItems":256,"items":{"type":"string"}}])")),
+    required(field("labels", kArray, "The classes; all different.", kAnyLow, kAnyHigh,
+                   R"("type":"array","minItems":2,"maxItems":256,"items":{"type":"string","minLength":1})")),
+    field("instruction", kString, "What to do with the text; a question that lists the labels when absent."),
+    field("content_free", kString, "A text without content; N/A when absent. With calibrate only."),
+    foreign("prompt", "input"),
+    foreign("text", "input"),
+};
+
+constexpr auto kScore = join(kScoreOnly, kLabelling);
+constexpr auto kClassify = join(kClassifyOnly, kLabelling);
 
 constexpr std::array kTokenize = {
     field("model", kString, "Name of a model from /v1/models; the server's default model when it is absent."),
@@ -217,14 +273,20 @@ std::span<const FieldSpec> stream_options_fields() {
 std::span<const FieldSpec> embedding_fields() {
   return kEmbedding;
 }
+std::span<const FieldSpec> score_fields() {
+  return kScore;
+}
+std::span<const FieldSpec> classify_fields() {
+  return kClassify;
+}
 std::span<const FieldSpec> tokenize_fields() {
   return kTokenize;
 }
 std::span<const FieldSpec> detokenize_fields() {
   return kDetokenize;
 }
-std::span<const FieldSpec> request_x_shoal_fields() {
-  return {};
+std::span<const FieldSpec> generation_x_shoal_fields() {
+  return kGenerationXShoal;
 }
 
 }  // namespace shoal::wire::openai

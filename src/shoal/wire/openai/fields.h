@@ -15,9 +15,11 @@ namespace shoal::wire::openai {
 [[nodiscard]] std::span<const FieldSpec> completion_fields();
 [[nodiscard]] std::span<const FieldSpec> stream_options_fields();
 [[nodiscard]] std::span<const FieldSpec> embedding_fields();
+[[nodiscard]] std::span<const FieldSpec> score_fields();
+[[nodiscard]] std::span<const FieldSpec> classify_fields();
 [[nodiscard]] std::span<const FieldSpec> tokenize_fields();
 [[nodiscard]] std::span<const FieldSpec> detokenize_fields();
-// `x_shoal` of a request: Shoal's own switches. None yet, so that each is refused by name.
-[[nodiscard]] std::span<const FieldSpec> request_x_shoal_fields();
+// `x_shoal` of chat and text completions: Shoal's own switches.
+[[nodiscard]] std::span<const FieldSpec> generation_x_shoal_fields();
 
 }  // namespace shoal::wire::openai

@@ -1,7 +1,9 @@
 #include "shoal/wire/openai/parse.h"
 
+#include <algorithm>
 #include <charconv>
 #include <limits>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,6 +27,10 @@ constexpr std::size_t kMaxStops = 16;
 constexpr std::size_t kMaxPrompts = 128;  // times n answers, which share one request's memory
 constexpr std::size_t kMaxAnswers = 128;
 constexpr std::size_t kMaxInputs = 2048;  // OpenAI's own limit
+constexpr std::size_t kMaxLabels = 256;
+constexpr std::size_t kMaxLabelBytes = 65'536;  // the scores of their tokens fit a frame
+constexpr std::size_t kMaxClassified = 256;
+constexpr std::string_view kContentFree = "N/A";  // Zhao et al. 2021, "Calibrate Before Use"
 
 std::string_view view(const json::string& s) {
   return {s.data(), s.size()};
@@ -83,10 +89,20 @@ void read_stream(Fields& in, types::GenerationParams& params) {
   if (auto read = inner.finish(); !read.ok()) in.fail(std::move(read).error());
 }
 
-void read_x_shoal(Fields& in) {
+void read_x_shoal(Fields& in, types::GenerationParams& params) {
   const json::object* own = in.object("x_shoal");
   if (own == nullptr) return;
-  Fields inner(*own, "x_shoal", request_x_shoal_fields());
+  Fields inner(*own, "x_shoal", generation_x_shoal_fields());
+  params.signals = inner.boolean("signals").value_or(false);
+  params.p_true = inner.boolean("p_true").value_or(false);
+  if (const json::value* state = inner.any("hidden_state")) {
+    const std::string_view format = state->is_string() ? view(state->get_string()) : std::string_view();
+    params.hidden_base64 = format == "base64";
+    params.hidden_state = params.hidden_base64 || format == "float" || (state->is_bool() && state->get_bool());
+    if (!params.hidden_state && !state->is_bool()) {
+      inner.fail(wrong_type("x_shoal.hidden_state", "true, false, \"float\" or \"base64\"", *state));
+    }
+  }
   if (auto read = inner.finish(); !read.ok()) in.fail(std::move(read).error());
 }
 
@@ -109,7 +125,7 @@ void read_generation(Fields& in, types::GenerationParams& params) {
   read_logit_bias(in, s);
   read_stop(in, params.stop);
   read_stream(in, params);
-  read_x_shoal(in);
+  read_x_shoal(in, params);
 }
 
 void read_max_completion_tokens(Fields& in, types::GenerationParams& params) {
@@ -195,11 +211,11 @@ Result<std::vector<std::int32_t>> read_token_ids(const json::array& ids, const s
   return tokens;
 }
 
-std::vector<types::Message> read_messages(Fields& in, const json::array& values) {
+std::vector<types::Message> read_messages(Fields& in, const json::array& values, const std::string& path) {
   std::vector<types::Message> messages;
-  if (values.empty()) in.fail(bad("messages", "must have at least one message"));
+  if (values.empty()) in.fail(bad(path, "must have at least one message"));
   for (std::size_t i = 0; i < values.size() && in.ok(); ++i) {
-    auto message = read_message(values[i], fmt::format("messages[{}]", i));
+    auto message = read_message(values[i], fmt::format("{}[{}]", path, i));
     if (message.ok()) {
       messages.push_back(*std::move(message));
     } else {
@@ -268,7 +284,7 @@ Result<types::ChatRequest> parse_chat_request(std::string_view body) {
     in.fail(bad("top_logprobs", "needs \"logprobs\": true"));
   }
   if (const json::array* messages = in.array("messages")) {
-    request.messages = read_messages(in, *messages);
+    request.messages = read_messages(in, *messages, "messages");
   }
   SHOAL_TRY(in.finish());
   return request;
@@ -323,7 +339,10 @@ Result<types::EmbeddingRequest> parse_embedding_request(std::string_view body) {
       in.fail(bad("encoding_format", fmt::format("must be float or base64, not \"{}\"", shortened(*format))));
     }
   }
-  read_x_shoal(in);
+  if (const json::object* own = in.object("x_shoal")) {
+    Fields inner(*own, "x_shoal", {});
+    if (auto read = inner.finish(); !read.ok()) in.fail(std::move(read).error());
+  }
   if (const json::value* input = in.any("input")) {
     auto inputs = read_texts<types::EmbeddingRequest::Input>(*input, "input", kMaxInputs);
     if (inputs.ok()) {
@@ -341,6 +360,131 @@ Result<types::EmbeddingRequest> parse_embedding_request(std::string_view body) {
   return request;
 }
 
+namespace {
+
+// A prompt of /v1/score: a text, token ids or messages. Nothing when the value is none of them; `in` has the fault.
+std::optional<types::LabelPrompt> read_label_prompt(Fields& in, const json::value& value, const std::string& path) {
+  if (value.is_string()) return types::LabelPrompt(std::string(view(value.get_string())));
+  if (!value.is_array() || value.get_array().empty()) {
+    in.fail(wrong_type(path, "a text, token ids or messages", value));
+    return std::nullopt;
+  }
+  if (value.get_array()[0].is_object()) return types::LabelPrompt(read_messages(in, value.get_array(), path));
+  auto ids = read_token_ids(value.get_array(), path);
+  if (ids.ok()) return types::LabelPrompt(*std::move(ids));
+  in.fail(std::move(ids).error());
+  return std::nullopt;
+}
+
+void read_labels(Fields& in, std::size_t least, std::vector<std::string>& labels) {
+  const json::array* values = in.array("labels");
+  if (values == nullptr) return;
+  if (values->size() < least || values->size() > kMaxLabels) {
+    return in.fail(bad("labels", fmt::format("must have {} to {} texts, not {}", least, kMaxLabels, values->size())));
+  }
+  std::size_t bytes = 0;
+  for (std::size_t i = 0; i < values->size(); ++i) {
+    const std::string path = fmt::format("labels[{}]", i);
+    const json::value& value = (*values)[i];
+    if (!value.is_string()) return in.fail(wrong_type(path, "a string", value));
+    std::string label(view(value.get_string()));
+    if (label.empty()) return in.fail(bad(path, "must not be empty: nothing has no probability"));
+    if (const auto same = std::ranges::find(labels, label); same != labels.end()) {
+      return in.fail(bad(path, fmt::format("is the same as labels[{}]", same - labels.begin())));
+    }
+    bytes += label.size();
+    labels.push_back(std::move(label));
+  }
+  if (bytes > kMaxLabelBytes) {
+    in.fail(bad("labels", fmt::format("have {} bytes together; at most {} are scored at once", bytes, kMaxLabelBytes)));
+  }
+}
+
+// The value of a parameter that is one of two names; false for the first, which is the default.
+bool read_choice(Fields& in, std::string_view key, std::string_view first, std::string_view second) {
+  const auto text = in.text(key);
+  if (!text || *text == first) return false;
+  if (*text != second) {
+    in.fail(bad(std::string(key), fmt::format("must be {} or {}, not \"{}\"", first, second, shortened(*text))));
+  }
+  return true;
+}
+
+}  // namespace
+
+Result<types::ScoreRequest> parse_score_request(std::string_view body) {
+  const JsonDocument document = SHOAL_TRY(JsonDocument::parse(body));
+  Fields in(*SHOAL_TRY(document.request_object()), "", score_fields());
+  types::ScoreRequest request;
+  request.model = in.text("model").value_or("");
+  request.user = in.text("user").value_or("");
+  request.mean = read_choice(in, "normalize", "sum", "mean");
+  const bool calibrate = read_choice(in, "calibrate", "none", "contextual");
+  const json::array* messages = in.array("messages");
+  const json::value* prompt = in.any("prompt");
+  const json::value* content_free = in.any("content_free");
+  if (messages != nullptr && prompt != nullptr)
+    in.fail(bad("prompt", "and messages exclude each other; send one of them"));
+  if (calibrate != (content_free != nullptr)) {
+    in.fail(calibrate ? bad("content_free", "is missing; \"calibrate\": \"contextual\" compares with such a prompt")
+                      : bad("content_free", "needs \"calibrate\": \"contextual\""));
+  }
+  if (messages != nullptr && in.ok()) request.prompt = read_messages(in, *messages, "messages");
+  if (prompt != nullptr && in.ok()) {
+    if (prompt->is_array() && !prompt->get_array().empty() && prompt->get_array()[0].is_object()) {
+      in.fail(wrong_type("prompt", "a text or token ids (messages go to \"messages\")", *prompt));
+    } else if (auto read = read_label_prompt(in, *prompt, "prompt")) {
+      request.prompt = *std::move(read);
+    }
+  }
+  if (content_free != nullptr && in.ok()) {
+    request.content_free = read_label_prompt(in, *content_free, "content_free");
+    if (request.content_free && (request.content_free->index() == 0) != (messages != nullptr)) {
+      in.fail(
+          bad("content_free", "must be of the kind of the prompt: messages with messages, else a text or token ids"));
+    }
+  }
+  if (in.ok()) read_labels(in, 1, request.labels);
+  const bool neither = messages == nullptr && prompt == nullptr;
+  SHOAL_TRY(in.finish());
+  if (neither) return bad("prompt", "is missing; send prompt or messages");
+  return request;
+}
+
+Result<types::ClassifyRequest> parse_classify_request(std::string_view body) {
+  const JsonDocument document = SHOAL_TRY(JsonDocument::parse(body));
+  Fields in(*SHOAL_TRY(document.request_object()), "", classify_fields());
+  types::ClassifyRequest request;
+  request.model = in.text("model").value_or("");
+  request.user = in.text("user").value_or("");
+  request.instruction = in.text("instruction").value_or("");
+  request.mean = read_choice(in, "normalize", "sum", "mean");
+  const bool calibrate = read_choice(in, "calibrate", "none", "contextual");
+  const auto content_free = in.text("content_free");
+  if (content_free && !calibrate) in.fail(bad("content_free", "needs \"calibrate\": \"contextual\""));
+  if (calibrate) request.content_free = content_free.value_or(std::string(kContentFree));
+  if (const json::value* input = in.any("input"); input != nullptr && input->is_string()) {
+    request.inputs.emplace_back(view(input->get_string()));
+  } else if (input != nullptr && (!input->is_array() || input->get_array().empty())) {
+    in.fail(wrong_type("input", "a text or an array of texts", *input));
+  } else if (input != nullptr) {
+    const json::array& texts = input->get_array();
+    if (texts.size() > kMaxClassified) {
+      in.fail(bad("input", fmt::format("must have at most {} texts, not {}", kMaxClassified, texts.size())));
+    }
+    for (std::size_t i = 0; i < texts.size() && in.ok(); ++i) {
+      if (!texts[i].is_string()) {
+        in.fail(wrong_type(fmt::format("input[{}]", i), "a string", texts[i]));
+      } else {
+        request.inputs.emplace_back(view(texts[i].get_string()));
+      }
+    }
+  }
+  if (in.ok()) read_labels(in, 2, request.labels);
+  SHOAL_TRY(in.finish());
+  return request;
+}
+
 Result<types::TokenizeRequest> parse_tokenize_request(std::string_view body) {
   const JsonDocument document = SHOAL_TRY(JsonDocument::parse(body));
   Fields in(*SHOAL_TRY(document.request_object()), "", tokenize_fields());
@@ -351,7 +495,7 @@ Result<types::TokenizeRequest> parse_tokenize_request(std::string_view body) {
   auto prompt = in.text("prompt");
   const bool neither = messages == nullptr && !prompt;
   if (messages != nullptr && prompt) in.fail(bad("prompt", "and messages exclude each other; send one of them"));
-  if (messages != nullptr && in.ok()) request.input = read_messages(in, *messages);
+  if (messages != nullptr && in.ok()) request.input = read_messages(in, *messages, "messages");
   if (prompt) request.input = *std::move(prompt);
   SHOAL_TRY(in.finish());
   if (neither) return bad("prompt", "is missing; send prompt or messages");

@@ -18,8 +18,12 @@ namespace {
 // OpenAI's own stand-in for a log-probability that JSON cannot say.
 constexpr float kLowestLogprob = -9999.0F;
 
+float lowest_shown(float value) {
+  return std::isfinite(value) ? std::max(value, kLowestLogprob) : kLowestLogprob;
+}
+
 void append_logprob(std::string& out, float value) {
-  append_json_number(out, std::isfinite(value) ? std::max(value, kLowestLogprob) : kLowestLogprob);
+  append_json_number(out, lowest_shown(value));
 }
 
 void append_integer(std::string& out, std::size_t value) {
@@ -36,6 +40,17 @@ void append_bytes(std::string& out, std::string_view bytes) {
   out += ']';
 }
 
+// "x_shoal":{"entropy":1.5,"margin":0.25,"self_certainty":9.5}, after a comma.
+void append_token_signals(std::string& out, const types::Token& token) {
+  out += R"(,"x_shoal":{"entropy":)";
+  append_json_number(out, token.entropy);
+  out += R"(,"margin":)";
+  append_json_number(out, token.margin);
+  out += R"(,"self_certainty":)";
+  append_json_number(out, token.self_certainty);
+  out += '}';
+}
+
 // {"token":"...","logprob":-0.1,"bytes":[...]: the caller closes it.
 void append_chat_token(std::string& out, std::string_view bytes, float logprob) {
   out += R"({"token":)";
@@ -47,7 +62,7 @@ void append_chat_token(std::string& out, std::string_view bytes, float logprob) 
 }
 
 // {"content":[...],"refusal":null}
-void append_chat_logprobs(std::string& out, std::span<const types::Token> tokens) {
+void append_chat_logprobs(std::string& out, std::span<const types::Token> tokens, bool signals) {
   out += R"({"content":[)";
   bool first = true;
   for (const types::Token& token : tokens) {
@@ -60,7 +75,9 @@ void append_chat_logprobs(std::string& out, std::span<const types::Token> tokens
       append_chat_token(out, token.top[i].bytes, token.top[i].logprob);
       out += '}';
     }
-    out += "]}";
+    out += ']';
+    if (signals) append_token_signals(out, token);
+    out += '}';
   }
   out += R"(],"refusal":null})";
 }
@@ -94,7 +111,7 @@ void append_top_of_text(std::string& out, const types::Token& token) {
 }
 
 // {"tokens":[],"token_logprobs":[],"top_logprobs":[],"text_offset":[]}; `offset` moves past the tokens.
-void append_text_logprobs(std::string& out, std::span<const types::Token> tokens, std::size_t& offset) {
+void append_text_logprobs(std::string& out, std::span<const types::Token> tokens, bool signals, std::size_t& offset) {
   const auto list = [&](std::string_view name, auto&& append_one) {
     out += name;
     bool first = true;
@@ -112,6 +129,12 @@ void append_text_logprobs(std::string& out, std::span<const types::Token> tokens
     append_integer(out, offset);
     offset += count_characters(t.bytes);
   });
+  if (signals) {
+    list(R"(,"x_shoal":{"entropy":[)", [&](const types::Token& t) { append_json_number(out, t.entropy); });
+    list(R"(,"margin":[)", [&](const types::Token& t) { append_json_number(out, t.margin); });
+    list(R"(,"self_certainty":[)", [&](const types::Token& t) { append_json_number(out, t.self_certainty); });
+    out += '}';
+  }
   out += '}';
 }
 
@@ -120,6 +143,88 @@ void append_usage_object(std::string& out, const types::Usage& usage) {
                  R"({{"prompt_tokens":{},"completion_tokens":{},"total_tokens":{},)"
                  R"("prompt_tokens_details":{{"cached_tokens":{}}}}})",
                  usage.prompt_tokens, usage.completion_tokens, usage.total_tokens(), usage.cached_tokens);
+}
+
+// "logprob":{"mean":-0.5,"min":-2.5,"worst_window":-1}
+void append_summary(std::string& out, std::string_view name, const types::SignalSummary& summary,
+                    std::string_view worst) {
+  append_json_string(out, name);
+  out += R"(:{"mean":)";
+  append_json_number(out, lowest_shown(summary.mean));
+  out += ',';
+  append_json_string(out, worst);
+  out += ':';
+  append_json_number(out, lowest_shown(summary.worst));
+  out += R"(,"worst_window":)";
+  append_json_number(out, lowest_shown(summary.worst_window));
+  out += '}';
+}
+
+// "signals":[{...}], after a comma; an answer without tokens has none.
+void append_signals(std::string& out, std::span<const types::AnswerSignals> answers) {
+  std::string_view before = R"(,"signals":[)";
+  for (const types::AnswerSignals& signals : answers) {
+    out += before;
+    before = ",";
+    out += R"({"tokens":)";
+    append_json_number(out, std::int64_t{signals.tokens});
+    if (signals.tokens > 0) {
+      fmt::format_to(std::back_inserter(out), R"(,"window":{},)", types::kSignalWindow);
+      append_summary(out, "logprob", signals.logprob, "min");
+      out += ',';
+      append_summary(out, "entropy", signals.entropy, "max");
+      out += ',';
+      append_summary(out, "margin", signals.margin, "min");
+      out += ',';
+      append_summary(out, "self_certainty", signals.self_certainty, "min");
+    }
+    if (signals.p_true) {
+      out += R"(,"p_true":)";
+      append_json_number(out, *signals.p_true);
+    }
+    out += '}';
+  }
+  if (!answers.empty()) out += ']';
+}
+
+void append_base64(std::string& out, std::string_view bytes) {
+  static constexpr char kAlphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  for (std::size_t i = 0; i < bytes.size(); i += 3) {
+    const std::size_t count = std::min<std::size_t>(3, bytes.size() - i);
+    std::uint32_t group = 0;
+    for (std::size_t k = 0; k < 3; ++k) {
+      group = group << 8U | (k < count ? static_cast<unsigned char>(bytes[i + k]) : 0U);
+    }
+    for (std::size_t k = 0; k < 4; ++k) out += k <= count ? kAlphabet[group >> (18 - 6 * k) & 63U] : '=';
+  }
+}
+
+// [1,2], or the base64 of little-endian float32.
+void append_vector(std::string& out, std::span<const float> values, bool base64) {
+  static_assert(std::endian::native == std::endian::little, "the bytes of a float go out as they lie in memory");
+  if (base64) {
+    out += '"';
+    append_base64(out, {reinterpret_cast<const char*>(values.data()), values.size_bytes()});
+    out += '"';
+    return;
+  }
+  out += '[';
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (i > 0) out += ',';
+    append_json_number(out, values[i]);
+  }
+  out += ']';
+}
+
+// "hidden_states":[...], after a comma.
+void append_hidden_states(std::string& out, std::span<const std::vector<float>> prompts, bool base64) {
+  std::string_view before = R"(,"hidden_states":[)";
+  for (const std::vector<float>& state : prompts) {
+    out += before;
+    before = ",";
+    append_vector(out, state, base64);
+  }
+  if (!prompts.empty()) out += ']';
 }
 
 void append_x_shoal(std::string& out, std::string_view model, const AnswerFacts& facts) {
@@ -137,6 +242,8 @@ void append_x_shoal(std::string& out, std::string_view model, const AnswerFacts&
     fmt::format_to(std::back_inserter(out), R"(,"tokens_per_second":{:.2f})",
                    1e6 * (facts.usage.completion_tokens - 1) / static_cast<double>(facts.timings.decode_us));
   }
+  append_signals(out, facts.signals);
+  append_hidden_states(out, facts.hidden_states, facts.base64);
   out += '}';
 }
 
@@ -151,18 +258,6 @@ std::string opening(const AnswerHead& head, std::string_view object) {
   append_json_string(out, head.model);
   out += R"(,"system_fingerprint":"shoal-)" SHOAL_VERSION "\",\"choices\":";
   return out;
-}
-
-void append_base64(std::string& out, std::string_view bytes) {
-  static constexpr char kAlphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    const std::size_t count = std::min<std::size_t>(3, bytes.size() - i);
-    std::uint32_t group = 0;
-    for (std::size_t k = 0; k < 3; ++k) {
-      group = group << 8U | (k < count ? static_cast<unsigned char>(bytes[i + k]) : 0U);
-    }
-    for (std::size_t k = 0; k < 4; ++k) out += k <= count ? kAlphabet[group >> (18 - 6 * k) & 63U] : '=';
-  }
 }
 
 }  // namespace
@@ -191,7 +286,7 @@ std::string_view finish_name(types::FinishReason reason) {
   return "stop";
 }
 
-void append_answer(std::string& out, const AnswerHead& head, std::span<const Choice> choices, bool logprobs,
+void append_answer(std::string& out, const AnswerHead& head, std::span<const Choice> choices, TokenDetail detail,
                    const AnswerFacts& facts) {
   const bool chat = head.kind == AnswerKind::kChat;
   out += opening(head, chat ? "chat.completion" : "text_completion");
@@ -205,12 +300,12 @@ void append_answer(std::string& out, const AnswerHead& head, std::span<const Cho
     if (chat) out += R"(,"refusal":null})";
     out += R"(,"logprobs":)";
     std::size_t offset = 0;
-    if (!logprobs) {
+    if (!detail.logprobs) {
       out += "null";
     } else if (chat) {
-      append_chat_logprobs(out, choice.tokens);
+      append_chat_logprobs(out, choice.tokens, detail.signals);
     } else {
-      append_text_logprobs(out, choice.tokens, offset);
+      append_text_logprobs(out, choice.tokens, detail.signals, offset);
     }
     out += R"(,"finish_reason":")";
     out += finish_name(choice.reason);
@@ -222,12 +317,12 @@ void append_answer(std::string& out, const AnswerHead& head, std::span<const Cho
   out += '}';
 }
 
-ChunkPrinter::ChunkPrinter(AnswerHead head, std::size_t answers, bool logprobs, bool usage_chunk)
+ChunkPrinter::ChunkPrinter(AnswerHead head, std::size_t answers, TokenDetail detail, bool usage_chunk)
     : prefix_(opening(head, head.kind == AnswerKind::kChat ? "chat.completion.chunk" : "text_completion")),
       model_(std::move(head.model)),
       kind_(head.kind),
       text_offsets_(answers, 0),
-      logprobs_(logprobs),
+      detail_(detail),
       usage_chunk_(usage_chunk) {}
 
 void ChunkPrinter::open(std::string& out, std::size_t index) const {
@@ -255,12 +350,12 @@ void ChunkPrinter::append_piece(std::string& out, std::size_t index, std::string
   out += chat ? R"(,"delta":{"content":)" : R"(,"text":)";
   append_json_string(out, text);
   out += chat ? R"(},"logprobs":)" : R"(,"logprobs":)";
-  if (!logprobs_ || token == nullptr) {
+  if (!detail_.logprobs || token == nullptr) {
     out += "null";
   } else if (chat) {
-    append_chat_logprobs(out, {token, 1});
+    append_chat_logprobs(out, {token, 1}, detail_.signals);
   } else {
-    append_text_logprobs(out, {token, 1}, text_offsets_[index]);
+    append_text_logprobs(out, {token, 1}, detail_.signals, text_offsets_[index]);
   }
   out += R"(,"finish_reason":null}])";
   close(out);
@@ -289,22 +384,11 @@ void append_embeddings_open(std::string& out) {
 }
 
 void append_embedding(std::string& out, std::size_t index, std::span<const float> values, bool base64) {
-  static_assert(std::endian::native == std::endian::little, "the bytes of a float go out as they lie in memory");
   out += index > 0 ? R"(,{"object":"embedding","index":)" : R"({"object":"embedding","index":)";
   append_integer(out, index);
   out += R"(,"embedding":)";
-  if (base64) {
-    out += '"';
-    append_base64(out, {reinterpret_cast<const char*>(values.data()), values.size_bytes()});
-    out += "\"}";
-    return;
-  }
-  out += '[';
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    if (i > 0) out += ',';
-    append_json_number(out, values[i]);
-  }
-  out += "]}";
+  append_vector(out, values, base64);
+  out += '}';
 }
 
 void append_embeddings_close(std::string& out, std::string_view model, const types::Usage& usage) {
@@ -312,6 +396,98 @@ void append_embeddings_close(std::string& out, std::string_view model, const typ
   append_json_string(out, model);
   fmt::format_to(std::back_inserter(out), R"(,"usage":{{"prompt_tokens":{},"total_tokens":{}}}}})", usage.prompt_tokens,
                  usage.prompt_tokens);
+}
+
+namespace {
+
+void append_score_head(std::string& out, const ScoreHead& head) {
+  out += R"({"id":)";
+  append_json_string(out, head.id);
+  out += R"(,"object":"list","created":)";
+  append_json_number(out, head.created);
+  out += R"(,"model":)";
+  append_json_string(out, head.model);
+}
+
+// [a,b], each by `append_one`.
+template <class Range, class Append>
+void append_list(std::string& out, const Range& values, Append append_one) {
+  out += '[';
+  bool first = true;
+  for (const auto& value : values) {
+    if (!std::exchange(first, false)) out += ',';
+    append_one(value);
+  }
+  out += ']';
+}
+
+void append_double(std::string& out, double value) {
+  append_json_number(out, std::isfinite(value) ? std::max(value, static_cast<double>(kLowestLogprob)) : kLowestLogprob);
+}
+
+}  // namespace
+
+void append_scores(std::string& out, const ScoreHead& head, std::span<const std::string> labels,
+                   std::span<const types::LabelScore> scores, const types::Usage& usage) {
+  assert(labels.size() == scores.size());
+  append_score_head(out, head);
+  out += R"(,"data":[)";
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    const types::LabelScore& score = scores[i];
+    out += i > 0 ? R"(,{"index":)" : R"({"index":)";
+    append_integer(out, i);
+    out += R"(,"object":"score","label":)";
+    append_json_string(out, labels[i]);
+    out += R"(,"logprob":)";
+    append_double(out, score.logprob);
+    if (score.content_free_logprob) {
+      out += R"(,"content_free_logprob":)";
+      append_double(out, *score.content_free_logprob);
+    }
+    out += R"(,"probability":)";
+    append_json_number(out, score.probability);
+    out += R"(,"tokens":)";
+    append_list(out, score.label.tokens, [&](std::int32_t id) { append_json_number(out, std::int64_t{id}); });
+    out += R"(,"token_logprobs":)";
+    append_list(out, score.label.logprobs, [&](float logprob) { append_logprob(out, logprob); });
+    out += '}';
+  }
+  out += R"(],"usage":)";
+  append_usage_object(out, usage);
+  out += '}';
+}
+
+void append_classes(std::string& out, const ScoreHead& head, std::span<const std::string> labels,
+                    std::span<const std::vector<types::LabelScore>> inputs, const types::Usage& usage) {
+  append_score_head(out, head);
+  out += R"(,"labels":)";
+  append_list(out, labels, [&](const std::string& label) { append_json_string(out, label); });
+  out += R"(,"data":[)";
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    const std::vector<types::LabelScore>& scores = inputs[i];
+    assert(scores.size() == labels.size() && scores.size() >= 2);
+    const auto best = std::ranges::max_element(scores, {}, &types::LabelScore::probability);
+    double second = 0;
+    for (auto at = scores.begin(); at != scores.end(); ++at) {
+      if (at != best) second = std::max(second, at->probability);
+    }
+    out += i > 0 ? R"(,{"index":)" : R"({"index":)";
+    append_integer(out, i);
+    out += R"(,"label":)";
+    append_json_string(out, labels[static_cast<std::size_t>(best - scores.begin())]);
+    out += R"(,"probs":)";
+    append_list(out, scores, [&](const types::LabelScore& score) { append_json_number(out, score.probability); });
+    out += R"(,"num_classes":)";
+    append_integer(out, scores.size());
+    out += R"(,"margin":)";
+    append_json_number(out, best->probability - second);
+    out += R"(,"logprobs":)";
+    append_list(out, scores, [&](const types::LabelScore& score) { append_double(out, score.logprob); });
+    out += '}';
+  }
+  out += R"(],"usage":)";
+  append_usage_object(out, usage);
+  out += '}';
 }
 
 void append_tokens(std::string& out, std::string_view model, std::span<const std::int32_t> tokens,

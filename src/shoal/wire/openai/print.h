@@ -14,6 +14,7 @@
 #include "shoal/types/chat.h"
 #include "shoal/types/completion.h"
 #include "shoal/types/model.h"
+#include "shoal/types/score.h"
 
 namespace shoal::wire::openai {
 
@@ -32,7 +33,16 @@ struct AnswerFacts {
   std::string route;
   types::Usage usage;
   types::Timings timings;
-  bool exact = false;  // the engine's mode
+  bool exact = false;                                 // the engine's mode
+  std::span<const types::AnswerSignals> signals;      // by answer; shown when there are any
+  std::span<const std::vector<float>> hidden_states;  // by prompt; shown when there are any
+  bool base64 = false;                                // how to show them
+};
+
+// What is shown of each token.
+struct TokenDetail {
+  bool logprobs = false;
+  bool signals = false;  // beside the log-probability
 };
 
 struct Choice {
@@ -42,14 +52,14 @@ struct Choice {
 };
 
 // A whole answer: "chat.completion" or "text_completion".
-void append_answer(std::string& out, const AnswerHead& head, std::span<const Choice> choices, bool logprobs,
+void append_answer(std::string& out, const AnswerHead& head, std::span<const Choice> choices, TokenDetail detail,
                    const AnswerFacts& facts);
 
 // The chunks of one stream, each one JSON object without a line end. Owned by the stream.
 class ChunkPrinter {
  public:
   // `usage_chunk`: stream_options.include_usage, which also puts "usage":null on all chunks before the last.
-  ChunkPrinter(AnswerHead head, std::size_t answers, bool logprobs, bool usage_chunk);
+  ChunkPrinter(AnswerHead head, std::size_t answers, TokenDetail detail, bool usage_chunk);
 
   // Chat only: the first chunk of an answer, with the role.
   void append_role(std::string& out, std::size_t index) const;
@@ -60,9 +70,6 @@ class ChunkPrinter {
   // The chunk without choices, after the last.
   void append_usage(std::string& out, const types::Usage& usage) const;
 
-  [[nodiscard]] bool logprobs() const { return logprobs_; }
-  [[nodiscard]] bool usage_chunk() const { return usage_chunk_; }
-
  private:
   void open(std::string& out, std::size_t index) const;
   void close(std::string& out) const;
@@ -71,7 +78,7 @@ class ChunkPrinter {
   std::string model_;
   AnswerKind kind_;
   std::vector<std::size_t> text_offsets_;  // characters printed so far, by answer
-  bool logprobs_;
+  TokenDetail detail_;
   bool usage_chunk_;
 };
 
@@ -80,6 +87,20 @@ class ChunkPrinter {
 void append_embeddings_open(std::string& out);
 void append_embedding(std::string& out, std::size_t index, std::span<const float> values, bool base64);
 void append_embeddings_close(std::string& out, std::string_view model, const types::Usage& usage);
+
+// What is the same of all lists of scores.
+struct ScoreHead {
+  std::string id;
+  std::int64_t created = 0;
+  std::string model;
+};
+// {"object":"list","data":[{"object":"score","label","logprob","probability","tokens","token_logprobs"}]}
+void append_scores(std::string& out, const ScoreHead& head, std::span<const std::string> labels,
+                   std::span<const types::LabelScore> scores, const types::Usage& usage);
+// vLLM's shape of a classification, with the order of its probs, the log-probabilities and the margin: one entry for
+// each input.
+void append_classes(std::string& out, const ScoreHead& head, std::span<const std::string> labels,
+                    std::span<const std::vector<types::LabelScore>> inputs, const types::Usage& usage);
 
 // {"count","max_model_len","model","lossless","tokens"}
 void append_tokens(std::string& out, std::string_view model, std::span<const std::int32_t> tokens,

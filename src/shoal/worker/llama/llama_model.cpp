@@ -31,6 +31,8 @@ namespace {
 // Embedders read whole inputs: llama.cpp never splits a non-causal input, and asserts when it does not fit.
 constexpr std::uint32_t kEmbedSequences = 16;
 constexpr std::uint32_t kMaxEmbedTokens = 8192;
+// Of logits in one batch, at least: with 49,152 tokens a row takes 192 KiB.
+constexpr std::uint32_t kLabelRows = 32;
 
 // The CPU backend is a loaded library, so its functions are asked for by name. Null: it has none of that name.
 template <class Function>
@@ -181,6 +183,37 @@ class LlamaModel final : public Model {
     return tokens;
   }
 
+  // A tokenizer that puts a space before a text puts it before the line break, which merges with nothing: what comes
+  // after the tokens of the break alone is the text without the space.
+  [[nodiscard]] std::vector<std::int32_t> continue_with(const std::string& text) override {
+    std::vector<std::int32_t> tokens;
+    if (!prefixes_space_) {
+      append_tokens(tokens, text, false, false);
+      return tokens;
+    }
+    std::vector<std::int32_t> line_break;
+    append_tokens(line_break, "\n", false, false);
+    append_tokens(tokens, "\n" + text, false, false);
+    tokens.erase(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(line_break.size()));
+    return tokens;
+  }
+
+  [[nodiscard]] Result<std::vector<std::int32_t>> next_turn(const std::string& text) override {
+    if (!template_) return no_template();
+    // No template has this text, and no user sees it.
+    const std::string answer = "(answer)";
+    auto pieces = SHOAL_TRY(template_->render({{types::Role::kUser, "(question)", ""},
+                                               {types::Role::kAssistant, answer, ""},
+                                               {types::Role::kUser, text, ""}}));
+    const auto said = std::ranges::find_if(
+        pieces, [&](const PromptPiece& piece) { return piece.from_client && piece.text.ends_with(answer); });
+    if (said == pieces.end()) {
+      return Error(ErrorCode::kInvalidRequest, "the chat template of this model does not show earlier answers");
+    }
+    pieces.erase(pieces.begin(), said + 1);
+    return tokenize_pieces(pieces);
+  }
+
   // Not llama_detokenize(): for some vocabularies it tidies the spaces before punctuation, so bytes are lost.
   [[nodiscard]] Result<std::string> detokenize(std::span<const std::int32_t> tokens, bool skip_special) override {
     SHOAL_TRY(check_ids(tokens, "tokens"));
@@ -214,6 +247,18 @@ class LlamaModel final : public Model {
       default:
         return DecodeStatus::kFailed;
     }
+  }
+
+  [[nodiscard]] DecodeStatus decode_with_state(const BatchToken& token, std::vector<float>& state) override {
+    // Every token of a batch is an output while this is on, so it is on for one token. The logits stay the same.
+    llama_set_embeddings(context_, true);
+    const DecodeStatus status = decode({&token, 1});
+    if (status == DecodeStatus::kDone) {
+      const float* values = llama_get_embeddings_ith(context_, 0);
+      if (values != nullptr) state.assign(values, values + shape_.embedding_length);
+    }
+    llama_set_embeddings(context_, false);
+    return status;
   }
 
   [[nodiscard]] std::span<const float> logits(std::size_t batch_index) override {
@@ -321,12 +366,21 @@ class LlamaModel final : public Model {
   }
 
   [[nodiscard]] Result<std::vector<std::int32_t>> tokenize_chat(const std::vector<types::Message>& messages) {
-    if (!template_) {
-      return Error(ErrorCode::kUnsupportedParameter,
-                   "this model has no chat template; send a prompt to /v1/completions instead")
-          .with_param("messages");
-    }
-    const auto pieces = SHOAL_TRY(template_->render(messages));
+    if (!template_) return no_template();
+    std::vector<std::int32_t> tokens = tokenize_pieces(SHOAL_TRY(template_->render(messages)));
+    const llama_token bos = llama_vocab_bos(vocab_);
+    if (llama_vocab_get_add_bos(vocab_) && bos >= 0 && (tokens.empty() || tokens.front() != bos))
+      tokens.insert(tokens.begin(), bos);
+    return tokens;
+  }
+
+  [[nodiscard]] static Error no_template() {
+    return Error(ErrorCode::kUnsupportedParameter,
+                 "this model has no chat template; send a prompt to /v1/completions instead")
+        .with_param("messages");
+  }
+
+  [[nodiscard]] std::vector<std::int32_t> tokenize_pieces(const std::vector<PromptPiece>& pieces) {
     std::string text;
     std::vector<Span> client;
     for (const PromptPiece& piece : pieces) {
@@ -343,9 +397,6 @@ class LlamaModel final : public Model {
       done = forged.end;
     }
     append_tokens(tokens, text.substr(done), false, true);
-    const llama_token bos = llama_vocab_bos(vocab_);
-    if (llama_vocab_get_add_bos(vocab_) && bos >= 0 && (tokens.empty() || tokens.front() != bos))
-      tokens.insert(tokens.begin(), bos);
     return tokens;
   }
 
@@ -487,8 +538,8 @@ void shape_generator(const LoadOptions& options, std::uint32_t trained, ModelSha
   shape.sequence_ids =
       shape.shares_cells ? static_cast<std::uint32_t>(llama_max_parallel_sequences()) : options.slots + 1;
   params.n_batch = params.n_ubatch = shape.batch_tokens;
-  // Else the logits buffer takes n_ubatch rows.
-  shape.batch_logits = options.slots + static_cast<std::uint32_t>(Speculation::kMostGuesses);
+  // Else the logits buffer takes n_ubatch rows. Labels want a row for each of their tokens.
+  shape.batch_logits = std::max(options.slots + static_cast<std::uint32_t>(Speculation::kMostGuesses), kLabelRows);
   params.n_outputs_max = std::max(shape.batch_logits, params.n_seq_max);
 }
 
