@@ -4,10 +4,19 @@ import math
 import struct
 
 import pytest
-from conftest import CHAT_MODEL
+from conftest import CHAT_MODEL, Server
 
 PROMPT = "The capital of France is"
 LABELS = [" Paris", " London", " the city of Paris", " a small village in the north of Italy"]
+
+
+@pytest.fixture(scope="module")
+def server(models, tmp_path_factory):
+    """The exact mode: what is compared here has prefixes in common, which otherwise change the last bits."""
+    running = Server("[engine]\nexact = true\n", tmp=tmp_path_factory.mktemp("scores"))
+    yield running
+    running.stop()
+
 
 
 def score(server, **body):
