@@ -148,7 +148,7 @@ def test_p_true_leaves_the_answer_and_the_next_one_alone(server):
 
 
 def test_p_true_is_what_scoring_the_two_replies_says(server):
-    question = "What is the capital of France?"
+    question = "Hello!"
     asked = server.chat(question, max_tokens=200, x_shoal={"p_true": True})
     assert asked["choices"][0]["finish_reason"] == "stop"
     messages = [{"role": "user", "content": question}, {"role": "assistant", "content": asked["choices"][0]["message"]["content"]},
