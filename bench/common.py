@@ -95,7 +95,7 @@ class Serve:
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(30)
+        self.process.wait(60)  # it lets answers end for 30 s
         self.folder.cleanup()
 
 

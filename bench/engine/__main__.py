@@ -109,7 +109,7 @@ def main():
         run.begin(name, BENCHES[name].__doc__)
         try:
             BENCHES[name](run)
-        except (RuntimeError, AssertionError, subprocess.CalledProcessError) as error:
+        except (RuntimeError, AssertionError, subprocess.SubprocessError) as error:
             run.note(f"FAILED: {error}")
             failed.append(name)
     if options.json:
