@@ -29,7 +29,7 @@ def status_mib(pid, field):
 
 
 def send(server, path, body):
-    status, _, answer = server.post(path, body)
+    status, _, answer = server.post(path, body, timeout=600)  # a machine that is busy is slow
     assert status == 200, answer
     return answer
 
