@@ -62,3 +62,13 @@ def test_clients_that_share_a_batch_get_their_own_vectors(server, one_by_one):
         shared = [vectors[0] for vectors in pool.map(lambda entry: embed(server, [entry["text"]]), RECORDED)]
     worst, text = min((cosine(a, b), entry["text"]) for a, b, entry in zip(shared, one_by_one, RECORDED, strict=True))
     assert worst > 0.99999, f"{worst} for {text[:100]!r}"
+
+
+def test_in_the_exact_mode_neighbours_change_no_bit(serve, models):
+    server = serve("[engine]\nexact = true\n")
+    texts = [entry["text"] for entry in RECORDED[:32]]
+    alone = [embed(server, [text])[0] for text in texts]
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        together = [vectors[0] for vectors in pool.map(lambda text: embed(server, [text]), texts)]
+    assert together == alone
+    assert embed(server, texts) == alone

@@ -21,7 +21,7 @@ using Seconds = std::chrono::duration<double>;
 
 constexpr std::size_t kBytes = std::size_t{256} << 20;  // of all threads together; larger than any cache
 constexpr std::size_t kSmallestBytes = std::size_t{32} << 20;
-constexpr int kPasses = 4;
+constexpr int kPasses = 8;
 constexpr std::size_t kFlopLoops = 1'000'000;  // of one pass: some milliseconds
 
 typedef std::uint64_t Words __attribute__((vector_size(64)));
@@ -177,6 +177,12 @@ std::optional<Speed> read_speed(const std::filesystem::path& file, const Machine
   if (!(in >> speed.bytes_per_second >> speed.flops_per_second)) return std::nullopt;
   if (speed.bytes_per_second <= 0 || speed.flops_per_second <= 0) return std::nullopt;
   return speed;
+}
+
+Speed faster_than_kept(const std::filesystem::path& file, const Machine& machine, const Speed& speed) {
+  const Speed kept = read_speed(file, machine).value_or(speed);
+  return {std::max(kept.bytes_per_second, speed.bytes_per_second),
+          std::max(kept.flops_per_second, speed.flops_per_second)};
 }
 
 Result<void> write_speed(const std::filesystem::path& file, const Machine& machine, const Speed& speed) {

@@ -25,6 +25,8 @@ struct Speed {
 
 // What was kept for this processor, its cores and memory; nothing when there is none or it is of another machine.
 [[nodiscard]] std::optional<Speed> read_speed(const std::filesystem::path& file, const Machine& machine);
+// The faster of `speed` and what was kept: a limit, and whatever else ran while it was measured only lowers it.
+[[nodiscard]] Speed faster_than_kept(const std::filesystem::path& file, const Machine& machine, const Speed& speed);
 // Errors: kIo.
 [[nodiscard]] Result<void> write_speed(const std::filesystem::path& file, const Machine& machine, const Speed& speed);
 

@@ -153,7 +153,7 @@ MemoryEstimate estimate_memory(const LocalModel& model, std::uint64_t file_bytes
   if (!model.info.generates && model.info.embeds) {
     step = std::min<std::uint64_t>({model.info.context_length > 0 ? model.info.context_length : kLongestEmbedInput,
                                     kLongestEmbedInput, std::max<std::uint64_t>(args.context_length, 512)});
-    sequences = kEmbedSequences;
+    sequences = args.exact ? 1 : kEmbedSequences;
     rows = step * model.info.embedding_length;
   }
   step = round_up(step, sequences);  // llama_context reserves whole sequences

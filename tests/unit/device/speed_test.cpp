@@ -37,6 +37,9 @@ TEST_F(SpeedTest, IsMeasuredAndComesBackForTheSameMachineOnly) {
   ASSERT_TRUE(again);
   EXPECT_NEAR(again->bytes_per_second, speed->bytes_per_second, 1);
   EXPECT_NEAR(again->flops_per_second, speed->flops_per_second, 1);
+  const Speed best = faster_than_kept(file, machine_, {speed->bytes_per_second * 2, speed->flops_per_second / 2});
+  EXPECT_NEAR(best.bytes_per_second, speed->bytes_per_second * 2, 1);
+  EXPECT_NEAR(best.flops_per_second, speed->flops_per_second, 1);
   Machine other = machine_;
   other.cores = 3;
   EXPECT_FALSE(read_speed(file, other)) << "a container that got another core";

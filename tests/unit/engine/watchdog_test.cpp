@@ -386,6 +386,29 @@ TEST_F(EstimateTest, WhatPrefixesMayTakeIsReserved) {
   EXPECT_EQ(estimate().cold_bytes, 0U);
 }
 
+// The compute buffers of ggml's log, in bytes, with four slots and flash attention. A step is made of whole sequences.
+TEST_F(EstimateTest, AStepIsPredictedAsGgmlAllocatesItForEveryWidth) {
+  struct Case {
+    std::uint32_t width, ubatch, context;
+    std::uint64_t feed_forward, vocabulary, bytes;
+  };
+  for (const Case& c : {Case{576, 64, 8192, 1536, 49152, 2'897'056}, Case{576, 128, 8192, 1536, 49152, 5'793'952},
+                        Case{576, 512, 8192, 1536, 49152, 22'952'608}, Case{576, 2048, 8192, 1536, 49152, 91'364'512},
+                        Case{576, 128, 2048, 1536, 49152, 4'196'512}, Case{512, 128, 8192, 1408, 6400, 5'461'152},
+                        Case{512, 512, 8192, 1408, 6400, 21'634'208}, Case{288, 512, 2048, 768, 32000, 9'504'928}}) {
+    model_.info.embedding_length = c.width;
+    model_.shape.feed_forward = c.feed_forward;
+    model_.shape.vocabulary = c.vocabulary;
+    args_.context_length = c.context;
+    args_.ubatch = c.ubatch;
+    const std::uint64_t step = (c.ubatch + 4) / 5 * 5;
+    const std::uint64_t beside = 5 * c.vocabulary * 4 + step * c.feed_forward * 34 / 32;
+    const auto bytes = static_cast<double>(c.bytes);
+    EXPECT_NEAR(static_cast<double>(estimate().compute_bytes - beside), bytes, bytes / 100)
+        << c.width << " wide, " << c.ubatch << " tokens, " << c.context << " cells";
+  }
+}
+
 TEST_F(EstimateTest, AStepTakesWhatGgmlAllocatesForIt) {
   // ggml's own number for this model at 128 tokens, 4 slots and 2112 cells, from its log: 1,003,712 bytes.
   args_.context_length = 2048;

@@ -508,10 +508,11 @@ void shape_embedder(const LoadOptions& options, std::uint32_t trained, ModelShap
   shape.sequence_length = std::min({trained, kMaxEmbedTokens, std::max(options.context_length, 512U)});
   shape.context_length = shape.sequence_length;
   shape.batch_tokens = shape.sequence_length;
-  shape.sequence_ids = kEmbedSequences;
+  // Kernels for more rows, and the place of a text in the batch, change the last bits of a vector.
+  shape.sequence_ids = options.exact ? 1 : kEmbedSequences;
   params.n_ctx = shape.sequence_length;
   params.n_batch = params.n_ubatch = shape.sequence_length;
-  params.n_seq_max = kEmbedSequences;
+  params.n_seq_max = shape.sequence_ids;
   params.embeddings = true;
   params.kv_unified = true;
 }
