@@ -331,6 +331,10 @@ bool ModelHost::needs_tick() const {
   return !requests_.empty() || (phase_ != HostPhase::kStopped && phase_ != HostPhase::kFailed);
 }
 
+bool ModelHost::needs_tick_soon() const {
+  return needs_tick() && (!requests_.empty() || phase_ != HostPhase::kReady);
+}
+
 void ModelHost::tick() {
   const std::int64_t now = services_.clock.monotonic_ns();
   for (const auto& request : std::vector(std::views::values(requests_).begin(), std::views::values(requests_).end())) {

@@ -74,9 +74,11 @@ class ModelHost final : public RequestOwner, public std::enable_shared_from_this
   // Fails every request with `why`.
   void end_all(const Error& why);
 
-  // Looks at every limit in time. Called every tick_ms while needs_tick().
+  // Looks at every limit in time. Called every tick_ms while needs_tick_soon(), less often while needs_tick().
   void tick();
   [[nodiscard]] bool needs_tick() const;
+  // A limit may pass at any moment: not so for a worker that only waits.
+  [[nodiscard]] bool needs_tick_soon() const;
   // Memory became free: a host in kWaitingForRoom asks again.
   void room_freed();
   // Unloads: drains the worker when it is ready, kills it otherwise. `why` goes to the log.

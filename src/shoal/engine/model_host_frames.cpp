@@ -263,10 +263,8 @@ Result<void> ModelHost::on_text(const std::shared_ptr<Request>& request, const i
 
 void ModelHost::on_pong() {
   pong_due_ = false;
-  if (requests_.empty()) {
-    const std::int64_t took_ns = services_.clock.monotonic_ns() - std::max(last_ping_ns_, leased_ns_);
-    beat_ns_ = took_ns * std::max<std::int64_t>(services_.cores.use(cores_).threads, 1);
-  }
+  // Of an idle worker: one thread, since it had a core.
+  if (requests_.empty()) beat_ns_ = services_.clock.monotonic_ns() - std::max(last_ping_ns_, leased_ns_);
   want_cores();
 }
 

@@ -54,7 +54,7 @@ struct SupervisorOptions {
   std::int64_t progress_timeout_ms = 30'000;   // requests that may run, but no token and no step: SIGKILL
   std::int64_t core_late_ms = 2'000;           // asked for its cores, a worker gives them back within a step; later,
                                                // the others do not wait for it: long steps, or it hangs
-  std::int64_t tick_ms = 50;                   // how often the limits above are looked at, while a worker lives
+  std::int64_t tick_ms = 50;  // how often the limits above are looked at, while a worker works; else a tenth as often
 
   // Restarts. The first one in a window is immediate; then backoff_ms, doubled each time, +-25 %.
   std::int64_t backoff_ms = 100;

@@ -27,6 +27,7 @@ namespace asio = base::asio;
 // other requests get their turn.
 constexpr std::size_t kEmbedPartBytes = std::size_t{256} * 1024;
 constexpr std::size_t kEmbedPartInputs = 64;
+constexpr std::int64_t kIdleTicks = 10;
 constexpr double kBytesPerMib = 1024.0 * 1024.0;
 
 CoreOptions core_options(const SupervisorOptions& options) {
@@ -119,6 +120,7 @@ class Supervisor::Impl final : public MemoryRoom, public std::enable_shared_from
   asio::steady_timer ticker_;
   asio::steady_timer changed_;  // cancelled when a request or a process ended: drain() looks again
   bool ticking_ = false;
+  bool ticks_soon_ = false;
   bool draining_ = false;
   bool shut_ = false;  // nothing is started any more
   std::size_t calls_ = 0;
@@ -276,10 +278,14 @@ void Supervisor::Impl::changed() {
 
 // --- time
 
+// A worker that only waits is looked at rarely: eight of them must not keep the gateway busy.
 void Supervisor::Impl::arm_ticker() {
-  if (ticking_ || hosts_.empty()) return;
+  if (hosts_.empty()) return;
+  const bool soon = std::ranges::any_of(hosts_, [](const auto& entry) { return entry.second->needs_tick_soon(); });
+  if (ticking_ && (ticks_soon_ || !soon)) return;
   ticking_ = true;
-  ticker_.expires_after(std::chrono::milliseconds(options_.tick_ms));
+  ticks_soon_ = soon;
+  ticker_.expires_after(std::chrono::milliseconds(options_.tick_ms * (soon ? 1 : kIdleTicks)));
   ticker_.async_wait([weak = weak_from_this()](base::error_code ec) {
     if (const auto self = weak.lock(); self && !ec) self->tick();
   });

@@ -291,8 +291,11 @@ void Scheduler::handle_cancel(std::uint64_t request) {
 }
 
 // One token through the whole model: a worker whose compute is stuck cannot answer. Computed on the cores of the lease
-// like everything else: the gateway knows that a worker without one cannot answer, and does not count that time.
+// like everything else: the gateway knows that a worker without one cannot answer, and does not count that time. Alone
+// it takes one of them, which is the cheapest: threads that wait for each other use both their cores.
 void Scheduler::heartbeat() {
+  const bool alone = running_.empty();
+  if (alone) model_.set_threads(1);
   const std::int32_t scratch = model_.shape().scratch_id;
   bool alive = true;
   if (model_.shape().generates) {
@@ -310,6 +313,7 @@ void Scheduler::heartbeat() {
     auto vector = model_.embed({&input, 1});
     alive = vector.ok() || vector.error().code() == ErrorCode::kCancelled;
   }
+  if (alone) model_.set_threads(lease_.threads());
   if (alive) send_(0, ipc::Pong{});
 }
 

@@ -168,7 +168,7 @@ TEST_F(WatchdogTest, AnIdleWorkerWhoseHeartbeatTakesLongIsAskedLessOften) {
     ASSERT_TRUE(supervisor().load("a", yield).ok());
     fake_clock_.advance_ms(options_.idle_heartbeat_ms + 1);
     ASSERT_TRUE(eventually(yield, [&] { return models_.count("a", "threads 2") == 1; }));
-    fake_clock_.advance_ms(10);  // of two cores: 20 ms, one part in 2000 of 40 s
+    fake_clock_.advance_ms(20);  // one part in 2000 of 40 s
     std::ofstream(models_.file("go")) << "";
     ASSERT_TRUE(eventually(yield, [&] { return models_.count("a", "threads 0") == 1 && status("a").threads == 0; }));
     fake_clock_.advance_ms(39'000);
