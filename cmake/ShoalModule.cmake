@@ -38,6 +38,11 @@ function(shoal_test)
   target_link_libraries(${ARG_NAME} PRIVATE shoal_flags ${ARG_LIBS} GTest::gtest_main GTest::gmock)
   target_compile_definitions(${ARG_NAME} PRIVATE
     SHOAL_SOURCE_DIR="${CMAKE_SOURCE_DIR}" SHOAL_BIN_DIR="${CMAKE_BINARY_DIR}/bin")
+  if(SHOAL_SANITIZE)
+    set(timeout_s 400)  # a model under ThreadSanitizer is fifty times as slow
+  else()
+    set(timeout_s 120)
+  endif()
   gtest_discover_tests(${ARG_NAME} DISCOVERY_MODE PRE_TEST
-    PROPERTIES TIMEOUT 120 LABELS "unit;${ARG_LABELS}")
+    PROPERTIES TIMEOUT ${timeout_s} LABELS "unit;${ARG_LABELS}")
 endfunction()
