@@ -80,6 +80,7 @@ Result<engine::SupervisorOptions> supervisor_options(const config::EngineConfig&
   options.max_queue = narrow<std::uint32_t>(config.max_queue);
   options.load_timeout_ms = config.load_timeout_ms;
   options.idle_unload_ms = config.idle_unload_ms;
+  options.turn_ms = config.turn_ms;
   options.stop_timeout_ms = config.stop_timeout_ms;
   options.heartbeat_ms = config.heartbeat_ms;
   options.heartbeat_timeout_ms = config.heartbeat_timeout_ms;

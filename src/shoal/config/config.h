@@ -35,7 +35,7 @@ struct EngineConfig {
   std::int64_t context_length = 0;
   std::int64_t slots = 4;
   std::int64_t threads = 0;
-  std::int64_t ubatch = 128;
+  std::int64_t ubatch = 512;
   std::string kv_type = "f16";
   bool mmap = false;
   bool exact = false;
@@ -45,6 +45,7 @@ struct EngineConfig {
   std::int64_t max_queue = 64;
   std::int64_t worker_memory_limit_mib = 0;
   std::int64_t idle_unload_ms = 600'000;
+  std::int64_t turn_ms = 10'000;
   std::int64_t load_timeout_ms = 120'000;
   std::int64_t heartbeat_ms = 2'000;
   std::int64_t heartbeat_timeout_ms = 10'000;

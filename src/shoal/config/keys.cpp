@@ -73,6 +73,7 @@ constexpr std::array kKeys = {
     Key{"engine.max_queue", Type::kInteger, "", 0, 100'000, {}, kRestart, "Requests per model that may wait beyond those in its slots; the next one is answered 429.", SHOAL_ENGINE(max_queue)},
     Key{"engine.worker_memory_limit_mib", Type::kInteger, "MiB", 0, std::int64_t{1} << 24, {}, kRestart, "Hard limit of one worker's memory. 0: none.", SHOAL_ENGINE(worker_memory_limit_mib)},
     Key{"engine.idle_unload_ms", Type::kInteger, "ms", 0, kMax, {}, kRestart, "A model without a request for this long is unloaded. 0: never.", SHOAL_ENGINE(idle_unload_ms)},
+    Key{"engine.turn_ms", Type::kInteger, "ms", 0, kMax, {}, kRestart, "A busy model keeps its memory so long while another model waits for it; then its new requests wait, and it is unloaded after those that run.", SHOAL_ENGINE(turn_ms)},
     Key{"engine.load_timeout_ms", Type::kInteger, "ms", 100, kDay, {}, kRestart, "The longest that loading a model may take.", SHOAL_ENGINE(load_timeout_ms)},
     Key{"engine.heartbeat_ms", Type::kInteger, "ms", 100, kDay, {}, kRestart, "Time between two checks that a busy worker still decodes.", SHOAL_ENGINE(heartbeat_ms)},
     Key{"engine.heartbeat_timeout_ms", Type::kInteger, "ms", 100, kDay, {}, kRestart, "A worker that does not answer a check for this long is restarted.", SHOAL_ENGINE(heartbeat_timeout_ms)},

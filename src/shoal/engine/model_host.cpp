@@ -5,6 +5,7 @@
 #include <functional>
 #include <limits>
 #include <ranges>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -58,7 +59,7 @@ Result<void> ModelHost::submit(const std::shared_ptr<Request>& request) {
   request->submitted_ns = services_.clock.monotonic_ns();
   if (requests_.empty()) last_progress_ns_ = request->submitted_ns;
   requests_.emplace(request->id, request);
-  if (phase_ == HostPhase::kReady) {
+  if (phase_ == HostPhase::kReady && !yields_) {
     send(request);
   } else if (phase_ == HostPhase::kStopped) {
     start();
@@ -126,17 +127,45 @@ void ModelHost::finish(const std::shared_ptr<Request>& held, std::optional<Error
     idle_since_ns_ = now;
     services_.room.changed();
   }
+  leave_if_done();
+}
+
+// --- turns
+
+void ModelHost::yield_to(const std::string& other) {
+  services_.log.info("model makes room",
+                     {{"model", name_}, {"for", other}, {"requests", std::int64_t(requests_.size())}});
+  yields_ = true;
+  leave_if_done();
+}
+
+void ModelHost::leave_if_done() {
+  if (!yields_ || phase_ != HostPhase::kReady) return;
+  const bool runs =
+      std::ranges::any_of(requests_, [](const auto& entry) { return entry.second->state != RequestState::kWaiting; });
+  if (runs) return;
+  count_eviction();
+  stop("its turn is over");
+}
+
+bool ModelHost::asked_before(const ModelHost& other) const {
+  return std::tie(asked_room_ns_, name_) < std::tie(other.asked_room_ns_, other.name_);
 }
 
 // --- start
 
 void ModelHost::start() {
   assert(!process_);
+  if (asked_room_ns_ == 0) asked_room_ns_ = services_.clock.monotonic_ns();
   auto started = prepare_start();
   if (!started.ok()) {
+    asked_room_ns_ = 0;
     fail_start(std::move(started).error());
+  } else if (*started) {
+    asked_room_ns_ = 0;
+    set_phase(HostPhase::kLoading);
   } else {
-    set_phase(*started ? HostPhase::kLoading : HostPhase::kWaitingForRoom);
+    set_phase(HostPhase::kWaitingForRoom);
   }
 }
 
@@ -183,7 +212,7 @@ Result<void> ModelHost::spawn(int model_fd, const ipc::WorkerArgs& args) {
       });
   started_ns_ = services_.clock.monotonic_ns();
   beat_ns_ = 0;
-  stop_wanted_ = was_ready_ = pong_due_ = false;
+  stop_wanted_ = was_ready_ = pong_due_ = yields_ = false;
   work_ = prefilled_ = prefix_evictions_ = 0;
   load_error_.reset();
   work_rates_.clear();
@@ -203,7 +232,11 @@ void ModelHost::fail_start(Error error) {
 void ModelHost::room_freed() {
   if (phase_ != HostPhase::kWaitingForRoom) return;
   set_phase(HostPhase::kStopped);
-  if (!requests_.empty()) start();
+  if (requests_.empty()) {
+    asked_room_ns_ = 0;
+  } else {
+    start();
+  }
 }
 
 // --- loss, restart, stop
@@ -308,6 +341,7 @@ void ModelHost::stop(std::string_view why) {
       break;
     case HostPhase::kWaitingForRoom:
     case HostPhase::kBackoff:
+      asked_room_ns_ = 0;
       set_phase(HostPhase::kStopped);
       break;
     case HostPhase::kStopping:
@@ -338,7 +372,11 @@ bool ModelHost::needs_tick_soon() const {
 void ModelHost::tick() {
   const std::int64_t now = services_.clock.monotonic_ns();
   for (const auto& request : std::vector(std::views::values(requests_).begin(), std::views::values(requests_).end())) {
-    if (request->deadline.passed(services_.clock)) end(request, deadline_error());
+    if (!request->deadline.passed(services_.clock)) continue;
+    end(request, phase_ == HostPhase::kWaitingForRoom
+                     ? Error(ErrorCode::kDeadlineExceeded,
+                             fmt::format("the deadline passed while {} waited for memory that other models use", name_))
+                     : deadline_error());
   }
   const SupervisorOptions& options = services_.options;
   switch (phase_) {
@@ -367,6 +405,7 @@ void ModelHost::tick() {
       break;
     case HostPhase::kWaitingForRoom:
       if (requests_.empty()) {
+        asked_room_ns_ = 0;
         set_phase(HostPhase::kStopped);
         services_.room.changed();
       }
@@ -415,7 +454,9 @@ bool ModelHost::work_is_possible() const {
     const Request& request = *entry.second;
     return request.state == RequestState::kAccepted && request.kind == RequestKind::kGenerate && request.credits == 0;
   });
-  const auto unpaused = requests_.size() - static_cast<std::size_t>(paused);
+  const auto held =
+      std::ranges::count_if(requests_, [](const auto& entry) { return entry.second->state == RequestState::kWaiting; });
+  const auto unpaused = requests_.size() - static_cast<std::size_t>(paused + held);
   return unpaused > 0 && static_cast<std::size_t>(paused) < slots();
 }
 
@@ -496,7 +537,7 @@ WorkerStatus ModelHost::status() const {
       break;
     case HostPhase::kWaitingForRoom:
       out.state = types::ModelState::kLoading;
-      out.reason = "waits until idle models are unloaded";
+      out.reason = "waits until other models are unloaded";
       break;
     case HostPhase::kLoading:
       out.state = types::ModelState::kLoading;

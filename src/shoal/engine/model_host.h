@@ -42,8 +42,8 @@ class ModelHost;
 class MemoryRoom {
  public:
   virtual ~MemoryRoom() = default;
-  // True: take it. False: others are being unloaded for you, room_freed() will be called. Errors:
-  // kInsufficientMemory, with need, budget and who uses it.
+  // True: take it. False: wait, room_freed() will be called: others are being unloaded, or have their turn first.
+  // Errors: kInsufficientMemory, with need and budget, when it is more than there is.
   virtual Result<bool> ask(ModelHost& host, const struct MemoryEstimate& need, std::uint32_t context_tokens) = 0;
   // A host has given back what it reserved, or became idle.
   virtual void changed() = 0;
@@ -88,12 +88,18 @@ class ModelHost final : public RequestOwner, public std::enable_shared_from_this
   // Forgets past failures: the next request may start a worker again.
   void forgive();
   void count_eviction() { metrics_.evictions.add(); }
+  // Its turn is over: requests that come from now on wait, and once those that run have ended it is unloaded.
+  void yield_to(const std::string& other);
 
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] HostPhase phase() const { return phase_; }
   [[nodiscard]] bool idle() const { return requests_.empty(); }
   [[nodiscard]] bool has_process() const { return process_ != nullptr; }
   [[nodiscard]] std::int64_t idle_since_ns() const { return idle_since_ns_; }
+  [[nodiscard]] std::int64_t ready_since_ns() const { return ready_since_ns_; }
+  [[nodiscard]] bool yields() const { return yields_; }
+  // Whether it asked for room before the other did.
+  [[nodiscard]] bool asked_before(const ModelHost& other) const;
   // What counts against the budget now.
   [[nodiscard]] std::uint64_t reserved_bytes() const;
   [[nodiscard]] WorkerStatus status() const;
@@ -128,6 +134,7 @@ class ModelHost final : public RequestOwner, public std::enable_shared_from_this
   void send(const std::shared_ptr<Request>& request);
   void send_frame(std::uint64_t request, const ipc::Body& body);
   void finish(const std::shared_ptr<Request>& request, std::optional<Error> error);
+  void leave_if_done();
   void watch_ready(std::int64_t now_ns);
   [[nodiscard]] bool work_is_possible() const;
   [[nodiscard]] std::uint32_t slots() const;
@@ -163,6 +170,9 @@ class ModelHost final : public RequestOwner, public std::enable_shared_from_this
   std::int64_t stop_started_ns_ = 0;
   std::int64_t retry_at_ns_ = 0;
   std::int64_t idle_since_ns_ = 0;
+  std::int64_t ready_since_ns_ = 0;
+  std::int64_t asked_room_ns_ = 0;  // 0: it does not wait for room
+  bool yields_ = false;
   std::int64_t last_ping_ns_ = 0;
   bool pong_due_ = false;
   std::int64_t leased_ns_ = 0;         // its last lease

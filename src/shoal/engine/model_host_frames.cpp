@@ -84,7 +84,7 @@ Result<void> ModelHost::on_ready(const ipc::Ready& ready) {
   const std::int64_t now = services_.clock.monotonic_ns();
   const double seconds = static_cast<double>(now - started_ns_) / kNsPerSecond;
   metrics_.load_seconds.observe(seconds);
-  last_ping_ns_ = last_alive_ns_ = last_progress_ns_ = idle_since_ns_ = now;
+  last_ping_ns_ = last_alive_ns_ = last_progress_ns_ = idle_since_ns_ = ready_since_ns_ = now;
   services_.cores.loaded(cores_);
   set_phase(HostPhase::kReady);
   services_.log.info("worker ready", {{"model", name_},

@@ -30,7 +30,7 @@ struct SupervisorOptions {
   std::uint32_t slots = 4;            // sequences decoded in one batch, [1, 64]
   std::uint32_t cores = 0;            // on which all workers together compute; 0: those of this process
   std::uint32_t threads = 0;          // compute threads of a worker, at most 256 and one per core; 0: as many
-  std::uint32_t ubatch_tokens = 128;  // prompt tokens per compute step, [16, 4096]: bounds how long a cancel waits
+  std::uint32_t ubatch_tokens = 512;  // prompt tokens per compute step, [16, 4096]: bounds how long a cancel waits
   std::uint32_t cold_cache_mib = 64;  // memory of a worker for prompt prefixes that lost their KV cells
   bool exact = false;                 // answers independent of neighbours and kept prefixes, bit for bit: slower
   bool keep_prefixes = true;          // what one answer computed may begin another of the same principal
@@ -47,6 +47,7 @@ struct SupervisorOptions {
   // Life of a worker.
   std::int64_t load_timeout_ms = 120'000;      // spawn to READY
   std::int64_t idle_unload_ms = 0;             // without a request for this long: unload; 0: never
+  std::int64_t turn_ms = 10'000;               // a busy model keeps its memory so long while another waits for it
   std::int64_t stop_timeout_ms = 2'000;        // Drain to exit, then SIGKILL
   std::int64_t heartbeat_ms = 2'000;           // between one-token decodes while requests run
   std::int64_t idle_heartbeat_ms = 15'000;     // and while none does: eight idle workers stay under 0.5 % of a core

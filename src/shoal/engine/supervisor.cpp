@@ -28,6 +28,7 @@ namespace asio = base::asio;
 constexpr std::size_t kEmbedPartBytes = std::size_t{256} * 1024;
 constexpr std::size_t kEmbedPartInputs = 64;
 constexpr std::int64_t kIdleTicks = 10;
+constexpr std::int64_t kNsPerMs = 1'000'000;
 constexpr double kBytesPerMib = 1024.0 * 1024.0;
 
 CoreOptions core_options(const SupervisorOptions& options) {
@@ -108,6 +109,7 @@ class Supervisor::Impl final : public MemoryRoom, public std::enable_shared_from
   void tick();
   template <class Done>
   void wait_until(Done done, base::Deadline deadline, base::Yield yield);
+  void end_turns();
   [[nodiscard]] Error does_not_fit(const ModelHost& host, const MemoryEstimate& need, std::uint32_t context) const;
 
   asio::any_io_executor executor_;
@@ -218,35 +220,70 @@ Result<void> Supervisor::Impl::embed_part(const std::shared_ptr<ModelHost>& host
 // --- memory
 
 Result<bool> Supervisor::Impl::ask(ModelHost& host, const MemoryEstimate& need, std::uint32_t context) {
-  if (options_.memory_budget_bytes == 0) return true;
-  std::uint64_t used = 0;   // now
+  const std::uint64_t budget = options_.memory_budget_bytes;
+  if (budget == 0) return true;
+  if (need.total() > budget) return does_not_fit(host, need, context);
+  std::vector<std::shared_ptr<ModelHost>> others;  // that have memory, or asked for it before
+  for (const auto& [name, other] : hosts_) {
+    if (other.get() == &host || other->reserved_bytes() == 0) continue;
+    if (other->phase() != HostPhase::kWaitingForRoom || other->asked_before(host)) others.push_back(other);
+  }
+  const auto fits_now = [&] {
+    std::uint64_t used = need.total();
+    for (const auto& other : others) used += other->reserved_bytes();
+    return used <= budget;
+  };
+  if (fits_now()) return true;
+
   std::uint64_t later = 0;  // once those that stop are gone
   std::vector<std::shared_ptr<ModelHost>> idle;
-  for (const auto& [name, other] : hosts_) {
-    if (other.get() == &host) continue;
-    used += other->reserved_bytes();
+  for (const auto& other : others) {
     if (other->phase() == HostPhase::kStopping) continue;
     later += other->reserved_bytes();
-    if (other->idle() && other->reserved_bytes() > 0) idle.push_back(other);
+    if (other->idle()) idle.push_back(other);
   }
-  if (used + need.total() <= options_.memory_budget_bytes) return true;
 
   std::ranges::sort(idle, {}, [](const auto& other) { return other->idle_since_ns(); });
   std::vector<std::shared_ptr<ModelHost>> victims;
   for (const auto& other : idle) {
-    if (later + need.total() <= options_.memory_budget_bytes) break;
+    if (later + need.total() <= budget) break;
     later -= other->reserved_bytes();
     victims.push_back(other);
   }
-  // Nobody is unloaded for a model that would not fit even then.
-  if (later + need.total() > options_.memory_budget_bytes) return does_not_fit(host, need, context);
+  // Nobody is unloaded in vain: the others are busy, and have their turn.
+  if (later + need.total() > budget) return false;
   for (const auto& victim : victims) {
     victim->count_eviction();
     victim->stop("evicted to make room for " + host.name());
   }
-  std::uint64_t still = 0;
-  for (const auto& [name, other] : hosts_) still += other.get() == &host ? 0 : other->reserved_bytes();
-  return still + need.total() <= options_.memory_budget_bytes;
+  return fits_now();
+}
+
+// Models that are never idle would never be unloaded: the one that waits the longest gets the memory of those that had
+// theirs for a turn.
+void Supervisor::Impl::end_turns() {
+  const ModelHost* first = nullptr;
+  for (const auto& [name, host] : hosts_) {
+    if (host->phase() != HostPhase::kWaitingForRoom) continue;
+    if (first == nullptr || host->asked_before(*first)) first = host.get();
+  }
+  if (first == nullptr) return;
+  std::uint64_t later = first->reserved_bytes();
+  std::vector<std::shared_ptr<ModelHost>> busy;
+  for (const auto& [name, host] : hosts_) {
+    if (host->phase() == HostPhase::kWaitingForRoom || host->phase() == HostPhase::kStopping || host->yields())
+      continue;
+    if (host->idle() && host->phase() == HostPhase::kReady) continue;
+    later += host->reserved_bytes();
+    const std::int64_t had_ns = clock_.monotonic_ns() - host->ready_since_ns();
+    if (host->phase() == HostPhase::kReady && had_ns >= options_.turn_ms * kNsPerMs) busy.push_back(host);
+  }
+  std::ranges::sort(busy, {}, [](const auto& host) { return host->ready_since_ns(); });
+  for (const auto& host : busy) {
+    if (later <= options_.memory_budget_bytes) return;
+    later -= host->reserved_bytes();
+    host->yield_to(first->name());
+  }
 }
 
 Error Supervisor::Impl::does_not_fit(const ModelHost& host, const MemoryEstimate& need, std::uint32_t context) const {
@@ -298,6 +335,7 @@ void Supervisor::Impl::tick() {
     host->tick();
     again = again || host->needs_tick();
   }
+  end_turns();
   // A gateway without a worker does not wake up.
   if (again) arm_ticker();
 }

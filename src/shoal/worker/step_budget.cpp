@@ -14,10 +14,9 @@ double learn(double known, double seen) {
 
 std::size_t StepBudget::prompt_tokens(std::size_t decoding) const {
   const std::size_t limit = std::min(node_limit_, most_ > decoding ? most_ - decoding : 0);
-  if (decoding == 0) return limit;
   const std::size_t floor = std::min(kFloorTokens, limit);
-  if (prompt_ns_ == 0) return floor;  // not known yet: careful
-  const double left_ns = static_cast<double>(kGapNs) - decode_ns_;
+  if (prompt_ns_ == 0) return decoding == 0 ? limit : floor;  // not known yet: careful
+  const double left_ns = decoding == 0 ? static_cast<double>(kAloneNs) : static_cast<double>(kGapNs) - decode_ns_;
   return std::clamp(static_cast<std::size_t>(std::max(0.0, left_ns / prompt_ns_)), floor, limit);
 }
 

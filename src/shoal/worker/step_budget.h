@@ -1,10 +1,11 @@
 // StepBudget: how many prompt tokens go into the next step. Beside answers that are being written, as many as keep
 // the step within the gap that a reader may notice; alone, as many as keep the longest graph node short, because a
-// cancel waits for the node that runs. Both are learned from the steps before, so they follow the model, the depth of
-// the context and the machine.
-// Owned by the Scheduler. Threads: the compute thread.
+// cancel waits for the node that runs, and the step within what a newcomer may wait. Both are learned from the steps
+// before, so they follow the model, the depth of the context and the machine. Owned by the Scheduler. Threads: the
+// compute thread.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -16,10 +17,13 @@ class StepBudget {
   static constexpr std::int64_t kGapNs = 40'000'000;
   // The longest node that is good: a cancel is done within 10 ms.
   static constexpr std::int64_t kNodeNs = 5'000'000;
-  static constexpr std::size_t kFloorTokens = 16;  // so that a prompt never starves
+  // A step beside no answers: who comes meanwhile waits for its end.
+  static constexpr std::int64_t kAloneNs = 250'000'000;
+  static constexpr std::size_t kFloorTokens = 16;   // so that a prompt never starves
+  static constexpr std::size_t kFirstTokens = 128;  // until a node was measured
 
   // `most`: tokens of one step.
-  explicit StepBudget(std::size_t most) : most_(most), node_limit_(most) {}
+  explicit StepBudget(std::size_t most) : most_(most), node_limit_(std::min(most, kFirstTokens)) {}
 
   // Prompt tokens for the next step. `decoding`: answers that get a token in it.
   [[nodiscard]] std::size_t prompt_tokens(std::size_t decoding) const;

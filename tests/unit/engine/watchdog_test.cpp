@@ -245,19 +245,60 @@ TEST_F(WatchdogTest, TheLeastRecentlyUsedIdleModelMakesRoom) {
   EXPECT_THAT(registry_.render(), HasSubstr("shoal_engine_evictions_total{model=\"b\"} 1\n"));
 }
 
-TEST_F(WatchdogTest, AModelThatDoesNotFitBesideBusyOnesIsRefusedWithNumbers) {
+TEST_F(WatchdogTest, AModelThatDoesNotFitBesideABusyOneWaitsForItsEnd) {
   options_.memory_budget_bytes = predicted("a") * 3 / 2;
+  Answer out;
   run([&](base::Yield yield) {
     auto busy = supervisor().start(ask("a", "hang=1"), yield);
     ASSERT_TRUE(busy.ok());
-    const Answer out = answer("b", "tokens=1", yield);
-    EXPECT_EQ(out.code(), "insufficient_memory");
-    EXPECT_THAT(out.error->message(),
-                AllOf(HasSubstr(fmt::format("b needs about {:.0f} MiB", mib(predicted("b")))),
-                      HasSubstr(fmt::format("the budget is {:.0f} MiB, used by: a {:.0f} MiB",
-                                            mib(options_.memory_budget_bytes), mib(predicted("a"))))));
+    side([&](base::Yield inner) { out = answer("b", "tokens=1", inner); });
+    ASSERT_TRUE(eventually(yield, [&] { return status("b").reason.starts_with("waits until"); }));
+    EXPECT_EQ(status("a").state, types::ModelState::kReady);
+    *busy = nullptr;  // a is idle now
+    ASSERT_TRUE(eventually(yield, [&] { return out.finished; }));
+  });
+}
+
+TEST_F(WatchdogTest, ModelsThatAreNeverIdleTakeTurns) {
+  options_.memory_budget_bytes = predicted("a") * 3 / 2;
+  Answer b;
+  Answer late;
+  run([&](base::Yield yield) {
+    auto first = supervisor().start(ask("a", "hang=1"), yield);
+    ASSERT_TRUE(first.ok());
+    side([&](base::Yield inner) { b = answer("b", "tokens=1", inner); });
+    ASSERT_TRUE(eventually(yield, [&] { return status("b").reason.starts_with("waits until"); }));
+    fake_clock_.advance_ms(options_.turn_ms / 2);
+    EXPECT_TRUE(answer("a", "tokens=1", yield).finished) << "its turn is not over";
+    fake_clock_.advance_ms(options_.turn_ms / 2 + 1);
+    ASSERT_TRUE(eventually(yield, [&, rounds = 0]() mutable { return ++rounds > 20; }));
+    side([&](base::Yield inner) { late = answer("a", "tokens=1", inner); });
+    ASSERT_TRUE(eventually(yield, [&] { return status("a").queued == 1; })) << "and now it is";
+    EXPECT_EQ(status("a").running, 1U) << "what runs goes on";
+    *first = nullptr;
+    ASSERT_TRUE(eventually(yield, [&] { return b.finished && late.finished; }));
+    EXPECT_EQ(models_.count("a", "drain"), 1);
+    EXPECT_EQ(models_.count("b", "drain"), 1) << "idle, so it makes room at once";
+  });
+}
+
+TEST_F(WatchdogTest, ARequestThatWaitsForMemoryIsToldSoAtItsDeadline) {
+  options_.memory_budget_bytes = predicted("a") * 3 / 2;
+  Answer out;
+  run([&](base::Yield yield) {
+    auto busy = supervisor().start(ask("a", "hang=1"), yield);
+    ASSERT_TRUE(busy.ok());
+    side([&](base::Yield inner) {
+      GenerateRequest request = ask("b", "tokens=1");
+      request.deadline = base::Deadline::after_ms(fake_clock_, 1'000);
+      out = answer(std::move(request), inner);
+    });
+    ASSERT_TRUE(eventually(yield, [&] { return status("b").reason.starts_with("waits until"); }));
+    fake_clock_.advance_ms(1'001);
+    ASSERT_TRUE(eventually(yield, [&] { return out.error.has_value(); }));
+    EXPECT_EQ(out.code(), "deadline_exceeded");
+    EXPECT_THAT(out.error->message(), HasSubstr("waited for memory"));
     *busy = nullptr;
-    EXPECT_TRUE(answer("b", "tokens=1", yield).finished);  // a is idle now
   });
 }
 

@@ -8,20 +8,34 @@ namespace {
 
 constexpr std::int64_t kMs = 1'000'000;
 
+// One that knows that its nodes are short.
+StepBudget quick(std::size_t most) {
+  StepBudget budget(most);
+  while (budget.prompt_tokens(0) < most) budget.observe(budget.prompt_tokens(0), 0, kMs, kMs / 10);
+  return budget;
+}
+
 TEST(StepBudget, AloneItTakesAllAndBesideAnswersOnlyWhatTheGapAllows) {
   StepBudget budget(512);
-  EXPECT_EQ(budget.prompt_tokens(0), 512U);
+  EXPECT_EQ(budget.prompt_tokens(0), StepBudget::kFirstTokens) << "nothing is known yet";
   EXPECT_EQ(budget.prompt_tokens(4), StepBudget::kFloorTokens) << "nothing is known yet";
+  budget = quick(512);
+  for (int i = 0; i < 20; ++i) budget.observe(100, 0, 20 * kMs, 0);  // 0.2 ms per prompt token
   budget.observe(0, 4, 4 * kMs, 0);
-  budget.observe(100, 0, 20 * kMs, 0);  // 0.2 ms per prompt token
   EXPECT_EQ(budget.prompt_tokens(4), 180U) << "40 ms less the 4 of the answers";
   EXPECT_EQ(budget.prompt_tokens(0), 512U);
 }
 
+TEST(StepBudget, AloneAStepIsNoLongerThanANewcomerMayWait) {
+  StepBudget budget = quick(512);
+  for (int i = 0; i < 20; ++i) budget.observe(100, 0, 200 * kMs, 0);  // 2 ms per prompt token
+  EXPECT_EQ(budget.prompt_tokens(0), 125U);
+}
+
 TEST(StepBudget, DeeperContextsGetSmallerChunks) {
-  StepBudget budget(512);
+  StepBudget budget = quick(512);
   budget.observe(0, 4, 4 * kMs, 0);
-  budget.observe(100, 4, 24 * kMs, 0);
+  for (int i = 0; i < 20; ++i) budget.observe(100, 4, 24 * kMs, 0);
   const std::size_t shallow = budget.prompt_tokens(4);
   for (int i = 0; i < 20; ++i) budget.observe(100, 4, 104 * kMs, 0);
   EXPECT_EQ(shallow, 180U);
@@ -36,12 +50,12 @@ TEST(StepBudget, APromptNeverStarves) {
 }
 
 TEST(StepBudget, LongNodesHalveAChunkAndShortOnesDoubleIt) {
-  StepBudget budget(512);
-  budget.observe(512, 0, 400 * kMs, StepBudget::kNodeNs + 1);
+  StepBudget budget = quick(512);
+  budget.observe(512, 0, 40 * kMs, StepBudget::kNodeNs + 1);
   EXPECT_EQ(budget.prompt_tokens(0), 256U);
-  budget.observe(100, 0, 400 * kMs, StepBudget::kNodeNs + 1);
+  budget.observe(100, 0, 8 * kMs, StepBudget::kNodeNs + 1);
   EXPECT_EQ(budget.prompt_tokens(0), 256U) << "a chunk of 100 says nothing about 256";
-  for (int i = 0; i < 20; ++i) budget.observe(budget.prompt_tokens(0), 0, 400 * kMs, StepBudget::kNodeNs + 1);
+  for (int i = 0; i < 20; ++i) budget.observe(budget.prompt_tokens(0), 0, 10 * kMs, StepBudget::kNodeNs + 1);
   EXPECT_EQ(budget.prompt_tokens(0), StepBudget::kFloorTokens);
   for (int i = 0; i < 20; ++i) budget.observe(budget.prompt_tokens(0), 0, kMs, kMs / 10);
   EXPECT_EQ(budget.prompt_tokens(0), 512U);

@@ -18,7 +18,7 @@ struct LoadOptions {
   std::uint32_t context_length = 4096;
   std::uint32_t slots = 4;
   std::uint32_t threads = 2;
-  std::uint32_t ubatch = 128;
+  std::uint32_t ubatch = 512;
   bool use_mmap = false;
   bool exact = false;         // logits do not depend on neighbours, chunks or kept prefixes, bit for bit
   bool keep_prefixes = true;  // where the model can
