@@ -452,6 +452,7 @@ TEST_F(EstimateTest, AStepIsPredictedAsGgmlAllocatesItForEveryWidth) {
 
 TEST_F(EstimateTest, AStepTakesWhatGgmlAllocatesForIt) {
   // ggml's own number for this model at 128 tokens, 4 slots and 2112 cells, from its log: 1,003,712 bytes.
+  args_.ubatch = 128;
   args_.context_length = 2048;
   const double graph = 1'003'712;
   const std::uint64_t quantised_row = 130U * 172 * 34 / 32;
