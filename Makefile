@@ -32,7 +32,7 @@ bench: deps-dev ## measure, on the release build
 	@bench/run
 
 bench-engine: build deps-dev ## measure the engine beside llama-server (BENCH_ARGS="stall --quick" for some)
-	@ninja -C $(BUILD) -j$(JOBS) load_client frame_clock
+	@ninja -C $(BUILD) -j$(JOBS) load_client frame_clock signals_bench
 	@python3 bench/engine $(BENCH_ARGS)
 
 fuzz: deps-dev ## run every fuzz target, and check that each finds a planted bug

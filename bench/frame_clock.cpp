@@ -42,11 +42,13 @@ __attribute__((constructor)) void map_file() {
 
 extern "C" __attribute__((visibility("default"))) ssize_t write(int fd, const void* data, std::size_t bytes) {
   if (times != nullptr && fd == ipc::kWorkerSocketFd && bytes >= sizeof(ipc::FrameHeader)) {
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    // All frames of a step come in one write.
     ipc::FrameHeader header;
-    std::memcpy(&header, data, sizeof header);
-    if (header.type == ipc::FrameType::kToken) {
-      timespec now{};
-      clock_gettime(CLOCK_MONOTONIC, &now);
+    for (std::size_t begin = 0; begin + sizeof header <= bytes; begin += sizeof header + header.body_bytes) {
+      std::memcpy(&header, static_cast<const char*>(data) + begin, sizeof header);
+      if (header.type != ipc::FrameType::kToken) continue;
       const std::uint64_t at = times->count.fetch_add(1);
       if (at < kCapacity) times->ns[at] = now.tv_sec * 1'000'000'000LL + now.tv_nsec;
     }

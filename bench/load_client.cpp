@@ -3,6 +3,7 @@
 //
 //   load_client PORT < plan > results     runs the plan
 //   load_client --echo ANSWER_BYTES       a server that answers anything at once; prints its port
+//   load_client --wake COUNT              what waking a process that sleeps on another core takes, in us, a line each
 //
 // The plan is a list of requests, each a line and that many raw bytes:
 //
@@ -30,6 +31,7 @@
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 namespace {
@@ -355,6 +357,32 @@ void print(const Request& r) {
   }
 }
 
+// One writes the time into a socket every millisecond, the other sleeps until it comes.
+int wake(int count) {
+  int sockets[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM, 0, sockets) != 0) die("socketpair");
+  if (fork() == 0) {
+    timespec at{};
+    for (timespec now{}; count > 0 && read(sockets[1], &at, sizeof at) == sizeof at; --count) {
+      clock_gettime(CLOCK_MONOTONIC, &now);
+      std::printf("%.1f\n", static_cast<double>(now.tv_sec - at.tv_sec) * 1e6 +
+                                static_cast<double>(now.tv_nsec - at.tv_nsec) / 1e3);
+    }
+    std::fflush(stdout);
+    _exit(0);
+  }
+  for (std::int64_t next = now_us(); count > 0; --count) {
+    next += 1000;
+    while (now_us() < next) {  // as a worker that computes
+    }
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (write(sockets[0], &now, sizeof now) != sizeof now) die("write");
+  }
+  wait(nullptr);
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -362,8 +390,11 @@ int main(int argc, char** argv) {
   if (arguments.size() == 2 && arguments[0] == "--echo") {
     echo(std::max<std::size_t>(2, std::strtoull(arguments[1].c_str(), nullptr, 10)));
   }
+  if (arguments.size() == 2 && arguments[0] == "--wake") return wake(std::atoi(arguments[1].c_str()));
   if (arguments.size() != 1) {
-    std::fprintf(stderr, "usage: load_client PORT < plan > results | load_client --echo ANSWER_BYTES\n");
+    std::fprintf(
+        stderr,
+        "usage: load_client PORT < plan > results | load_client --echo ANSWER_BYTES | load_client --wake COUNT\n");
     return 2;
   }
   Run run(std::atoi(arguments[0].c_str()), read_plan());

@@ -80,6 +80,9 @@ def bench_hop(run):
                 # In order of time: with several streams the k-th frame is the k-th event but for swaps within a step.
                 hops = [at - ns / 1e3 for at, ns in zip(came, sorted(sent))]
                 run.figure(f"{streams} streams, worker to client{', with logprobs' if more else ''}", hops, "us")
+    wakes = subprocess.run([BIN / "load_client", "--wake", "1000"], check=True, stdout=subprocess.PIPE, text=True).stdout
+    run.figure("this machine: one process wakes another", [float(line) for line in wakes.split()], "us")
+    run.note("a token takes two of those: the gateway is woken, and then the client")
     run.note("a token of half a character has an event of its own only with logprobs, so they are asked for where there is one")
     run.note("bar: at most 40 us for each token. The clock is read in the worker's write(), by a preloaded library: the worker,")
     run.note("its sandbox, the gateway and the client are the real ones, and both clocks are CLOCK_MONOTONIC of this machine")

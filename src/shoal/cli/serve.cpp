@@ -15,6 +15,7 @@
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include "shoal/base/scheduling.h"
 #include "shoal/cli/app.h"
 #include "shoal/cli/command.h"
 #include "shoal/cli/sd_notify.h"
@@ -26,6 +27,7 @@ namespace asio = boost::asio;
 
 constexpr int kInterrupted = 130;
 // After the drain's deadline: for clients to read the error that ended their answer.
+constexpr std::int64_t kTurnNs = 100'000;  // the shortest that there is
 constexpr std::int64_t kFarewellMs = 2'000;
 
 // Signals and the way out. Owned by serve() for the life of the io_context.
@@ -109,6 +111,8 @@ Result<int> serve(const CommandContext& context, bool no_models) {
   SHOAL_TRY(make_folder(loaded.config->server.data_dir));
   // Whoever reads our output may go away; that is no reason to stop serving.
   std::signal(SIGPIPE, SIG_IGN);
+  // This thread passes tokens on, for microseconds, on cores where workers compute for milliseconds.
+  base::ask_for_turns_of(kTurnNs);
   const std::unique_ptr<App> app = SHOAL_TRY(App::make(std::move(loaded), std::move(request), {.none = no_models}));
   SHOAL_TRY(app->http.start());
   Lifecycle life(*app);

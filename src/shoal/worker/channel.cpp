@@ -4,14 +4,24 @@
 #include <cerrno>
 #include <limits>
 
+#include <poll.h>
 #include <unistd.h>
 
 namespace shoal::worker {
+namespace {
+
+constexpr std::size_t kKeptBytes = std::size_t{256} * 1024;
+
+}  // namespace
 
 void Channel::read_all(const std::function<void(ipc::Frame)>& handle) const {
   std::array<char, 65536> bytes{};
   ipc::FrameReader reader;
   for (;;) {
+    // Not in read() itself: there the kernel wakes this thread whenever the gateway has read what was written, which
+    // takes the core from the gateway in the middle of it.
+    pollfd readable{fd_, POLLIN, 0};
+    if (poll(&readable, 1, -1) < 0 && errno != EINTR) return;
     const ssize_t got = read(fd_, bytes.data(), bytes.size());
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) return;
@@ -29,21 +39,33 @@ void Channel::read_all(const std::function<void(ipc::Frame)>& handle) const {
   }
 }
 
-void Channel::send(std::uint64_t request, const ipc::Body& body) {
+void Channel::add(std::uint64_t request, const ipc::Body& body) {
   const std::lock_guard lock(mutex_);
-  buffer_.clear();
-  if (auto encoded = ipc::encode_to(buffer_, request, std::numeric_limits<std::int64_t>::max(), body); !encoded.ok()) {
+  frame_.clear();
+  if (auto encoded = ipc::encode_to(frame_, request, std::numeric_limits<std::int64_t>::max(), body); !encoded.ok()) {
     // Only text grows without bound; a client learns of it in place of the frame.
-    buffer_.clear();
-    ipc::encode_to(buffer_, request, 0, ipc::Failed{ErrorCode::kInternal, encoded.error().message(), ""})
+    frame_.clear();
+    ipc::encode_to(frame_, request, 0, ipc::Failed{ErrorCode::kInternal, encoded.error().message(), ""})
         .ignore("a short frame");
   }
-  for (std::size_t sent = 0; sent < buffer_.size();) {
-    const ssize_t wrote = write(fd_, buffer_.data() + sent, buffer_.size() - sent);
+  unwritten_ += frame_;
+}
+
+void Channel::send(std::uint64_t request, const ipc::Body& body) {
+  add(request, body);
+  flush();
+}
+
+void Channel::flush() {
+  const std::lock_guard lock(mutex_);
+  for (std::size_t sent = 0; sent < unwritten_.size();) {
+    const ssize_t wrote = write(fd_, unwritten_.data() + sent, unwritten_.size() - sent);
     if (wrote < 0 && errno == EINTR) continue;
     if (wrote <= 0) _exit(0);
     sent += static_cast<std::size_t>(wrote);
   }
+  unwritten_.clear();
+  if (unwritten_.capacity() > kKeptBytes) unwritten_.shrink_to_fit();
 }
 
 }  // namespace shoal::worker

@@ -112,8 +112,11 @@ Result<void> serve(const ipc::WorkerArgs& args, Channel& channel) {
   warm_up(*model);
   ::malloc_trim(0);  // what only loading needed: 2 MB of a vocabulary of 49,152
   Scheduler scheduler(
-      *model, clock, [&channel](std::uint64_t request, const ipc::Body& body) { channel.send(request, body); },
-      SchedulerOptions{seed, std::uint64_t{args.cold_cache_mib} << 20, args.speculates});
+      *model, clock, [&channel](std::uint64_t request, const ipc::Body& body) { channel.add(request, body); },
+      SchedulerOptions{.seed = seed,
+                       .cold_cache_bytes = std::uint64_t{args.cold_cache_mib} << 20,
+                       .speculates = args.speculates,
+                       .flush = [&channel] { channel.flush(); }});
   std::thread reader([&channel, &scheduler] {
     channel.read_all([&scheduler](ipc::Frame frame) { scheduler.post(std::move(frame)); });
     _exit(0);  // the gateway is gone, whatever computes

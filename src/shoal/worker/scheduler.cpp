@@ -38,6 +38,7 @@ Scheduler::Scheduler(Model& model, const base::Clock& clock, SendFrame send, Sch
     : model_(model),
       clock_(clock),
       send_(std::move(send)),
+      flush_(std::move(options.flush)),
       next_seed_(options.seed),
       speculates_(options.speculates),
       kv_(model, options.cold_cache_bytes),
@@ -146,6 +147,7 @@ void Scheduler::run() {
       report();
     if (!idle) told_idle_ = false;
     if (lease_.threads() > 0 && !runnable()) (void)hold_cores();  // given back before it waits
+    flush_();
     if (draining_ && idle) return;
   }
 }
@@ -404,6 +406,7 @@ void Scheduler::plan_prompt(Sequence& s, std::size_t& room, std::vector<BatchTok
 }
 
 DecodeStatus Scheduler::compute(std::span<const BatchToken> batch, std::vector<float>* state) {
+  flush_();
   longest_node_ns_ = 0;
   const std::int64_t begin = node_began_ns_ = clock_.monotonic_ns();
   working_ = true;
@@ -480,6 +483,7 @@ std::size_t Scheduler::advance_guessed(Sequence& s, std::size_t row, std::uint32
 
 void Scheduler::embed() {
   if (embeds_.empty()) return;
+  flush_();
   const std::int64_t begin = node_began_ns_ = clock_.monotonic_ns();
   const std::uint64_t before = embeds_.tokens();
   working_ = true;
@@ -600,6 +604,7 @@ void Scheduler::report() {
   send_(0, ipc::Stats{work_, tokens_decoded_, static_cast<std::uint32_t>(running_.size()),
                       static_cast<std::uint32_t>(queue_.size()), use.cells, use.kept_cells, use.cold_bytes,
                       use.evictions, tokens_prefilled_, meter_.total()});
+  if (working_) flush_();
 }
 
 }  // namespace shoal::worker

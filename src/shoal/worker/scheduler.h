@@ -31,13 +31,17 @@
 
 namespace shoal::worker {
 
-// Where frames go. Called on the compute thread only; may block while the gateway does not read.
+// Where frames go. Called on the compute thread only.
 using SendFrame = std::function<void(std::uint64_t request, const ipc::Body& body)>;
+// Hands on what was sent since; may block while the gateway does not read. A frame at a time would wake the gateway for
+// each token of a step, on a core that computes.
+using FlushFrames = std::function<void()>;
 
 struct SchedulerOptions {
   std::uint64_t seed = 0;              // of requests that bring none
   std::uint64_t cold_cache_bytes = 0;  // for prefixes that lost their cells
   bool speculates = true;              // guesses tokens of answers that copy
+  FlushFrames flush = [] {};
 };
 
 class Scheduler {
@@ -111,6 +115,7 @@ class Scheduler {
   Model& model_;
   const base::Clock& clock_;
   const SendFrame send_;
+  const FlushFrames flush_;
   std::uint64_t next_seed_;
   const bool speculates_;
 

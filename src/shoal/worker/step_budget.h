@@ -15,6 +15,9 @@ class StepBudget {
  public:
   // The token gap to keep beside a prompt. A blink of the text: 60 ms, less what a step varies.
   static constexpr std::int64_t kGapNs = 40'000'000;
+  // Fewer tokens than this cost up to twice as much each, so where they do not fit into the gap it may be longer.
+  static constexpr std::size_t kGoodTokens = 128;
+  static constexpr std::int64_t kMostGapNs = 100'000'000;
   // The longest node that is good: a cancel is done within 10 ms.
   static constexpr std::int64_t kNodeNs = 5'000'000;
   // A step beside no answers: who comes meanwhile waits for its end.

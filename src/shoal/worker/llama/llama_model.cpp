@@ -52,7 +52,7 @@ class Threadpools {
     if (create == nullptr || free_ == nullptr) return;
     for (std::uint32_t size = 1;; size = std::min(size * 2, threads)) {
       ggml_threadpool_params params = ggml_threadpool_params_default(static_cast<int>(size));
-      params.poll = 0;  // polling burns 0.17 s of a core after each graph; sleeping costs 0.03 ms
+      params.poll = 0;  // but for a moment (patch 0009): upstream's least would burn milliseconds after each graph
       pools_.push_back({size, create(&params)});
       if (size >= threads) break;
     }
