@@ -90,6 +90,18 @@ std::uint64_t elements(const gguf::Tensor& tensor) {
   return out;
 }
 
+// Of flash attention, by all threads: queries and sums of a tile, scores, mask, keys and values. Source:
+// ggml_fa_tile_work_size() in patch 0007, for as many query heads to a key head as are taken at a time.
+std::uint64_t attention_scratch(const ModelShape& shape, const ipc::WorkerArgs& args) {
+  constexpr std::uint64_t kTile = 64;
+  constexpr std::uint64_t kHeads = 8;
+  if (args.exact) return 0;
+  const std::uint64_t widths = std::uint64_t{shape.key_length} + shape.value_length;
+  const std::uint64_t of_thread =
+      std::min(shape.heads, kHeads) * kTile * (widths + 2) + 2 * kTile * kTile + kTile * widths;
+  return std::max<std::uint64_t>(args.threads, 1) * of_thread * kFloatBytes;
+}
+
 }  // namespace
 
 ModelShape shape_of(const gguf::Header& header) {
@@ -161,8 +173,10 @@ MemoryEstimate estimate_memory(const LocalModel& model, std::uint64_t file_bytes
   const std::uint64_t own_cells = args.context_length / std::max<std::uint32_t>(args.slots, 1);
   const std::uint64_t cells = round_up(args.exact ? own_cells : args.context_length + 64, kCellPadding);
   const std::uint64_t widest = std::max<std::uint64_t>(shape.feed_forward, model.info.embedding_length);
-  out.compute_bytes = graph_bytes(model, args, step, cells, sequences) + rows * kFloatBytes +
-                      step * widest * kQuantisedRow / kQuantisedBlock;
+  // The threads' scratch is that of the node that needs the most.
+  const std::uint64_t scratch =
+      std::max(step * widest * kQuantisedRow / kQuantisedBlock, attention_scratch(shape, args));
+  out.compute_bytes = graph_bytes(model, args, step, cells, sequences) + rows * kFloatBytes + scratch;
   out.process_bytes = kBareProcessBytes + shape.layers * kBytesPerLayer + shape.vocabulary * kBytesPerVocabularyEntry;
   if (shape.merges > 0) out.process_bytes += kCodePointTable + shape.merges * kBytesPerMerge;
   out.process_bytes +=

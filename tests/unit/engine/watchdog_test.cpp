@@ -386,6 +386,11 @@ class EstimateTest : public ::testing::Test {
     args_.context_length = 4096;
     args_.cold_cache_mib = 9;
   }
+  // Attention then has no scratch worth the name, in the one thread.
+  void without_heads() {
+    model_.shape.heads = model_.shape.key_length = model_.shape.value_length = 0;
+    args_.threads = 1;
+  }
   [[nodiscard]] MemoryEstimate estimate() const { return estimate_memory(model_, 100 * kMib, args_, cpu_); }
 
   LocalModel model_;
@@ -442,6 +447,7 @@ TEST_F(EstimateTest, AStepIsPredictedAsGgmlAllocatesItForEveryWidth) {
     model_.shape.vocabulary = c.vocabulary;
     args_.context_length = c.context;
     args_.ubatch = c.ubatch;
+    without_heads();
     const std::uint64_t step = (c.ubatch + 4) / 5 * 5;
     const std::uint64_t beside = 5 * c.vocabulary * 4 + step * c.feed_forward * 34 / 32;
     const auto bytes = static_cast<double>(c.bytes);
@@ -450,13 +456,23 @@ TEST_F(EstimateTest, AStepIsPredictedAsGgmlAllocatesItForEveryWidth) {
   }
 }
 
+TEST_F(EstimateTest, AttentionHasScratchForEachThread) {
+  model_.shape.heads = 32;
+  model_.shape.key_length = model_.shape.value_length = 128;
+  args_.threads = 8;
+  const std::uint64_t before = estimate().compute_bytes;
+  args_.threads = 16;
+  EXPECT_EQ(estimate().compute_bytes, before + 8U * 4 * (8 * 64 * (256 + 2) + 2 * 64 * 64 + 64 * 256));
+}
+
 TEST_F(EstimateTest, AStepTakesWhatGgmlAllocatesForIt) {
   // ggml's own number for this model at 128 tokens, 4 slots and 2112 cells, from its log: 1,003,712 bytes.
   args_.ubatch = 128;
   args_.context_length = 2048;
   const double graph = 1'003'712;
-  const std::uint64_t quantised_row = 130U * 172 * 34 / 32;
-  EXPECT_NEAR(static_cast<double>(estimate().compute_bytes - quantised_row), graph, graph / 100);
+  without_heads();
+  const std::uint64_t scores_and_mask = 2 * 64 * 64 * 4;
+  EXPECT_NEAR(static_cast<double>(estimate().compute_bytes - scores_and_mask), graph, graph / 100);
   const std::uint64_t before = estimate().compute_bytes;
   model_.shape.vocabulary = 1000;
   EXPECT_EQ(estimate().compute_bytes, before + 5 * 1000 * 4) << "a row of logits for each slot and the heartbeat";

@@ -77,6 +77,7 @@ struct Case {
   std::int64_t own = 40;    // cells of each sequence, the row's own included
   std::int64_t heads = 6;
   std::int64_t key_heads = 2;
+  std::int64_t head = 64;  // values of a head
   ggml_type type = GGML_TYPE_F16;
   float max_bias = 0;
   float softcap = 0;
@@ -139,24 +140,24 @@ Floats expected(const Case& c, const SharedCache& cache, const Floats& q, const 
                 const Floats& bias, const Floats& sinks) {
   Floats out;
   const auto at = [](std::int64_t i) { return static_cast<std::size_t>(i); };
-  constexpr auto kSize = static_cast<std::int64_t>(kHead);
+  const std::int64_t size = c.head;
   for (std::int64_t row = 0; row < cache.rows(); ++row) {
     for (std::int64_t head = 0; head < c.heads; ++head) {
       const std::int64_t key_head = head / (c.heads / c.key_heads);
-      std::vector<double> sum(kHead);
+      std::vector<double> sum(at(c.head));
       double total = c.sinks ? std::exp(static_cast<double>(sinks[at(head)])) : 0;
       for (std::int64_t cell = 0; cell < cache.cells(); ++cell) {
         if (!cache.sees(row, cell)) continue;
         double score = 0;
-        for (std::int64_t i = 0; i < kSize; ++i)
-          score += static_cast<double>(q[at((head * cache.rows() + row) * kSize + i)]) *
-                   static_cast<double>(k[at((key_head * cache.cells() + cell) * kSize + i)]);
+        for (std::int64_t i = 0; i < size; ++i)
+          score += static_cast<double>(q[at((head * cache.rows() + row) * size + i)]) *
+                   static_cast<double>(k[at((key_head * cache.cells() + cell) * size + i)]);
         score *= static_cast<double>(kScale);
         if (c.softcap != 0) score = static_cast<double>(c.softcap) * std::tanh(score / static_cast<double>(c.softcap));
         const double weight = std::exp(score + slope(c, head) * static_cast<double>(c.masked ? bias[at(cell)] : 0.0F));
         total += weight;
-        for (std::int64_t i = 0; i < kSize; ++i)
-          sum[at(i)] += weight * static_cast<double>(v[at((key_head * cache.cells() + cell) * kSize + i)]);
+        for (std::int64_t i = 0; i < size; ++i)
+          sum[at(i)] += weight * static_cast<double>(v[at((key_head * cache.cells() + cell) * size + i)]);
       }
       for (const double value : sum) out.push_back(static_cast<float>(value / total));
     }
@@ -181,7 +182,7 @@ Floats rounded(Floats values, ggml_type type) {
 void check(CpuBackend& backend, const Case& c, int threads) {
   SCOPED_TRACE(testing::Message() << c.name << ", " << threads << " threads");
   const SharedCache cache(c, 21);
-  const auto size = [](std::int64_t a, std::int64_t b) { return static_cast<std::size_t>(a * b) * kHead; };
+  const auto size = [&c](std::int64_t a, std::int64_t b) { return static_cast<std::size_t>(a * b * c.head); };
   const Floats q = random_floats(size(cache.rows(), c.heads), 22);
   const Floats k = rounded(random_floats(size(cache.cells(), c.key_heads), 23), c.type);
   const Floats v = rounded(random_floats(size(cache.cells(), c.key_heads), 24), c.type);
@@ -197,9 +198,9 @@ void check(CpuBackend& backend, const Case& c, int threads) {
   }
 
   const Context context = make_context();
-  ggml_tensor* tq = ggml_new_tensor_3d(context.get(), GGML_TYPE_F32, kHead, cache.rows(), c.heads);
-  ggml_tensor* tk = ggml_new_tensor_3d(context.get(), c.type, kHead, cache.cells(), c.key_heads);
-  ggml_tensor* tv = ggml_new_tensor_3d(context.get(), c.type, kHead, cache.cells(), c.key_heads);
+  ggml_tensor* tq = ggml_new_tensor_3d(context.get(), GGML_TYPE_F32, c.head, cache.rows(), c.heads);
+  ggml_tensor* tk = ggml_new_tensor_3d(context.get(), c.type, c.head, cache.cells(), c.key_heads);
+  ggml_tensor* tv = ggml_new_tensor_3d(context.get(), c.type, c.head, cache.cells(), c.key_heads);
   ggml_tensor* tm = c.masked ? ggml_new_tensor_2d(context.get(), GGML_TYPE_F16, cache.cells(), cache.rows()) : nullptr;
   ggml_tensor* ts = c.sinks ? ggml_new_tensor_1d(context.get(), GGML_TYPE_F32, c.heads) : nullptr;
   ggml_tensor* result = ggml_flash_attn_ext(context.get(), tq, tk, tv, tm, kScale, c.max_bias, c.softcap);
@@ -232,12 +233,50 @@ TEST(FlashAttention, EqualsAReferenceInDouble) {
       {.name = "soft cap", .rows = 10, .sequences = 3, .own = 60, .softcap = 2},
       {.name = "sinks", .rows = 10, .sequences = 3, .own = 60, .sinks = true},
       {.name = "floats", .rows = 10, .sequences = 3, .own = 60, .type = GGML_TYPE_F32},
+      {.name = "heads of 48", .rows = 10, .sequences = 3, .own = 60, .head = 48},
+      {.name = "heads of 80", .rows = 10, .sequences = 3, .own = 60, .head = 80},
+      {.name = "heads of 128", .rows = 10, .sequences = 3, .own = 60, .head = 128},
       {.name = "no mask", .rows = 70, .own = 70, .masked = false},
   };
   for_each_backend([&](CpuBackend& backend) {
     for (const Case& c : cases) {
-      for (const int threads : {1, 3}) check(backend, c, threads);
+      for (const int threads : {1, 3, 8}) check(backend, c, threads);
     }
+  });
+}
+
+TEST(FlashAttention, ValuesThatOverflowReachNobodyElse) {
+  // Two answers with a common prefix are computed together; the own values of the second are infinite.
+  constexpr std::int64_t kPrefix = 60;
+  constexpr std::int64_t kOwn = 10;
+  constexpr auto kSize = static_cast<std::int64_t>(kHead);
+  const std::int64_t cells = kPrefix + 2 * kOwn;
+  const auto attend = [&](CpuBackend& backend, float own_of_second) {
+    Floats v = random_floats(static_cast<std::size_t>(cells) * kHead, 32);
+    std::fill(v.end() - kOwn * kSize, v.end(), own_of_second);
+    Floats mask;
+    for (int row = 0; row < 2; ++row) {
+      for (std::int64_t cell = 0; cell < cells; ++cell)
+        mask.push_back(cell < kPrefix || (cell - kPrefix) / kOwn == row ? 0 : -std::numeric_limits<float>::infinity());
+    }
+    const Context context = make_context();
+    ggml_tensor* tq = ggml_new_tensor_3d(context.get(), GGML_TYPE_F32, kSize, 2, 2);
+    ggml_tensor* tk = ggml_new_tensor_3d(context.get(), GGML_TYPE_F16, kSize, cells, 1);
+    ggml_tensor* tv = ggml_new_tensor_3d(context.get(), GGML_TYPE_F16, kSize, cells, 1);
+    ggml_tensor* tm = ggml_new_tensor_2d(context.get(), GGML_TYPE_F16, cells, 2);
+    ggml_tensor* result = ggml_flash_attn_ext(context.get(), tq, tk, tv, tm, kScale, 0, 0);
+    const Buffer buffer = backend.allocate(context.get());
+    fill(tq, random_floats(4 * kHead, 30));
+    fill(tk, random_floats(static_cast<std::size_t>(cells) * kHead, 31));
+    fill(tv, v);
+    fill(tm, mask);
+    backend.compute(context.get(), result, 1);
+    Floats out = read(result);
+    out.resize(2 * kHead);  // the first row, both heads
+    return out;
+  };
+  for_each_backend([&](CpuBackend& backend) {
+    EXPECT_LT(relative_error(attend(backend, 1), attend(backend, std::numeric_limits<float>::infinity())), 5e-3);
   });
 }
 

@@ -510,6 +510,8 @@ void shape_embedder(const LoadOptions& options, std::uint32_t trained, ModelShap
   shape.batch_tokens = shape.sequence_length;
   // Kernels for more rows, and the place of a text in the batch, change the last bits of a vector.
   shape.sequence_ids = options.exact ? 1 : kEmbedSequences;
+  // Tiles of flash attention follow the number of threads.
+  if (options.exact) params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
   params.n_ctx = shape.sequence_length;
   params.n_batch = params.n_ubatch = shape.sequence_length;
   params.n_seq_max = shape.sequence_ids;
