@@ -326,7 +326,7 @@ TEST_F(CoreArbiterTest, AShareIsNotKeptWhileSomebodyHasNothing) {
 // Workers of the kind of worker/lease.h with steps of random length, and messages that take their time both ways.
 class World {
  public:
-  World(std::uint32_t seed, std::uint32_t cores, std::size_t workers) : random_(seed), cores_(cores) {
+  World(std::uint32_t seed, std::uint32_t cores, std::size_t workers) : random_(seed) {
     CoreOptions options;
     options.cores = cores;
     options.late_ns = 1'000 * kMs;
@@ -446,7 +446,6 @@ class World {
   }
 
   std::mt19937 random_;
-  std::uint32_t cores_;
   std::int64_t now_ = 1'000 * kMs;
   std::uint32_t most_ = 0;
   std::unique_ptr<CoreArbiter> arbiter_;
