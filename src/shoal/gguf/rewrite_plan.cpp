@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::uint32_t kF32 = 0;
 constexpr std::uint32_t kF16 = 1;
-constexpr std::uint32_t kQ8_0 = 8;
+constexpr std::uint32_t kQ8 = 8;
 constexpr std::uint32_t kBF16 = 30;
 
 struct Target {
@@ -61,8 +61,8 @@ bool is_output(const Header& header, const Tensor& tensor) {
 
 std::uint32_t planned_type(const Header& header, const Tensor& tensor, std::uint32_t main, std::uint32_t target) {
   if (!is_weights(tensor, main)) return tensor.type;
-  if (!is_output(header, tensor) || bits_per_weight(target) >= bits_per_weight(kQ8_0)) return target;
-  return bits_per_weight(tensor.type) < bits_per_weight(kQ8_0) ? tensor.type : kQ8_0;
+  if (!is_output(header, tensor) || bits_per_weight(target) >= bits_per_weight(kQ8)) return target;
+  return bits_per_weight(tensor.type) < bits_per_weight(kQ8) ? tensor.type : kQ8;
 }
 
 }  // namespace

@@ -4,11 +4,9 @@
 #include <optional>
 #include <string>
 
-#include "shoal/models/rewrite.h"
+#include <boost/json/object.hpp>
 
-namespace boost::json {
-class object;
-}
+#include "shoal/models/rewrite.h"
 
 namespace shoal::models {
 

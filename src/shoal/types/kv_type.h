@@ -9,8 +9,8 @@
 
 namespace shoal::types {
 
-enum class KvType : std::uint8_t { kF16, kQ8_0, kQ4_0 };
-inline constexpr KvType kLastKvType = KvType::kQ4_0;
+enum class KvType : std::uint8_t { kF16, kQ8, kQ4 };
+inline constexpr KvType kLastKvType = KvType::kQ4;
 
 struct KvFormat {
   std::string_view name;      // in the configuration, on the worker's command line and in `shoal ps`

@@ -185,10 +185,10 @@ TEST_F(SupervisorTest, TheCoresOfAWorkerThatDiesGoToTheNext) {
 TEST_F(SupervisorTest, ACacheIsQuantisedOnlyWhereABlockDividesTheHeads) {
   const auto told = [&] { return worker_args(options_, models_.at("a")).kv_type; };
   ModelShape& shape = models_.at("a").shape;
-  options_.kv_type = types::KvType::kQ8_0;
+  options_.kv_type = types::KvType::kQ8;
   EXPECT_EQ(told(), types::KvType::kF16) << "a model whose shape is not known";
   shape.key_length = shape.value_length = 64;
-  EXPECT_EQ(told(), types::KvType::kQ8_0);
+  EXPECT_EQ(told(), types::KvType::kQ8);
   shape.value_length = 48;
   EXPECT_EQ(told(), types::KvType::kF16);
   shape.value_length = 64;

@@ -400,9 +400,9 @@ class EstimateTest : public ::testing::Test {
 
 TEST_F(EstimateTest, TheCacheIsAsLargeAsItsTypeSays) {
   EXPECT_EQ(estimate().kv_bytes, 4096U * 320 * 2);
-  args_.kv_type = types::KvType::kQ8_0;
+  args_.kv_type = types::KvType::kQ8;
   EXPECT_EQ(estimate().kv_bytes, 4096U * 320 / 32 * 34);
-  args_.kv_type = types::KvType::kQ4_0;
+  args_.kv_type = types::KvType::kQ4;
   EXPECT_EQ(estimate().kv_bytes, 4096U * 320 / 32 * 18);
   model_.shape.kv_values_per_token = 0;
   EXPECT_EQ(estimate().kv_bytes, 25 * kMib) << "not known: a quarter of the file";

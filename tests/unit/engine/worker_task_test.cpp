@@ -26,8 +26,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::uint32_t kQ4_0 = 2;
-constexpr std::uint32_t kQ8_0 = 8;
+constexpr std::uint32_t kQ4 = 2;
+constexpr std::uint32_t kQ8 = 8;
 constexpr std::uint32_t kQ4_K = 12;
 
 class WorkerTaskTest : public testing::Test {
@@ -133,7 +133,7 @@ TEST_F(WorkerTaskTest, WeightsAreWrittenAgainAndEverythingElseIsCopied) {
     told = done;
   };
   const fs::path output = folder_ / "q8.gguf";
-  const auto done = rewrite(source_, kQ8_0, output);
+  const auto done = rewrite(source_, kQ8, output);
   ASSERT_TRUE(done.ok()) << done.error().message();
   const gguf::Header before = header_of(source_);
   const gguf::Header after = header_of(output);
@@ -160,12 +160,12 @@ TEST_F(WorkerTaskTest, WeightsAreWrittenAgainAndEverythingElseIsCopied) {
     EXPECT_EQ(made.dims, old.dims);
     const std::string from = bytes_of(source_, before.data_offset + old.offset, old.bytes);
     const std::string to = bytes_of(output, after.data_offset + made.offset, made.bytes);
-    if (old.type != kQ4_0) {
+    if (old.type != kQ4) {
       EXPECT_EQ(made.type, old.type) << old.name;
       EXPECT_EQ(to, from) << old.name;
       continue;
     }
-    ASSERT_EQ(made.type, kQ8_0) << old.name;
+    ASSERT_EQ(made.type, kQ8) << old.name;
     for (std::size_t block = 0; block < old.bytes / 18; ++block) {
       const auto wanted = q4_0(from.data() + block * 18);
       const auto got = q8_0(to.data() + block * 34);
@@ -198,10 +198,10 @@ TEST_F(WorkerTaskTest, WhatDoesNotApplyOrIsDamagedIsAnError) {
   EXPECT_NE(rows.error().message().find("rows of 288"), std::string::npos) << rows.error().message();
 
   const gguf::Header header = header_of(source_);
-  const auto tensor = std::ranges::find(header.tensors, kQ4_0, &gguf::Tensor::type);
+  const auto tensor = std::ranges::find(header.tensors, kQ4, &gguf::Tensor::type);
   // The scale of the first block: infinity.
   const auto infinite =
-      rewrite(damaged(std::string("\x00\x7c", 2), header.data_offset + tensor->offset), kQ8_0, folder_ / "out.gguf");
+      rewrite(damaged(std::string("\x00\x7c", 2), header.data_offset + tensor->offset), kQ8, folder_ / "out.gguf");
   ASSERT_FALSE(infinite.ok());
   EXPECT_EQ(infinite.error().code(), ErrorCode::kNumericFault);
   EXPECT_NE(infinite.error().message().find(tensor->name), std::string::npos) << infinite.error().message();
@@ -211,21 +211,21 @@ TEST_F(WorkerTaskTest, WhatDoesNotApplyOrIsDamagedIsAnError) {
   EXPECT_NE(other.error().message().find("vocabularies of 32000 and 512"), std::string::npos)
       << other.error().message();
 
-  const auto magic = rewrite(damaged("JUNK", 0), kQ8_0, folder_ / "out.gguf");
+  const auto magic = rewrite(damaged("JUNK", 0), kQ8, folder_ / "out.gguf");
   ASSERT_FALSE(magic.ok());
   EXPECT_EQ(magic.error().code(), ErrorCode::kModelInvalid);
 }
 
 TEST_F(WorkerTaskTest, AWorkerThatIsKilledOrCancelledEndsTheTask) {
   on_progress_ = [this](std::uint64_t, std::uint64_t) { stop_.request_stop(); };
-  const auto cancelled = rewrite(source_, kQ8_0, folder_ / "out.gguf");
+  const auto cancelled = rewrite(source_, kQ8, folder_ / "out.gguf");
   ASSERT_FALSE(cancelled.ok());
   EXPECT_EQ(cancelled.error().code(), ErrorCode::kCancelled);
 
   stop_ = std::stop_source();
   on_progress_ = {};
   options_.worker_path = "/bin/false";
-  const auto dead = rewrite(source_, kQ8_0, folder_ / "out.gguf");
+  const auto dead = rewrite(source_, kQ8, folder_ / "out.gguf");
   ASSERT_FALSE(dead.ok());
   EXPECT_EQ(dead.error().code(), ErrorCode::kWorkerCrashed);
 }

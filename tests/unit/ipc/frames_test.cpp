@@ -60,7 +60,7 @@ std::vector<Body> every_body() {
           Ping{},
           Drain{},
           Lease{2, 77},
-          Ready{"zen4", "landlock abi 7 + seccomp", 4096, 4, 49152, 576, types::KvType::kQ4_0, 200'000, true, true},
+          Ready{"zen4", "landlock abi 7 + seccomp", 4096, 4, 49152, 576, types::KvType::kQ4, 200'000, true, true},
           Accepted{17},
           TokenFrame{token, "é"},
           Finished{types::FinishReason::kLength, "tail", {17, 5, 3}, {1, 2, 3}, signals},
@@ -203,7 +203,7 @@ TEST(WorkerArgs, SurviveTheRoundTrip) {
   args.exact = true;
   args.keep_prefixes = args.speculates = false;
   args.cold_cache_mib = 9;
-  args.kv_type = types::KvType::kQ8_0;
+  args.kv_type = types::KvType::kQ8;
   auto again = parse_worker_args(to_argv(args));
   ASSERT_TRUE(again.ok());
   EXPECT_EQ(to_argv(*again), to_argv(args));
