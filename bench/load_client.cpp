@@ -1,7 +1,7 @@
 // load_client: the clients of the engine benchmarks, for every server alike. One thread, one epoll, no JSON: requests
 // come ready-made, answers go back as they are, with the CLOCK_MONOTONIC microsecond at which each part came.
 //
-//   load_client PORT < plan > results     runs the plan
+//   load_client PORT < plan > results     runs the plan; with --arrivals after PORT the kernel's time of each part, too
 //   load_client --echo ANSWER_BYTES       a server that answers anything at once; prints its port
 //   load_client --wake COUNT              what waking a process that sleeps on another core takes, in us, a line each
 //
@@ -60,19 +60,21 @@ struct Request {
   std::int64_t sent_us = 0, head_us = 0, end_us = 0;
   int status = 0;
   std::string outcome, body;
-  std::vector<std::int64_t> events_us;
+  std::vector<std::int64_t> events_us;   // when the client had read it
+  std::vector<std::int64_t> arrived_us;  // when it came to the client's socket; only with --arrivals
 };
 
 // The body of one response, as its bytes come: by length, in chunks, or to the end of the connection.
 class Response {
  public:
   // True when the response is complete.
-  bool feed(std::string_view bytes, Request& request) {
+  bool feed(std::string_view bytes, std::optional<std::int64_t> arrived_us, Request& request) {
     raw_ += bytes;
     if (!head_done_ && !read_head(request)) return false;
     const bool done = chunked_ ? take_chunks(request) : take_plain(request);
     for (std::size_t at; (at = request.body.find("\n\n", scanned_)) != std::string::npos; scanned_ = at + 2) {
       if (events_) request.events_us.push_back(now_us());
+      if (events_ && arrived_us) request.arrived_us.push_back(*arrived_us);
     }
     return done;
   }
@@ -139,9 +141,33 @@ int connect_to(int port) {
   return fd;
 }
 
+// Reads what is there. With SO_TIMESTAMPNS set, `arrived_us` is when the last byte of it came to the socket: the kernel
+// notes CLOCK_REALTIME, told here by CLOCK_MONOTONIC as all other times.
+ssize_t receive_some(int fd, char* buffer, std::size_t size, std::optional<std::int64_t>& arrived_us) {
+  iovec vector{buffer, size};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(timespec))];
+  msghdr message{};
+  message.msg_iov = &vector;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  const ssize_t got = recvmsg(fd, &message, 0);
+  if (got <= 0) return got;
+  for (const cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, const_cast<cmsghdr*>(c))) {
+    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_TIMESTAMPNS) continue;
+    timespec stamp{}, real{};
+    std::memcpy(&stamp, CMSG_DATA(c), sizeof stamp);
+    const std::int64_t monotonic_us = now_us();
+    clock_gettime(CLOCK_REALTIME, &real);
+    arrived_us = monotonic_us - ((real.tv_sec - stamp.tv_sec) * 1'000'000LL + (real.tv_nsec - stamp.tv_nsec) / 1000);
+  }
+  return got;
+}
+
 class Run {
  public:
-  Run(int port, std::vector<Request> requests) : port_(port), requests_(std::move(requests)) {
+  Run(int port, bool arrivals, std::vector<Request> requests)
+      : port_(port), arrivals_(arrivals), requests_(std::move(requests)) {
     std::size_t count = 0;
     for (const Request& request : requests_) count = std::max(count, request.connection + 1);
     connections_.resize(count);
@@ -168,6 +194,8 @@ class Run {
   void open(std::size_t index) {
     Connection& c = connections_[index];
     c.fd = connect_to(port_);
+    const int on = 1;
+    if (arrivals_ && setsockopt(c.fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on) != 0) die("SO_TIMESTAMPNS");
     c.reused = false;
     epoll_event event{};
     event.events = EPOLLIN;
@@ -229,7 +257,8 @@ class Run {
     Connection& c = connections_[index];
     if (c.fd < 0) return;
     static char buffer[1 << 16];
-    const ssize_t got = recv(c.fd, buffer, sizeof buffer, 0);
+    std::optional<std::int64_t> arrived_us;
+    const ssize_t got = receive_some(c.fd, buffer, sizeof buffer, arrived_us);
     if (!c.running) return close_fd(c);  // the server closed a connection that waits
     Request& request = requests_[*c.running];
     if (got <= 0 && c.reused && request.status == 0) {  // closed while it was idle: what any client does then
@@ -238,7 +267,7 @@ class Run {
     }
     if (got <= 0) return end(c, got == 0 && c.response.ends_with_connection() ? "ok" : "connection lost");
     const std::size_t before = request.events_us.size();
-    const bool done = c.response.feed({buffer, static_cast<std::size_t>(got)}, request);
+    const bool done = c.response.feed({buffer, static_cast<std::size_t>(got)}, arrived_us, request);
     events_ += request.events_us.size() - before;
     if (done) finish(c, "ok");
   }
@@ -273,6 +302,7 @@ class Run {
   }
 
   const int port_;
+  const bool arrivals_;
   const int epoll_ = epoll_create1(EPOLL_CLOEXEC);
   std::vector<Request> requests_;
   std::vector<Connection> connections_;
@@ -320,15 +350,19 @@ std::string quoted(std::string_view text) {
   return out += '"';
 }
 
+std::string listed(const std::vector<std::int64_t>& times) {
+  std::string out = "[";
+  for (const std::int64_t at : times) out += (out.size() > 1 ? "," : "") + std::to_string(at);
+  return out += ']';
+}
+
 void print(const Request& r) {
-  std::string events;
-  for (const std::int64_t at : r.events_us) events += (events.empty() ? "" : ",") + std::to_string(at);
   std::printf(R"({"connection":%zu,"sent_us":%lld,"head_us":%lld,"end_us":%lld,"status":%d,"outcome":%s,)"
-              R"("events_us":[%s],"body":%s})"
+              R"("events_us":%s,"arrived_us":%s,"body":%s})"
               "\n",
               r.connection, static_cast<long long>(r.sent_us), static_cast<long long>(r.head_us),
-              static_cast<long long>(r.end_us), r.status, quoted(r.outcome).c_str(), events.c_str(),
-              quoted(r.body).c_str());
+              static_cast<long long>(r.end_us), r.status, quoted(r.outcome).c_str(), listed(r.events_us).c_str(),
+              listed(r.arrived_us).c_str(), quoted(r.body).c_str());
 }
 
 // The rig's own floor: a request comes whole, the answer goes at once. One connection at a time.
@@ -391,13 +425,14 @@ int main(int argc, char** argv) {
     echo(std::max<std::size_t>(2, std::strtoull(arguments[1].c_str(), nullptr, 10)));
   }
   if (arguments.size() == 2 && arguments[0] == "--wake") return wake(std::atoi(arguments[1].c_str()));
-  if (arguments.size() != 1) {
-    std::fprintf(
-        stderr,
-        "usage: load_client PORT < plan > results | load_client --echo ANSWER_BYTES | load_client --wake COUNT\n");
+  const bool arrivals = arguments.size() == 2 && arguments[1] == "--arrivals";
+  if (arguments.size() != 1 && !arrivals) {
+    std::fprintf(stderr,
+                 "usage: load_client PORT [--arrivals] < plan > results | load_client --echo ANSWER_BYTES | "
+                 "load_client --wake COUNT\n");
     return 2;
   }
-  Run run(std::atoi(arguments[0].c_str()), read_plan());
+  Run run(std::atoi(arguments[0].c_str()), arrivals, read_plan());
   run.run();
   for (const Request& request : run.requests()) print(request);
   return 0;

@@ -55,7 +55,7 @@ def bench_overhead(run):
 
 
 def bench_hop(run):
-    """from the worker's write of a token to the client's read of it"""
+    """from the worker's write of a token to the client's socket, and to the client's read of it"""
     tokens = 100 if run.quick else 400
     with tempfile.TemporaryDirectory() as folder:
         clock = Path(folder) / "clock"
@@ -71,35 +71,38 @@ def bench_hop(run):
                 with side:
                     settle(side)
                     for more in {}, {"logprobs": 0}:
-                        sent, came = timed_tokens(side, clock, streams, tokens, more)
-                        if len(came) == len(sent):
+                        sent, arrived, read = timed_tokens(side, clock, streams, tokens, more)
+                        if len(read) == len(sent):
                             break
-                if len(came) != len(sent):
-                    run.note(f"{streams} streams: {len(sent)} frames but {len(came)} events; not comparable")
+                if len(read) != len(sent):
+                    run.note(f"{streams} streams: {len(sent)} frames but {len(read)} events; not comparable")
                     continue
                 # In order of time: with several streams the k-th frame is the k-th event but for swaps within a step.
-                hops = [at - ns / 1e3 for at, ns in zip(came, sorted(sent))]
-                run.figure(f"{streams} streams, worker to client{', with logprobs' if more else ''}", hops, "us")
+                for where, came in ("socket", arrived), ("read", read):
+                    hops = [at - ns / 1e3 for at, ns in zip(came, sorted(sent))]
+                    run.figure(f"{streams} streams, to the client's {where}{', with logprobs' if more else ''}", hops, "us")
     wakes = subprocess.run([BIN / "load_client", "--wake", "1000"], check=True, stdout=subprocess.PIPE, text=True).stdout
     run.figure("this machine: one process wakes another", [float(line) for line in wakes.split()], "us")
-    run.note("a token takes two of those: the gateway is woken, and then the client")
+    run.note("a token takes one of those to the socket, where the gateway is woken, and one more to the client's read")
     run.note("a token of half a character has an event of its own only with logprobs, so they are asked for where there is one")
-    run.note("bar: at most 40 us for each token. The clock is read in the worker's write(), by a preloaded library: the worker,")
-    run.note("its sandbox, the gateway and the client are the real ones, and both clocks are CLOCK_MONOTONIC of this machine")
+    run.note("bar: at most 40 us for each token, to the socket. The clock is read in the worker's write(), by a preloaded library,")
+    run.note("and by the kernel when the bytes come to the client's socket (SO_TIMESTAMPNS); worker, sandbox, gateway and client are real")
 
 
 def timed_tokens(side, clock, streams, tokens, more):
-    """When the worker wrote each token, and when the client had each event that carries one."""
+    """When the worker wrote each token, when its event came to the client's socket, and when the client had read it."""
     before = len(frame_times(clock))
     plan = Plan()
     for n in range(streams):
         plan.add(n, COMPLETION, complete(side, f"Story {n}. Once upon a time there was", tokens, **more, **STREAM))
-    results = plan.run(side.port)
-    if more:
-        came = [at for r in results for at, event in r.chunks if event.get("choices") and event["choices"][0].get("logprobs")]
-    else:
-        came = [at for r in results for at in r.token_times()]
-    return frame_times(clock)[before:], sorted(came)
+    results = plan.run(side.port, arrivals=True)
+    def carriers(r):
+        if not more:
+            return r.token_times()
+        return [at for at, event in r.chunks if event.get("choices") and event["choices"][0].get("logprobs")]
+    read = sorted(at for r in results for at in carriers(r))
+    arrived = sorted(r.arrivals[at] for r in results for at in carriers(r))
+    return frame_times(clock)[before:], arrived, read
 
 
 def frame_times(clock):

@@ -12,10 +12,12 @@ class Result:
         self.connection, self.status, self.outcome = raw["connection"], raw["status"], raw["outcome"]
         self.sent_us, self.head_us, self.end_us = raw["sent_us"], raw["head_us"], raw["end_us"]
         self.chunks, self.answer = [], None  # (time, event) of a stream; else the parsed body
+        self.arrivals = {}  # when the client read an event -> when it came to its socket; only with `arrivals`
         if raw["events_us"]:
             for at, block in zip(raw["events_us"], raw["body"].split("\n\n")):
                 if block.startswith("data: ") and block != "data: [DONE]":
                     self.chunks.append((at, json.loads(block[6:])))
+            self.arrivals = dict(zip(raw["events_us"], raw["arrived_us"]))
         elif self.outcome == "ok":
             self.answer = json.loads(raw["body"])
 
@@ -54,8 +56,9 @@ class Plan:
         self.lines.append(f"{connection} {after_events} {delay_us} {cancel_us} {int(final)} {len(head) + len(data)}\n".encode()
                           + head + data)
 
-    def run(self, port, may_fail=False):
-        out = subprocess.run([BIN / "load_client", str(port)], input=b"".join(self.lines), check=True, stdout=subprocess.PIPE)
+    def run(self, port, may_fail=False, arrivals=False):
+        command = [BIN / "load_client", str(port), *(["--arrivals"] if arrivals else [])]
+        out = subprocess.run(command, input=b"".join(self.lines), check=True, stdout=subprocess.PIPE)
         results = [Result(json.loads(line)) for line in out.stdout.decode("utf-8", "replace").rstrip("\n").split("\n")]
         for result in results:
             if not may_fail and (result.status != 200 or result.outcome != "ok"):

@@ -32,9 +32,13 @@ class Terminal:
         self.resize(rows, columns)
         self.before = termios.tcgetattr(self.slave)
         self.process = subprocess.Popen([str(SHOAL), *map(str, args)], stdin=self.slave, stdout=self.slave, stderr=self.slave,
-                                        env=environment(**env), start_new_session=True,
-                                        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+                                        env=environment(**env), start_new_session=True, preexec_fn=self._as_a_shell_does)
         self.seen = b""
+
+    @staticmethod
+    def _as_a_shell_does():
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup before the tests would reach to here
 
     def resize(self, rows, columns):
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))

@@ -29,6 +29,13 @@ enum class DecodeStatus : std::uint8_t {
   kFailed,       // ask length() what is stored
 };
 
+// How far back shorten() can take a sequence and leave what comes before.
+enum class Rewind : std::uint8_t {
+  kAnywhere,
+  kLastStep,  // a sliding window: what has left it is forgotten
+  kNever,     // a recurrent state: each step overwrites it in place, so that no step can be interrupted either
+};
+
 struct ModelShape {
   std::uint32_t context_length = 0;   // tokens of KV cache, shared by the sequences
   std::uint32_t sequence_length = 0;  // the longest that one sequence may become: trained, or what the cache gives it
@@ -42,8 +49,8 @@ struct ModelShape {
   std::uint32_t threads = 1;  // that decode() and embed() may use, at most
   bool generates = false;
   bool embeds = false;
-  // A sequence can be cut anywhere, so what it computed can begin another one. Not so with a recurrent state, or with
-  // a sliding window that has forgotten.
+  Rewind rewind = Rewind::kAnywhere;
+  // What a sequence computed can begin another one. Only with Rewind::kAnywhere, and where it was asked for.
   bool keeps_prefixes = false;
   // Sequences may have cells in common: share() copies nothing. Otherwise each has its own stream of cells, which
   // makes every logit independent of the neighbours, bit for bit.
@@ -91,7 +98,7 @@ class Model {
   [[nodiscard]] virtual std::span<const float> logits(std::size_t batch_index) = 0;
   // Positions that the KV cache holds of the sequence: 0 .. length - 1.
   [[nodiscard]] virtual std::int32_t length(std::int32_t sequence) = 0;
-  // Drops the positions from `length` on. False: this model cannot forget a part, and all of the sequence is gone.
+  // Drops the positions from `length` on. False: this model cannot (shape().rewind), and all of the sequence is gone.
   virtual bool shorten(std::int32_t sequence, std::int32_t length) = 0;
   // `to` gets the cells [begin, end) of `from` in place of its own. False: no room; `to` is as it was, or empty.
   // REQUIRES: shape().keeps_prefixes, `from` holds [0, end), `to` holds [0, begin).
@@ -118,7 +125,8 @@ class Model {
   // REQUIRES: 1 <= threads <= shape().threads.
   virtual void set_threads(std::uint32_t threads) = 0;
 
-  // Makes the decode() or embed() that runs return as soon as the current graph node is done. Any thread.
+  // Makes the decode() or embed() that runs return as soon as the current graph node is done, unless shape().rewind is
+  // kNever. Any thread.
   virtual void interrupt() = 0;
   // Forgets interrupts that came before.
   virtual void clear_interrupt() = 0;

@@ -357,8 +357,8 @@ void Scheduler::plan(std::vector<BatchToken>& batch) {
   const auto decodes = [](const auto& s) { return !s->prefilling() && !s->labels && s->credits > 0; };
   const auto decoding = static_cast<std::size_t>(std::ranges::count_if(running_, decodes));
   // Beside a prompt the step is full, and its time says nothing about guesses.
-  const bool guess =
-      speculates_ && std::ranges::none_of(running_, [](const auto& s) { return s->prefilling() || s->labels; });
+  const bool guess = speculates_ && shape.rewind != Rewind::kNever &&
+                     std::ranges::none_of(running_, [](const auto& s) { return s->prefilling() || s->labels; });
   for (const auto& s : running_) {
     if (!decodes(s) || batch.size() == limit) continue;
     batch.push_back({s->tokens.back(), s->stored, s->number, true});
@@ -392,7 +392,7 @@ std::vector<std::int32_t> Scheduler::guesses_for(Sequence& s, std::size_t decodi
   return guesses;
 }
 
-// Behind the prompt come an answer that was lost with the cells of a recurrent model, or the question after it.
+// Behind the prompt comes the question whether the answer is true.
 void Scheduler::plan_prompt(Sequence& s, std::size_t& room, std::vector<BatchToken>& batch) {
   std::int32_t next = s.stored < s.prompt_tokens ? kv_.advance(s) : s.pending();
   if (s.wants_state) next = std::min(next, s.prompt_tokens - 1 - s.stored);
@@ -492,32 +492,34 @@ void Scheduler::embed() {
   if (embeds_.tokens() > before) meter_.prefilled(embeds_.tokens() - before, clock_.monotonic_ns() - begin);
 }
 
-// The KV cache holds what it holds: every sequence of the batch goes on from there, with the tokens that are
-// missing sent again.
+// The KV cache holds what it holds: every sequence of an interrupted batch goes on from there, with the tokens that are
+// missing sent again. A batch that failed takes its requests with it, and all others where it may have spoilt them.
 void Scheduler::after_decode(DecodeStatus status, std::span<const BatchToken> batch) {
+  const auto lose = [&](Sequence& s) {
+    fail(s.request,
+         {ErrorCode::kInternal, status == DecodeStatus::kNoRoom ? "the KV cache had no room although it was reserved"
+                                                                : "the model could not be computed"});
+    release(s, /*keep=*/false);
+  };
+  if (status == DecodeStatus::kFailed && model_.shape().rewind == Rewind::kNever) {
+    while (!running_.empty()) lose(*running_.front());
+    return;
+  }
   std::int32_t before = -1;
   for (const BatchToken& token : batch) {
     if (std::exchange(before, token.sequence) == token.sequence) continue;
     if (by_number_[static_cast<std::size_t>(token.sequence)] == nullptr) continue;  // of a request that just failed
     Sequence& s = of(token);
-    if (status == DecodeStatus::kInterrupted && s.labelling()) {
+    if (status != DecodeStatus::kInterrupted) {
+      lose(s);
+    } else if (s.labelling()) {
       rewind_labels(s);
-      continue;
-    }
-    if (status == DecodeStatus::kInterrupted) {
+    } else {
       s.guesses.clear();
       const std::int32_t length = std::min(model_.length(s.number), static_cast<std::int32_t>(s.tokens.size()) - 1);
-      if (!model_.shorten(s.number, length)) {
-        s.stored = 0;  // from the start, the answer so far included
-      } else if (length > s.stored) {
-        kv_.computed(s, length - s.stored);
-      }
-      continue;
+      (void)model_.shorten(s.number, length);
+      if (length > s.stored) kv_.computed(s, length - s.stored);
     }
-    fail(s.request,
-         {ErrorCode::kInternal, status == DecodeStatus::kNoRoom ? "the KV cache had no room although it was reserved"
-                                                                : "the model could not be computed"});
-    release(s, /*keep=*/false);
   }
 }
 

@@ -67,7 +67,7 @@ void Scheduler::handle_score(const ipc::FrameHeader& header, const ipc::Score& r
                                   prompt, longest + 1, prompt + longest + 1, shape.sequence_length))
                     .with_param("prompt"));
   }
-  if (longest > 0 && !shape.keeps_prefixes) {
+  if (longest > 0 && shape.rewind != Rewind::kAnywhere) {
     return fail(
         header.request,
         Error(ErrorCode::kUnsupportedParameter,

@@ -80,7 +80,7 @@ class FakeModel : public Model {
   bool shorten(std::int32_t sequence, std::int32_t length) override {
     Cells& cells = cells_of(sequence);
     if (static_cast<std::size_t>(length) >= cells.size()) return true;
-    if (!shape_.keeps_prefixes && length > 0) {
+    if (shape_.rewind == Rewind::kNever && length > 0) {
       cells.clear();
       return false;
     }

@@ -178,6 +178,7 @@ TEST_F(KvCacheTest, WhatWasEvictedComesBackFromOutside) {
 
 TEST_F(KvCacheTest, ASequenceThatCannotBeCutOnlyReserves) {
   ModelShape shape = small_shape();
+  shape.rewind = Rewind::kNever;
   shape.keeps_prefixes = shape.shares_cells = false;
   shape.sequence_ids = 3;
   FakeModel recurrent(shape);

@@ -47,6 +47,23 @@ class SchedulerTest : public testing::Test {
     request.sampling.temperature = 0;
     return request;
   }
+  // The tokens that another model answers, alone.
+  std::vector<std::int32_t> answer_of(FakeModel& other, const ipc::Generate& request, bool speculates) {
+    std::vector<std::int32_t> answer;
+    const auto take = [&answer](std::uint64_t, const ipc::Body& b) {
+      if (const auto* token = std::get_if<ipc::TokenFrame>(&b)) answer.push_back(token->token.id);
+    };
+    Scheduler alone(other, clock, take, {.seed = 1, .cold_cache_bytes = 0, .speculates = speculates});
+    ipc::Frame frame;
+    frame.header.request = 1;
+    frame.header.deadline_ns = std::numeric_limits<std::int64_t>::max();
+    frame.body = request;
+    alone.post(frame);
+    frame.body = ipc::Drain{};
+    alone.post(frame);
+    alone.run();
+    return answer;
+  }
   // Runs until everything is answered.
   void drain() {
     post(0, ipc::Drain{});
@@ -212,25 +229,23 @@ TEST_F(SchedulerTest, GuessesMakeAnswersShorterInStepsAndChangeNothingElse) {
 TEST_F(SchedulerTest, AWrongGuessLeavesNothingBehind) {
   model.hashes = true;  // what follows three tokens depends on all before: every guess is wrong
   model.on_decode = [this] { clock.moved_ns += 1'000'000; };
-  post(1, ask({1, 2, 3, 4, 1, 2, 3, 5, 1, 2, 3}, 25));
+  const auto request = ask({1, 2, 3, 4, 1, 2, 3, 5, 1, 2, 3}, 25);
+  post(1, request);
   drain();
-  const auto with = tokens[1];
-  FakeModel plain_model(small_shape());
-  plain_model.hashes = true;
-  std::vector<std::int32_t> without;
-  const auto take = [&without](std::uint64_t, const ipc::Body& b) {
-    if (const auto* token = std::get_if<ipc::TokenFrame>(&b)) without.push_back(token->token.id);
-  };
-  Scheduler plain(plain_model, clock, take, {.seed = 1, .cold_cache_bytes = 0, .speculates = false});
-  ipc::Frame frame;
-  frame.header.request = 1;
-  frame.header.deadline_ns = std::numeric_limits<std::int64_t>::max();
-  frame.body = ask({1, 2, 3, 4, 1, 2, 3, 5, 1, 2, 3}, 25);
-  plain.post(frame);
-  frame.body = ipc::Drain{};
-  plain.post(frame);
-  plain.run();
-  EXPECT_EQ(with, without);
+  FakeModel plain(small_shape());
+  plain.hashes = true;
+  EXPECT_EQ(tokens[1], answer_of(plain, request, /*speculates=*/false));
+}
+
+TEST_F(SchedulerTest, WhatCannotBeTakenBackIsNotGuessed) {
+  ModelShape shape = small_shape();
+  shape.rewind = Rewind::kNever;
+  shape.keeps_prefixes = shape.shares_cells = false;
+  FakeModel recurrent(shape);
+  recurrent.cycle = 7;
+  recurrent.on_decode = [this] { clock.moved_ns += 1'000'000; };
+  EXPECT_EQ(answer_of(recurrent, ask({10}, 30), /*speculates=*/true).size(), 30U);
+  EXPECT_EQ(recurrent.batches.size(), 30U);
 }
 
 TEST_F(SchedulerTest, PausedWithoutCreditsAndOthersGoOn) {
@@ -335,6 +350,39 @@ TEST_F(SchedulerTest, AFailedStepFailsItsRequestsAndTheNextAnswers) {
   EXPECT_EQ(failed[1].code, ErrorCode::kInternal);
   EXPECT_EQ(failed[2].code, ErrorCode::kInternal);
   EXPECT_TRUE(tokens.empty() && finished.empty());
+}
+
+TEST_F(SchedulerTest, AFailedStepOfARecurrentModelFailsThoseThatTookNoPartInIt) {
+  ModelShape shape = small_shape();
+  shape.rewind = Rewind::kNever;
+  shape.keeps_prefixes = shape.shares_cells = false;
+  FakeModel recurrent(shape);
+  std::map<std::uint64_t, ErrorCode> errors;
+  ipc::Frame frame;
+  std::function<void()> cancel_first;
+  const auto note = [&](std::uint64_t r, const ipc::Body& b) {
+    if (const auto* bad = std::get_if<ipc::Failed>(&b)) errors[r] = bad->code;
+    if (r == 2 && std::holds_alternative<ipc::Failed>(b))
+      cancel_first();  // were it still there, it would wait for ever
+    if (r == 2 && std::holds_alternative<ipc::TokenFrame>(b)) recurrent.next_status = DecodeStatus::kFailed;
+  };
+  Scheduler both(recurrent, clock, note, {1, 0, true});
+  cancel_first = [&] {
+    frame.header.request = 1;
+    frame.body = ipc::Cancel{};
+    both.post(frame);
+  };
+  frame.header.deadline_ns = std::numeric_limits<std::int64_t>::max();
+  frame.header.request = 1;
+  frame.body = ask({1}, 5, /*credits=*/0);  // has no credits to go on with
+  both.post(frame);
+  frame.header.request = 2;
+  frame.body = ask({1}, 5);
+  both.post(frame);
+  frame.body = ipc::Drain{};
+  both.post(frame);
+  both.run();
+  EXPECT_EQ(errors, (std::map<std::uint64_t, ErrorCode>{{1, ErrorCode::kInternal}, {2, ErrorCode::kInternal}}));
 }
 
 TEST_F(SchedulerTest, LogitsThatAreNotFiniteAreAnError) {

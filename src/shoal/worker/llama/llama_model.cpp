@@ -126,7 +126,7 @@ class LlamaModel final : public Model {
         [](void* data) {
           auto* self = static_cast<LlamaModel*>(data);
           if (self->on_progress_) self->on_progress_();
-          return self->interrupted_.load(std::memory_order_relaxed);
+          return self->shape_.rewind != Rewind::kNever && self->interrupted_.load(std::memory_order_relaxed);
         },
         this);
     for (llama_token token = 0; token < llama_vocab_n_tokens(vocab_); ++token) {
@@ -494,10 +494,12 @@ ggml_type ggml_type_of(types::KvType type) {
   return kTypes[static_cast<std::size_t>(type)];
 }
 
-// Whether a sequence can be cut anywhere, so that prefixes can be kept and shared.
-bool keeps_prefixes(const llama_model* model) {
-  return !llama_model_is_recurrent(model) && !llama_model_is_hybrid(model) && !llama_model_is_diffusion(model) &&
-         llama_model_n_swa(model) == 0;
+// llama.cpp does not undo a step of a recurrent state that was interrupted: the positions stay, as if all had been
+// computed, and the state of every sequence may be half of the old and half of the new.
+Rewind rewind_of(const llama_model* model) {
+  if (llama_model_is_recurrent(model) || llama_model_is_hybrid(model)) return Rewind::kNever;
+  if (llama_model_is_diffusion(model) || llama_model_n_swa(model) > 0) return Rewind::kLastStep;
+  return Rewind::kAnywhere;
 }
 
 // Room for the token of the heartbeat, whatever is reserved.
@@ -621,7 +623,8 @@ Result<std::unique_ptr<Model>> load(const LoadOptions& options) {
   shape.embedding_length = static_cast<std::uint32_t>(llama_model_n_embd_out(model));
   shape.embeds = is_embedder(model);
   shape.generates = !shape.embeds;
-  shape.keeps_prefixes = options.keep_prefixes && shape.generates && keeps_prefixes(model);
+  if (shape.generates) shape.rewind = rewind_of(model);
+  shape.keeps_prefixes = options.keep_prefixes && shape.generates && shape.rewind == Rewind::kAnywhere;
   const llama_context_params params =
       context_params(options, shape, static_cast<std::uint32_t>(llama_model_n_ctx_train(model)));
   llama_context* context = llama_init_from_model(model, params);
