@@ -200,3 +200,27 @@ def test_guessed_tokens_leave_nothing_behind(server, model):
     of_text = {token: number for number in (300, 301, 302) for token in [text_of(server, model, number)]}
     for n, token in enumerate(answer):
         assert tokens(ask(server, model, ids + [of_text[t] for t in answer[:n]], max_tokens=1, **few)) == [token], n
+
+
+@pytest.mark.parametrize("model", [*MODELS, "stories260K-f32"])
+def test_what_does_not_fit_together_waits(serve, tmp_path, model):
+    """Without kept prefixes, too, an answer that began has room to end."""
+    if model in MODELS:
+        MODELS[model](tmp_path / f"{model}.gguf")
+        context, ids, answer = 1024, prompt(6, 100), 500
+    else:
+        (tmp_path / f"{model}.gguf").symlink_to(WEIGHTS / f"{model}.gguf")
+        context, ids, answer = 128, prompt(6, 20), 60
+    server = serve(f'[engine]\nslots = 4\ncontext_length = {context}\nprefix_cache = false\n'
+                   f'[models]\nfound = false\ndirs = ["{tmp_path}"]\n')
+    ended = []
+
+    def one():
+        ended.append(ask(server, model, ids, max_tokens=answer)["usage"]["completion_tokens"])
+
+    threads = [threading.Thread(target=one) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert ended == [answer] * 8

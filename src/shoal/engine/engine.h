@@ -124,9 +124,10 @@ struct DetokenizeRequest {
 struct WorkerStatus {
   std::string model;
   types::ModelState state = types::ModelState::kStopped;
-  std::string reason;                // why it failed, or is loading; empty otherwise
-  std::int32_t pid = 0;              // 0: no process
-  std::uint32_t context_length = 0;  // tokens of KV cache shared by its slots
+  std::string reason;                 // why it failed, or is loading; empty otherwise
+  std::int32_t pid = 0;               // 0: no process
+  std::uint32_t context_length = 0;   // tokens of KV cache shared by its slots
+  std::uint32_t sequence_length = 0;  // that a prompt and its answer may have together
   std::uint32_t slots = 0;
   std::uint32_t threads = 0;  // that it may compute on at this moment; 0: it computes nothing, or waits for cores
   std::uint32_t running = 0;  // requests in the batch

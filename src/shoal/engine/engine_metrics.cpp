@@ -33,7 +33,9 @@ EngineMetrics::EngineMetrics(telemetry::Registry& registry, const std::string& m
                       .counters("shoal_engine_resubmitted_total",
                                 "Requests without a token yet that were given to the restarted worker.", {"model"})
                       .with({model})),
-      evictions(registry.counters("shoal_engine_evictions_total", "Idle models unloaded to make room.", {"model"})
+      evictions(registry
+                    .counters("shoal_engine_evictions_total",
+                              "Models unloaded to make room: idle ones, and busy ones whose turn was over.", {"model"})
                     .with({model})),
       running(registry.gauges("shoal_engine_running_requests", "Requests in the slots of the worker.", {"model"})
                   .with({model})),

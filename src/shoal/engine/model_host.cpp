@@ -496,7 +496,7 @@ bool ModelHost::has_work() const {
   return pong_due_ || std::ranges::any_of(requests_, [](const auto& entry) {
            const Request& request = *entry.second;
            if (request.state == RequestState::kWaiting) return false;
-           return request.kind == RequestKind::kEmbed ||
+           return request.kind == RequestKind::kEmbed || request.kind == RequestKind::kScore ||
                   (request.kind == RequestKind::kGenerate && request.credits > 0);
          });
 }
@@ -551,6 +551,7 @@ WorkerStatus ModelHost::status() const {
     case HostPhase::kReady:
       out.state = types::ModelState::kReady;
       out.context_length = ready_.context_length;
+      out.sequence_length = ready_.sequence_length;
       out.kv_used = kv_used_;
       out.rates = work_rates_.rates();
       out.demand = demand(out.rates, cost());

@@ -75,8 +75,10 @@ Result<void> ModelHost::on_frame(ipc::Frame frame) {
 }
 
 Result<void> ModelHost::on_ready(const ipc::Ready& ready) {
-  if (ready.slots == 0 || ready.slots > kMaxSlots || ready.context_length == 0) {
-    return violation(fmt::format("READY with {} slots and a context of {}", ready.slots, ready.context_length));
+  if (ready.slots == 0 || ready.slots > kMaxSlots || ready.sequence_length == 0 ||
+      ready.sequence_length > ready.context_length) {
+    return violation(fmt::format("READY with {} slots and a context of {}, {} of it for one sequence", ready.slots,
+                                 ready.context_length, ready.sequence_length));
   }
   ready_ = ready;
   ready_.sandbox = plain(ready.sandbox);
@@ -133,9 +135,9 @@ Result<void> ModelHost::on_request_frame(const std::shared_ptr<Request>& request
 Result<void> ModelHost::on_accepted(Request& request, const ipc::Accepted& accepted) {
   if (request.state != RequestState::kSent) return violation("a request accepted twice");
   if (accepted.prompt_tokens < 0 || ((request.kind == RequestKind::kGenerate || request.kind == RequestKind::kScore) &&
-                                     std::cmp_greater(accepted.prompt_tokens, ready_.context_length))) {
+                                     std::cmp_greater(accepted.prompt_tokens, ready_.sequence_length))) {
     return violation(fmt::format("a prompt of {} tokens accepted into a context of {}", accepted.prompt_tokens,
-                                 ready_.context_length));
+                                 ready_.sequence_length));
   }
   request.state = RequestState::kAccepted;
   request.prompt_tokens = accepted.prompt_tokens;

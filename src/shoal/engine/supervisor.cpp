@@ -493,8 +493,7 @@ Result<TokenizeResult> Supervisor::tokenize(TokenizeRequest asked, base::Yield y
   const auto host = impl->host_for(model);
   const auto request = impl->new_request(RequestKind::kTokenize, asked.deadline, std::move(asked.cancel));
   SHOAL_TRY(impl->run(host, request, ipc::Tokenize{asked.add_special, std::move(asked.input)}, yield));
-  return TokenizeResult{std::move(request->token_ids),
-                        std::min(model.info.context_length, host->status().context_length), request->lossless};
+  return TokenizeResult{std::move(request->token_ids), host->status().sequence_length, request->lossless};
 }
 
 Result<std::string> Supervisor::detokenize(DetokenizeRequest asked, base::Yield yield) {

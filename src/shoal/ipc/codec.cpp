@@ -328,6 +328,7 @@ void write(Writer& w, const Ready& b) {
   w.text(b.cpu_backend);
   w.text(b.sandbox);
   w.number(b.context_length);
+  w.number(b.sequence_length);
   w.number(b.slots);
   w.number(b.vocabulary);
   w.number(b.embedding_length);
@@ -341,6 +342,7 @@ void read(Reader& r, Ready& b) {
   b.cpu_backend = r.text();
   b.sandbox = r.text();
   b.context_length = r.number<std::uint32_t>();
+  b.sequence_length = r.number<std::uint32_t>();
   b.slots = r.number<std::uint32_t>();
   b.vocabulary = r.number<std::uint32_t>();
   b.embedding_length = r.number<std::uint32_t>();

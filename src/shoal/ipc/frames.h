@@ -127,9 +127,10 @@ struct Lease {
 // --- worker to gateway
 
 struct Ready {
-  std::string cpu_backend;           // ggml's variant: "zen4"
-  std::string sandbox;               // what was closed, in words
-  std::uint32_t context_length = 0;  // tokens of KV cache, shared by the slots
+  std::string cpu_backend;            // ggml's variant: "zen4"
+  std::string sandbox;                // what was closed, in words
+  std::uint32_t context_length = 0;   // tokens of KV cache, shared by the slots
+  std::uint32_t sequence_length = 0;  // that a prompt and its answer may have together
   std::uint32_t slots = 0;
   std::uint32_t vocabulary = 0;
   std::uint32_t embedding_length = 0;

@@ -90,7 +90,7 @@ openai::ModelEntry entry_of(types::ModelInfo info, const std::vector<engine::Wor
   if (worker != workers.end()) {
     entry.state = worker->state;
     entry.reason = worker->reason;
-    entry.context_length = worker->context_length;
+    entry.context_length = worker->sequence_length;
   }
   entry.info = std::move(info);
   return entry;

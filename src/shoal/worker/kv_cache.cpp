@@ -48,7 +48,9 @@ bool KvCache::admit(Sequence& s) {
   if (match.length == s.prompt_tokens) s.reserved = std::max(s.reserved, 1U);
   std::uint32_t need = 0;
   Path cold;
-  if (shape_.shares_cells) {
+  if (!shape_.shares_cells) {
+    need = prompt + s.reserved;  // of its own stream, whatever is kept elsewhere
+  } else {
     need = prompt - static_cast<std::uint32_t>(match.length) + s.reserved;
     for (PrefixNode* node : path_of(*match.node)) {
       if (!node->cold) continue;
@@ -169,7 +171,7 @@ void KvCache::release(Sequence& s, bool keep) {
     running_[static_cast<std::size_t>(number)] = false;
     return free_number(number);
   }
-  if (shape_.shares_cells) cells_ -= s.reserved;
+  cells_ -= s.reserved + (shape_.shares_cells ? 0 : static_cast<std::uint32_t>(s.prompt_tokens));
   for (PrefixNode* node : path_of(*s.place)) {
     if (node->builder == number) node->builder = -1;
   }
@@ -231,7 +233,7 @@ void KvCache::trim_unfinished(PrefixNode& deepest) {
 // --- cells and numbers
 
 bool KvCache::make_room(std::uint32_t cells, std::size_t numbers) {
-  const auto enough = [&](std::uint32_t used) { return !shape_.shares_cells || used + cells <= shape_.context_length; };
+  const auto enough = [&](std::uint32_t used) { return !shape_.one_cache || used + cells <= shape_.context_length; };
   if (enough(cells_) && free_numbers_.size() >= numbers) return true;
   if (!shape_.keeps_prefixes || !shape_.shares_cells) return false;
   if (!enough(cells_ - kept_cells())) return false;  // do not evict in vain

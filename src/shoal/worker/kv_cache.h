@@ -5,7 +5,7 @@
 //
 //   model shares cells:  a hit copies nothing; kept prefixes are sequences of their own over the same cells
 //   streams of cells:    a hit copies; kept prefixes are in memory outside the cache, whole paths of the tree
-//   no prefixes:         recurrent and sliding-window models: only the reservation
+//   no prefixes:         recurrent and sliding-window models, or by configuration: only the reservation
 //
 // Owned by the Scheduler. Threads: the compute thread.
 #pragma once

@@ -126,9 +126,9 @@ Result<void> serve(const ipc::WorkerArgs& args, Channel& channel) {
   SHOAL_TRY(lock_tighter(args));
   const ModelShape& shape = model->shape();
   channel.send(
-      0, ipc::Ready{backend, locks, shape.context_length, shape.sequences, shape.vocabulary, shape.embedding_length,
-                    args.kv_type, static_cast<std::uint64_t>(clock.monotonic_ns() - begin) / 1000, args.exact,
-                    shape.keeps_prefixes});
+      0, ipc::Ready{backend, locks, shape.context_length, shape.sequence_length, shape.sequences, shape.vocabulary,
+                    shape.embedding_length, args.kv_type,
+                    static_cast<std::uint64_t>(clock.monotonic_ns() - begin) / 1000, args.exact, shape.keeps_prefixes});
   scheduler.run();
   _exit(0);  // drained; the reader blocks in read(), and there is nothing to save
 }

@@ -52,8 +52,10 @@ struct ModelShape {
   Rewind rewind = Rewind::kAnywhere;
   // What a sequence computed can begin another one. Only with Rewind::kAnywhere, and where it was asked for.
   bool keeps_prefixes = false;
-  // Sequences may have cells in common: share() copies nothing. Otherwise each has its own stream of cells, which
-  // makes every logit independent of the neighbours, bit for bit.
+  // All sequences take their cells from one cache of context_length. Otherwise each has its own, which makes every
+  // logit independent of the neighbours, bit for bit; or a state in place of cells.
+  bool one_cache = false;
+  // Sequences may have cells in common: share() copies nothing. Only in one cache, and where prefixes are kept.
   bool shares_cells = false;
 };
 

@@ -101,6 +101,7 @@ class FakeWorker {
     out.cpu_backend = "fake";
     out.sandbox = "none";
     out.context_length = static_cast<std::uint32_t>(number(file_, "context", 512));
+    out.sequence_length = static_cast<std::uint32_t>(number(file_, "sequence", static_cast<int>(out.context_length)));
     out.slots = static_cast<std::uint32_t>(number(file_, "slots", 4));
     out.vocabulary = 100;
     out.embedding_length = 4;
@@ -148,7 +149,7 @@ class FakeWorker {
 
   // Gives back the cores that it does not need, or is asked for.
   void settle() {
-    const bool works = ping_due_ || !embeds_.empty() ||
+    const bool works = ping_due_ || !embeds_.empty() || !scores_.empty() ||
                        std::ranges::any_of(jobs_, [](const auto& entry) { return entry.second.credits > 0; });
     const std::uint32_t before = lease_.threads();
     const auto held = lease_.settle(works);
@@ -161,6 +162,7 @@ class FakeWorker {
       send(0, ipc::Pong{});
     }
     for (const auto& [id, embed] : std::exchange(embeds_, {})) take_embed(id, embed);
+    for (const auto& [id, score] : std::exchange(scores_, {})) take_score(id, score);
   }
 
   // One token, or what the prompt wants in its place. True: the job is over.
@@ -219,7 +221,7 @@ class FakeWorker {
     } else if (const auto* embed = std::get_if<ipc::Embed>(&frame.body)) {
       embeds_.emplace_back(id, *embed);
     } else if (const auto* score = std::get_if<ipc::Score>(&frame.body)) {
-      take_score(id, *score);
+      scores_.emplace_back(id, *score);
     } else if (const auto* tokenize = std::get_if<ipc::Tokenize>(&frame.body)) {
       std::vector<std::int32_t> ids(std::get<std::string>(tokenize->input).size());
       std::iota(ids.begin(), ids.end(), 0);
@@ -228,6 +230,7 @@ class FakeWorker {
       note("cancel");
       jobs_.erase(id);
       std::erase_if(embeds_, [id](const auto& entry) { return entry.first == id; });
+      std::erase_if(scores_, [id](const auto& entry) { return entry.first == id; });
     } else if (const auto* credit = std::get_if<ipc::Credit>(&frame.body)) {
       if (jobs_.contains(id)) jobs_[id].credits += credit->tokens;
     } else if (std::holds_alternative<ipc::Ping>(frame.body)) {
@@ -338,6 +341,7 @@ class FakeWorker {
   shoal::worker::Lease lease_{256};
   bool ping_due_ = false;
   std::vector<std::pair<std::uint64_t, ipc::Embed>> embeds_;
+  std::vector<std::pair<std::uint64_t, ipc::Score>> scores_;
   bool draining_ = false;
   std::uint64_t work_ = 0;
 };

@@ -605,7 +605,7 @@ TEST_F(SupervisorTest, AnEmbeddingOutOfPlaceNeverReachesAClient) {
 }
 
 TEST_F(SupervisorTest, TokenIdsAreThoseOfTheVocabulary) {
-  models_.add("a", "context=200");
+  models_.add("a", "context=400 sequence=200");
   run([&](base::Yield yield) {
     const auto count = [&](std::size_t bytes) {
       return supervisor().tokenize(
@@ -686,6 +686,18 @@ TEST_F(SupervisorTest, ScoresLabelsAndBelievesNoOthers) {
       EXPECT_EQ(bad.error().code(), ErrorCode::kWorkerCrashed) << kind;
     }
   });
+}
+
+TEST_F(SupervisorTest, AScoreGetsItsCoresWithoutAHeartbeat) {
+  options_.heartbeat_ms = 600'000;
+  run([&](base::Yield yield) {
+    ScoreRequest request;
+    request.model = "a";
+    request.prompt.input = std::string("x");
+    request.labels = {"x"};
+    EXPECT_TRUE(supervisor().score(std::move(request), yield).ok());
+  });
+  EXPECT_EQ(models_.count("a", "ping"), 0);
 }
 
 TEST_F(SupervisorTest, AScoreThatIsCancelledIsTold) {

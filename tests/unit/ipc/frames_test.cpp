@@ -60,7 +60,7 @@ std::vector<Body> every_body() {
           Ping{},
           Drain{},
           Lease{2, 77},
-          Ready{"zen4", "landlock abi 7 + seccomp", 4096, 4, 49152, 576, types::KvType::kQ4, 200'000, true, true},
+          Ready{"zen4", "landlock abi 7 + seccomp", 4096, 2048, 4, 49152, 576, types::KvType::kQ4, 200'000, true, true},
           Accepted{17},
           TokenFrame{token, "é"},
           Finished{types::FinishReason::kLength, "tail", {17, 5, 3}, {1, 2, 3}, signals},

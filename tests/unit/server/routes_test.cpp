@@ -82,7 +82,8 @@ TEST_F(ServerTest, ModelsShowTheirState) {
   engine::WorkerStatus worker;
   worker.model = "smol";
   worker.state = types::ModelState::kReady;
-  worker.context_length = 1024;
+  worker.context_length = 4096;
+  worker.sequence_length = 1024;
   engine.workers = {worker};
   EXPECT_EQ(status_of(get("/v1/models")), 200);
   const auto list = body();

@@ -202,7 +202,7 @@ inline ModelShape small_shape() {
   shape.vocabulary = kVocabulary;
   shape.embedding_length = 1;
   shape.generates = shape.embeds = true;
-  shape.keeps_prefixes = shape.shares_cells = true;
+  shape.keeps_prefixes = shape.one_cache = shape.shares_cells = true;
   return shape;
 }
 

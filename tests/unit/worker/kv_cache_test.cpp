@@ -179,7 +179,7 @@ TEST_F(KvCacheTest, WhatWasEvictedComesBackFromOutside) {
 TEST_F(KvCacheTest, ASequenceThatCannotBeCutOnlyReserves) {
   ModelShape shape = small_shape();
   shape.rewind = Rewind::kNever;
-  shape.keeps_prefixes = shape.shares_cells = false;
+  shape.keeps_prefixes = shape.one_cache = shape.shares_cells = false;
   shape.sequence_ids = 3;
   FakeModel recurrent(shape);
   KvCache plain(recurrent, 0);
@@ -190,6 +190,36 @@ TEST_F(KvCacheTest, ASequenceThatCannotBeCutOnlyReserves) {
     plain.release(*s, true);
   }
   EXPECT_EQ(plain.use().cells, 0U);
+}
+
+TEST_F(KvCacheTest, WithoutKeptPrefixesTheCellsOfOneCacheAreReservedAllTheSame) {
+  ModelShape shape = small_shape();
+  shape.keeps_prefixes = shape.shares_cells = false;
+  shape.sequence_ids = 3;
+  FakeModel plain_model(shape);
+  KvCache plain(plain_model, 0);
+  const auto first = sequence_of(count_from(10, 30), 5);
+  const auto second = sequence_of(count_from(10, 30), 5);
+  ASSERT_TRUE(plain.admit(*first));
+  EXPECT_EQ(plain.use().cells, 35U);
+  EXPECT_FALSE(plain.admit(*second)) << "of 64";
+  plain.release(*first, true);
+  EXPECT_TRUE(plain.admit(*second));
+}
+
+TEST_F(KvCacheTest, WithACacheForEachSequenceItsCellsAreCounted) {
+  ModelShape shape = small_shape();
+  shape.one_cache = shape.shares_cells = false;
+  shape.sequence_ids = 3;
+  FakeModel exact(shape);
+  KvCache streams(exact, 1 << 20);
+  for (int round = 0; round < 2; ++round) {
+    const auto s = sequence_of(count_from(10, 20), 5);
+    ASSERT_TRUE(streams.admit(*s));
+    EXPECT_EQ(streams.use().cells, 25U);
+    streams.release(*s, false);
+    EXPECT_EQ(streams.use().cells, 0U);
+  }
 }
 
 // A thousand prompts over a tree, some cancelled, some at the same time, in a cache that is much too small: whatever
@@ -212,7 +242,7 @@ TEST_P(KvCacheTreeTest, HoldsUnderRandomTrees) {
   shape.sequences = 4;
   shape.sequence_ids = GetParam().shares_cells ? 24 : 5;
   shape.scratch_id = 4;
-  shape.shares_cells = GetParam().shares_cells;
+  shape.one_cache = shape.shares_cells = GetParam().shares_cells;
   FakeModel model(shape);
   KvCache kv(model, GetParam().cold_bytes);
   std::mt19937 random(7);

@@ -29,7 +29,7 @@ double reference(const std::vector<std::int32_t>& tokens, std::int32_t next) {
 
 ModelShape streams_shape() {
   ModelShape shape = small_shape();
-  shape.shares_cells = false;
+  shape.one_cache = shape.shares_cells = false;
   shape.sequence_ids = 3;
   return shape;
 }

@@ -240,7 +240,7 @@ TEST_F(SchedulerTest, AWrongGuessLeavesNothingBehind) {
 TEST_F(SchedulerTest, WhatCannotBeTakenBackIsNotGuessed) {
   ModelShape shape = small_shape();
   shape.rewind = Rewind::kNever;
-  shape.keeps_prefixes = shape.shares_cells = false;
+  shape.keeps_prefixes = shape.one_cache = shape.shares_cells = false;
   FakeModel recurrent(shape);
   recurrent.cycle = 7;
   recurrent.on_decode = [this] { clock.moved_ns += 1'000'000; };
@@ -355,7 +355,7 @@ TEST_F(SchedulerTest, AFailedStepFailsItsRequestsAndTheNextAnswers) {
 TEST_F(SchedulerTest, AFailedStepOfARecurrentModelFailsThoseThatTookNoPartInIt) {
   ModelShape shape = small_shape();
   shape.rewind = Rewind::kNever;
-  shape.keeps_prefixes = shape.shares_cells = false;
+  shape.keeps_prefixes = shape.one_cache = shape.shares_cells = false;
   FakeModel recurrent(shape);
   std::map<std::uint64_t, ErrorCode> errors;
   ipc::Frame frame;

@@ -62,7 +62,9 @@ constexpr FieldSpec foreign(std::string_view name, std::string_view instead) {
 // What chat and text completions share.
 constexpr std::array kGeneration = {
     field("model", kString, "Name of a model from /v1/models; the server's default model when it is absent."),
-    field("max_tokens", kInteger, "The most tokens to generate; to the end of the context when absent.", 1, kInt32Max),
+    field("max_tokens", kInteger,
+          "The most tokens to generate; when absent the context divided by `engine.slots`, or what the prompt leaves.",
+          1, kInt32Max),
     field("temperature", kNumber, "Sampling temperature; 0 always takes the most probable token.", 0, 2),
     above(field("top_p", kNumber, "Nucleus sampling: the most probable tokens that together hold this mass.", 0, 1)),
     field("top_k", kInteger, "Sample from this many most probable tokens; 0 is off.", 0, kInt32Max),

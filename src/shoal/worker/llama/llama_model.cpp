@@ -526,7 +526,7 @@ void shape_generator(const LoadOptions& options, std::uint32_t trained, ModelSha
   shape.context_length = options.context_length;
   shape.batch_tokens = std::max(options.ubatch, options.slots);
   shape.scratch_id = static_cast<std::int32_t>(options.slots);
-  shape.shares_cells = shape.keeps_prefixes && !options.exact;
+  shape.shares_cells = shape.keeps_prefixes && shape.one_cache;
   params.n_seq_max = options.slots + 1;
   params.kv_unified = !options.exact;
   if (options.exact) {
@@ -624,6 +624,7 @@ Result<std::unique_ptr<Model>> load(const LoadOptions& options) {
   shape.embeds = is_embedder(model);
   shape.generates = !shape.embeds;
   if (shape.generates) shape.rewind = rewind_of(model);
+  shape.one_cache = shape.generates && !options.exact && !llama_model_is_recurrent(model);
   shape.keeps_prefixes = options.keep_prefixes && shape.generates && shape.rewind == Rewind::kAnywhere;
   const llama_context_params params =
       context_params(options, shape, static_cast<std::uint32_t>(llama_model_n_ctx_train(model)));
