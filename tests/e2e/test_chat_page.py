@@ -95,12 +95,12 @@ def test_a_key_is_asked_for_and_used(serve, models, browser):
     server = serve('[server]\napi_keys_env = "CHAT_PAGE_KEY"\n', env={"CHAT_PAGE_KEY": "chat-page-key-0123456789"})
     browser.open(f"http://127.0.0.1:{server.port}/")
     browser.until("document.getElementById('keybox').open")
-    assert "unauthenticated" in browser.run(STATUS)
+    browser.until(f"({STATUS}).includes('unauthenticated')")
     browser.run("document.getElementById('key').focus()")
     browser.type("chat-page-key-0123456789")
     browser.press("Enter", 13, "\r")
     browser.until("document.getElementById('model').options.length")
-    assert browser.run(STATUS) == ""
+    browser.until(f"({STATUS}) === ''")
 
 
 def test_a_new_chat_forgets_the_one_that_runs(server, browser):

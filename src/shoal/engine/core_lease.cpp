@@ -32,7 +32,13 @@ void CoreArbiter::remove(Id id, std::int64_t now_ns) {
 
 void CoreArbiter::want(Id id, bool wants, std::int64_t now_ns) {
   Worker* worker = find(id);
-  if (worker == nullptr || worker->wants == wants) return;
+  if (worker == nullptr) return;
+  worker->news = worker->news || wants;
+  const bool again = std::exchange(worker->declined, false) && wants;
+  if (worker->wants == wants) {
+    if (again) rebalance(now_ns);
+    return;
+  }
   worker->wants = wants;
   if (!wants) {
     worker->lingers_until_ns = now_ns + options_.linger_ns;
@@ -68,6 +74,8 @@ Result<void> CoreArbiter::held(Id id, const ipc::LeaseHeld& held, std::int64_t n
   worker->asked_ns.reset();
   worker->late = false;
   if (worker->level == 0) worker->waits_since_ns = now_ns;
+  worker->declined = worker->level == 0 && worker->wants && !worker->news && held.number == worker->raised &&
+                     held.number == worker->number;
   rebalance(now_ns);
   return {};
 }
@@ -95,7 +103,7 @@ std::optional<std::int64_t> CoreArbiter::due_ns() const {
 CoreArbiter::Use CoreArbiter::use(Id id) const {
   const auto found = std::ranges::find(workers_, id, &Worker::id);
   if (found == workers_.end()) return {};
-  return {found->level, found->wants && found->level == 0};
+  return {found->level, found->wants && found->level == 0 && !found->declined, found->declined};
 }
 
 CoreArbiter::Worker* CoreArbiter::find(Id id) {
@@ -198,6 +206,7 @@ void CoreArbiter::grant(std::int64_t now_ns, bool turns) {
     worker->level += more;
     cores -= more;
     worker->raised = ++worker->number;
+    worker->news = false;
     worker->send({worker->level, worker->number}, waited_ns);
   }
 }

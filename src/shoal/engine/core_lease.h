@@ -46,7 +46,8 @@ class CoreArbiter {
   // The process has ended, or is killed. Unknown ids are ignored here and below.
   void remove(Id id, std::int64_t now_ns);
 
-  // Whether there is something to compute for it.
+  // Whether there is something to compute for it. To be said again with all that is sent to it: a worker that gives a
+  // lease back whole, because clients that do not read hold all that it has, gets the next one after that.
   void want(Id id, bool wants, std::int64_t now_ns);
   // Errors: kInternal when it says what cannot be.
   Result<void> held(Id id, const ipc::LeaseHeld& held, std::int64_t now_ns);
@@ -59,6 +60,7 @@ class CoreArbiter {
   struct Use {
     std::uint32_t threads = 0;  // that it may compute on
     bool waits = false;         // wants cores and has none
+    bool declined = false;      // was given some, and had nothing to compute
   };
   [[nodiscard]] Use use(Id id) const;
 
@@ -81,11 +83,13 @@ class CoreArbiter {
     std::optional<Shrink> shrink;
     std::optional<std::int64_t> asked_ns;  // to give back, and has not
     bool late = false;                     // counts as nothing until it says something
+    bool news = false;                     // something was sent to it after its last lease
+    bool declined = false;                 // it gave back all of a lease, and has read all that was sent before
     std::int64_t turn_began_ns = 0;
     std::int64_t waits_since_ns = 0;
     std::int64_t lingers_until_ns = 0;
 
-    [[nodiscard]] bool claims() const { return wants && !late; }
+    [[nodiscard]] bool claims() const { return wants && !late && !declined; }
   };
   using Claims = std::vector<Worker*>;
 

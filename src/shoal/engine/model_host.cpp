@@ -80,6 +80,15 @@ void ModelHost::send(const std::shared_ptr<Request>& request) {
   want_cores();
 }
 
+// By id, because a warm-up leaves the map when it is served.
+void ModelHost::send_waiting() {
+  for (auto next = requests_.begin(); next != requests_.end();) {
+    const auto request = next->second;
+    ++next;
+    if (request->state == RequestState::kWaiting) send(request);
+  }
+}
+
 void ModelHost::send_frame(std::uint64_t request, const ipc::Body& body) {
   if (!process_) return;
   const auto bytes = ipc::encode(request, std::numeric_limits<std::int64_t>::max(), body);
@@ -137,6 +146,12 @@ void ModelHost::yield_to(const std::string& other) {
                      {{"model", name_}, {"for", other}, {"requests", std::int64_t(requests_.size())}});
   yields_ = true;
   leave_if_done();
+}
+
+void ModelHost::stay() {
+  if (!yields_ || phase_ != HostPhase::kReady) return;
+  yields_ = false;
+  send_waiting();
 }
 
 void ModelHost::leave_if_done() {
@@ -231,12 +246,10 @@ void ModelHost::fail_start(Error error) {
 
 void ModelHost::room_freed() {
   if (phase_ != HostPhase::kWaitingForRoom) return;
-  set_phase(HostPhase::kStopped);
-  if (requests_.empty()) {
-    asked_room_ns_ = 0;
-  } else {
-    start();
-  }
+  phase_ = HostPhase::kStopped;  // for a moment: nothing was freed
+  if (!requests_.empty()) return start();
+  asked_room_ns_ = 0;
+  publish();
 }
 
 // --- loss, restart, stop
@@ -407,7 +420,6 @@ void ModelHost::tick() {
       if (requests_.empty()) {
         asked_room_ns_ = 0;
         set_phase(HostPhase::kStopped);
-        services_.room.changed();
       }
       break;
     case HostPhase::kStopped:
@@ -448,7 +460,8 @@ void ModelHost::watch_ready(std::int64_t now_ns) {
   }
 }
 
-// Whether the worker owes us progress: not when nobody asks, and not when clients that do not read hold all slots.
+// Whether the worker owes us progress: not when nobody asks, and not when clients that do not read hold all slots, or
+// so many cells that nothing else fits beside them.
 bool ModelHost::work_is_possible() const {
   const auto paused = std::ranges::count_if(requests_, [](const auto& entry) {
     const Request& request = *entry.second;
@@ -457,6 +470,7 @@ bool ModelHost::work_is_possible() const {
   const auto held =
       std::ranges::count_if(requests_, [](const auto& entry) { return entry.second->state == RequestState::kWaiting; });
   const auto unpaused = requests_.size() - static_cast<std::size_t>(paused + held);
+  if (paused > 0 && services_.cores.use(cores_).declined) return false;
   return unpaused > 0 && static_cast<std::size_t>(paused) < slots();
 }
 
@@ -477,9 +491,11 @@ std::uint64_t ModelHost::reserved_bytes() const {
 }
 
 void ModelHost::set_phase(HostPhase phase) {
+  const std::uint64_t before = reserved_bytes();
   phase_ = phase;
   publish();
   want_cores();
+  if (reserved_bytes() < before) services_.room.changed();
 }
 
 void ModelHost::on_lease(const ipc::Lease& lease, std::int64_t waited_ns) {

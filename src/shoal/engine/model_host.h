@@ -90,6 +90,8 @@ class ModelHost final : public RequestOwner, public std::enable_shared_from_this
   void count_eviction() { metrics_.evictions.add(); }
   // Its turn is over: requests that come from now on wait, and once those that run have ended it is unloaded.
   void yield_to(const std::string& other);
+  // Nobody waits for its memory any more.
+  void stay();
 
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] HostPhase phase() const { return phase_; }
@@ -132,6 +134,7 @@ class ModelHost final : public RequestOwner, public std::enable_shared_from_this
   void on_stats(const ipc::Stats& stats);
 
   void send(const std::shared_ptr<Request>& request);
+  void send_waiting();
   void send_frame(std::uint64_t request, const ipc::Body& body);
   void finish(const std::shared_ptr<Request>& request, std::optional<Error> error);
   void leave_if_done();

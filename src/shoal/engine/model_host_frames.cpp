@@ -101,17 +101,14 @@ Result<void> ModelHost::on_ready(const ipc::Ready& ready) {
     services_.log.info("prompt prefixes are not kept",
                        {{"model", name_}, {"why", "its state cannot be cut: a recurrent or sliding-window model"}});
   }
-  // By id, because a warm-up leaves the map when it is served.
-  for (auto next = requests_.begin(); next != requests_.end();) {
-    const auto request = next->second;
-    ++next;
-    send(request);
-  }
+  send_waiting();
   return {};
 }
 
 Result<void> ModelHost::on_request_frame(const std::shared_ptr<Request>& request, ipc::Frame frame) {
-  last_alive_ns_ = last_progress_ns_ = services_.clock.monotonic_ns();
+  // A refusal is no sign of life: a model that can compute nothing refuses, too.
+  if (!std::holds_alternative<ipc::Failed>(frame.body))
+    last_alive_ns_ = last_progress_ns_ = services_.clock.monotonic_ns();
   if (auto* token = std::get_if<ipc::TokenFrame>(&frame.body)) return on_token(*request, std::move(*token));
   if (auto* finished = std::get_if<ipc::Finished>(&frame.body)) return on_finished(request, std::move(*finished));
   if (const auto* accepted = std::get_if<ipc::Accepted>(&frame.body)) return on_accepted(*request, *accepted);
@@ -174,7 +171,8 @@ Result<void> ModelHost::on_finished(const std::shared_ptr<Request>& request, ipc
   }
   const types::Usage& usage = finished.usage;
   if (finished.text.size() > kMaxTextBytes || usage.completion_tokens < 0 || usage.cached_tokens < 0 ||
-      usage.cached_tokens > usage.prompt_tokens || finished.signals.tokens < 0 ||
+      usage.prompt_tokens != request->prompt_tokens || usage.cached_tokens > usage.prompt_tokens ||
+      std::cmp_greater(usage.completion_tokens, request->tokens + 1) || finished.signals.tokens < 0 ||
       finished.signals.tokens > usage.completion_tokens) {
     return violation("an answer finished with implausible numbers");
   }
@@ -197,6 +195,10 @@ Result<void> ModelHost::on_embedding(const std::shared_ptr<Request>& request, ip
     return violation(fmt::format("an embedding of {} numbers for input {}; wanted one of {}", embedding.values.size(),
                                  embedding.index, ready_.embedding_length));
   }
+  if (std::cmp_greater(embedding.tokens, ready_.sequence_length)) {
+    return violation(
+        fmt::format("an embedding of {} tokens by a model that reads {}", embedding.tokens, ready_.sequence_length));
+  }
   row = std::move(embedding.values);
   request->embedding.usage.prompt_tokens += embedding.tokens;
   ++request->received;
@@ -212,9 +214,12 @@ Result<void> ModelHost::on_scored(const std::shared_ptr<Request>& request, ipc::
     return violation("scores that nobody waits for");
   }
   const types::Usage& usage = scored.usage;
-  if (usage.prompt_tokens < 0 || usage.completion_tokens < 0 || usage.cached_tokens < 0 ||
-      usage.cached_tokens > usage.prompt_tokens || scored.labels.size() != request->inputs) {
-    return violation(fmt::format("scores of {} labels; wanted {}", scored.labels.size(), request->inputs));
+  std::size_t tokens = 0;
+  for (const types::LabelLogprobs& label : scored.labels) tokens += label.tokens.size();
+  if (usage.prompt_tokens != request->prompt_tokens || std::cmp_not_equal(usage.completion_tokens, tokens) ||
+      usage.cached_tokens < 0 || usage.cached_tokens > usage.prompt_tokens || scored.labels.size() != request->inputs) {
+    return violation(fmt::format("scores of {} labels, of {} tokens after a prompt of {}; wanted {} labels",
+                                 scored.labels.size(), usage.completion_tokens, usage.prompt_tokens, request->inputs));
   }
   const auto complete = [this](const types::LabelLogprobs& label) {
     return !label.tokens.empty() && label.tokens.size() == label.logprobs.size() &&

@@ -267,7 +267,10 @@ void Supervisor::Impl::end_turns() {
     if (host->phase() != HostPhase::kWaitingForRoom) continue;
     if (first == nullptr || host->asked_before(*first)) first = host.get();
   }
-  if (first == nullptr) return;
+  if (first == nullptr) {
+    for (const auto& [name, host] : hosts_) host->stay();
+    return;
+  }
   std::uint64_t later = first->reserved_bytes();
   std::vector<std::shared_ptr<ModelHost>> busy;
   for (const auto& [name, host] : hosts_) {

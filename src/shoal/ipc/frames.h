@@ -34,7 +34,7 @@
 
 namespace shoal::ipc {
 
-inline constexpr std::uint16_t kProtocolVersion = 6;
+inline constexpr std::uint16_t kProtocolVersion = 7;
 inline constexpr std::uint32_t kMaxBodyBytes = 1U << 20;
 inline constexpr std::size_t kMaxLabels = 256;
 

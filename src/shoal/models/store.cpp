@@ -315,10 +315,13 @@ types::ModelInfo describe(const std::string& name, const fs::path& path, const s
   info.bytes = header.file_bytes;
   info.context_length = static_cast<std::uint32_t>(header.arch_number("context_length").value_or(0));
   info.embedding_length = static_cast<std::uint32_t>(header.arch_number("embedding_length").value_or(0));
-  // The same rule as the worker's: an encoder, or a model that says how to pool, embeds.
+  // The same rule as the worker's: an encoder, or a model that says how to pool, embeds; one that ranks pairs of texts
+  // (llama.h: LLAMA_POOLING_TYPE_RANK) does neither.
+  constexpr std::uint64_t kRanks = 4;
   const bool encoder = info.architecture.find("bert") != std::string::npos || info.architecture == "gemma-embedding";
-  info.embeds = encoder || header.arch_number("pooling_type").value_or(0) != 0;
-  info.generates = !info.embeds;
+  const std::uint64_t pooling = header.arch_number("pooling_type").value_or(0);
+  info.embeds = pooling != kRanks && (encoder || pooling != 0);
+  info.generates = !encoder && pooling == 0;
   info.has_chat_template = header.text("tokenizer.chat_template").has_value();
   return info;
 }

@@ -76,8 +76,14 @@ std::vector<EmbedQueue::Item> EmbedQueue::pack() {
   return batch;
 }
 
-void EmbedQueue::step() {
+void EmbedQueue::step(const std::function<bool(std::vector<std::uint64_t>)>& begin) {
+  interrupted_ = false;
   const std::vector<Item> batch = pack();
+  std::vector<std::uint64_t> requests;
+  for (const Item& item : batch) {
+    if (std::ranges::find(requests, item.owner->request) == requests.end()) requests.push_back(item.owner->request);
+  }
+  if (!begin(std::move(requests))) return give_back(batch);
   std::vector<std::vector<std::int32_t>> inputs;
   for (const Item& item : batch) inputs.push_back(std::move(item.owner->inputs[item.index]));
   auto vectors = model_.embed(inputs);
@@ -97,10 +103,15 @@ void EmbedQueue::step() {
   std::erase_if(waiting_, [](const Waiting& w) { return w.sent == w.inputs.size(); });
 }
 
-void EmbedQueue::failed(const std::vector<Item>& batch, const Error& error) {
+void EmbedQueue::give_back(const std::vector<Item>& batch) {
   for (const Item& item : batch) item.owner->taken = item.owner->sent;
+}
+
+void EmbedQueue::failed(const std::vector<Item>& batch, const Error& error) {
+  give_back(batch);
   // The cancel of one: its request is gone when the others are computed again.
-  if (error.code() == ErrorCode::kCancelled) return;
+  interrupted_ = error.code() == ErrorCode::kCancelled;
+  if (interrupted_) return;
   const auto first = batch.front().owner;
   if (std::ranges::all_of(batch, [first](const Item& item) { return item.owner == first; })) {
     fail(first->request, error);

@@ -30,8 +30,10 @@ class EmbedQueue {
   bool cancel(std::uint64_t request);
   // Fails those whose deadline has passed.
   void expire(const base::Clock& clock);
-  // Computes one batch and sends what it gave. REQUIRES: not empty().
-  void step();
+  // Computes one batch and sends what it gave, if `begin` allows it for these requests. REQUIRES: not empty().
+  void step(const std::function<bool(std::vector<std::uint64_t> requests)>& begin);
+  // Whether the last batch was interrupted.
+  [[nodiscard]] bool interrupted() const { return interrupted_; }
 
   [[nodiscard]] bool empty() const { return waiting_.empty(); }
   [[nodiscard]] std::size_t size() const { return waiting_.size(); }
@@ -53,6 +55,7 @@ class EmbedQueue {
   };
 
   [[nodiscard]] std::vector<Item> pack();
+  static void give_back(const std::vector<Item>& batch);
   void failed(const std::vector<Item>& batch, const Error& error);
   void fail(std::uint64_t request, const Error& error);
 
@@ -60,6 +63,7 @@ class EmbedQueue {
   const Send send_;
   std::list<Waiting> waiting_;  // in turn: who had an input in the last batch goes behind all others
   std::uint64_t tokens_ = 0;
+  bool interrupted_ = false;
 };
 
 }  // namespace shoal::worker

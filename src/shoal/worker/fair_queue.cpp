@@ -24,7 +24,9 @@ Sequence* FairQueue::front(std::int64_t now_ns) {
 }
 
 std::unique_ptr<Sequence> FairQueue::pop(const Sequence& front) {
-  now_ = std::max(now_, front.fair_tag);
+  // One that came first for its deadline alone takes no one's turn: time goes on with the next in fair order.
+  const auto next = std::ranges::min_element(waiting_, {}, [](const auto& s) { return s->fair_tag; });
+  now_ = std::max(now_, (*next)->fair_tag);
   return remove(front.request);
 }
 

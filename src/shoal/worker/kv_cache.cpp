@@ -40,12 +40,26 @@ bool KvCache::admit(Sequence& s) {
     s.number = take_number();
     return true;
   }
-  const auto match =
-      PrefixTree::match(tree_.root(s.principal), std::span(s.tokens).first(static_cast<std::size_t>(prompt)));
+  for (;;) {
+    PrefixTree::Match match = PrefixTree::match(tree_.root(s.principal), std::span(s.tokens).first(prompt));
+    // Only what is shared is held: the rest of a span makes way like all that is kept.
+    const std::int32_t inside = match.length - match.node->begin;
+    if (!match.node->is_root() && inside < match.node->size() && !match.node->cold)
+      match.node = &PrefixTree::split(*match.node, inside);
+    if (take_place(s, match)) return true;
+    if (!forget_cold(match)) break;
+  }
+  tree_.forget_empty_roots();
+  return false;
+}
+
+// False: no room, and nothing has changed.
+bool KvCache::take_place(Sequence& s, PrefixTree::Match match) {
+  const auto prompt = static_cast<std::uint32_t>(s.prompt_tokens);
   hold(*match.node);  // what follows may evict, but not this
   // The last token of a prompt that is all there is computed again, for its logits; its cell is given back before
   // an answer needs one.
-  if (match.length == s.prompt_tokens) s.reserved = std::max(s.reserved, 1U);
+  if (match.length == s.prompt_tokens && prompt < shape_.sequence_length) s.reserved = std::max(s.reserved, 1U);
   std::uint32_t need = 0;
   Path cold;
   if (!shape_.shares_cells) {
@@ -60,13 +74,28 @@ bool KvCache::admit(Sequence& s) {
   }
   if (!make_room(need, 1 + cold.size())) {
     let_go(*match.node);
-    tree_.forget_empty_roots();
     return false;
   }
   cells_ += need;
   for (PrefixNode* node : cold) warm(*node);
   s.number = take_number();
   s.place = &seat(s, match);
+  return true;
+}
+
+// A prompt that found no room may do so without what would come back from outside for it: a span of which it wants a
+// part, or anything, when nobody runs whose end it could wait for. False: there is nothing like that.
+bool KvCache::forget_cold(PrefixTree::Match match) {
+  if (!shape_.shares_cells) return false;
+  const Path path = path_of(*match.node);
+  const auto cold = std::ranges::find_if(path, [](const PrefixNode* node) { return node->cold != nullptr; });
+  if (cold == path.end()) return false;
+  if (match.node->cold && match.length < match.node->end()) {
+    forget(*match.node);
+    return true;
+  }
+  if (std::ranges::find(running_, true) != running_.end()) return false;
+  forget(**cold);
   return true;
 }
 

@@ -26,7 +26,8 @@ class KvCache {
   // `cold_limit_bytes`: memory for evicted prefixes; 0: they are forgotten.
   KvCache(Model& model, std::uint64_t cold_limit_bytes);
 
-  // Gives `s` a number and cells for its prompt and its longest answer. False: no room now, and nothing has changed.
+  // Gives `s` a number and cells for its prompt and its longest answer. False: no room until another is released; never
+  // so when none runs.
   [[nodiscard]] bool admit(Sequence& s);
   // Takes over what was computed of the rest of the prompt. Returns how many of the next tokens `s` may compute; 0:
   // another sequence computes them at this moment, wait for it. REQUIRES: s.prefilling().
@@ -80,6 +81,8 @@ class KvCache {
   void forget(PrefixNode& leaf);
   void trim_cold();
 
+  [[nodiscard]] bool take_place(Sequence& s, PrefixTree::Match match);
+  [[nodiscard]] bool forget_cold(PrefixTree::Match match);
   PrefixNode& seat(Sequence& s, PrefixTree::Match match);
   void remember_answer(Sequence& s);
   void trim_unfinished(PrefixNode& deepest);

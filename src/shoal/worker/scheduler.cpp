@@ -83,12 +83,12 @@ Result<std::vector<std::int32_t>> Scheduler::tokenize(const ipc::Frame& frame) {
 
 void Scheduler::post(ipc::Frame frame) {
   const bool cancels = std::holds_alternative<ipc::Cancel>(frame.body);
+  const std::uint64_t request = frame.header.request;
   auto prepared = prepare(frame);
   {
     const std::lock_guard lock(mutex_);
     inbox_.push_back({std::move(frame), std::move(prepared)});
-    // Under the lock, so that the compute thread cannot clear the interrupt before it sees the frame.
-    if (cancels) model_.interrupt();
+    if (cancels && std::erase(in_flight_, request) > 0 && (in_flight_.empty() || !spares_others_)) model_.interrupt();
   }
   wake_.notify_one();
 }
@@ -124,8 +124,25 @@ std::deque<Scheduler::Posted> Scheduler::take_inbox() {
       wake_.wait(lock, ready);
     }
   }
-  model_.clear_interrupt();
   return std::exchange(inbox_, {});
+}
+
+bool Scheduler::begin_work(std::vector<std::uint64_t> requests) {
+  const std::lock_guard lock(mutex_);
+  model_.clear_interrupt();
+  const bool cancelled = std::ranges::any_of(inbox_, [&](const Posted& posted) {
+    return std::holds_alternative<ipc::Cancel>(posted.frame.body) &&
+           std::ranges::find(requests, posted.frame.header.request) != requests.end();
+  });
+  if (stopping_ || cancelled) return false;
+  in_flight_ = std::move(requests);
+  return true;
+}
+
+void Scheduler::end_work(bool interrupted) {
+  const std::lock_guard lock(mutex_);
+  in_flight_.clear();
+  spares_others_ = interrupted;
 }
 
 void Scheduler::run() {
@@ -229,7 +246,8 @@ void Scheduler::handle_generate(const ipc::FrameHeader& header, ipc::Generate re
               fmt::format(
                   "the prompt has {} tokens and max_tokens asks for {}, together {}; the context of this model holds "
                   "{}{}; lower max_tokens to {} or less",
-                  prompt, request.max_tokens, prompt + request.max_tokens, limit, beside(question), limit - prompt))
+                  prompt, request.max_tokens, std::int64_t{prompt} + request.max_tokens, limit, beside(question),
+                  limit - prompt))
             .with_param("max_tokens"));
   }
   auto sequence = std::make_unique<Sequence>(request.sampling, next_seed_++, std::move(request.stop));
@@ -296,24 +314,18 @@ void Scheduler::handle_cancel(std::uint64_t request) {
 // like everything else: the gateway knows that a worker without one cannot answer, and does not count that time. Alone
 // it takes one of them, which is the cheapest: threads that wait for each other use both their cores.
 void Scheduler::heartbeat() {
+  if (!begin_work({})) return;
   const bool alone = running_.empty();
   if (alone) model_.set_threads(1);
   const std::int32_t scratch = model_.shape().scratch_id;
   bool alive = true;
   if (model_.shape().generates) {
     const BatchToken token{model_.any_token(), 0, scratch, true};
-    DecodeStatus status = model_.decode({&token, 1});
-    // An interrupt meant another request; ask again without it. A second one may come: that is an answer too.
-    if (status == DecodeStatus::kInterrupted) {
-      model_.clear_interrupt();
-      status = model_.decode({&token, 1});
-    }
-    alive = status == DecodeStatus::kDone || status == DecodeStatus::kInterrupted;
+    alive = model_.decode({&token, 1}) == DecodeStatus::kDone;
     (void)model_.shorten(scratch, 0);
   } else {
     const std::vector<std::int32_t> input{model_.any_token()};
-    auto vector = model_.embed({&input, 1});
-    alive = vector.ok() || vector.error().code() == ErrorCode::kCancelled;
+    alive = model_.embed({&input, 1}).ok();
   }
   if (alone) model_.set_threads(lease_.threads());
   if (alive) send_(0, ipc::Pong{});
@@ -408,10 +420,17 @@ void Scheduler::plan_prompt(Sequence& s, std::size_t& room, std::vector<BatchTok
 DecodeStatus Scheduler::compute(std::span<const BatchToken> batch, std::vector<float>* state) {
   flush_();
   longest_node_ns_ = 0;
+  std::vector<std::uint64_t> requests;
+  for (const BatchToken& token : batch) {
+    const Sequence* const s = by_number_[static_cast<std::size_t>(token.sequence)];
+    if (requests.empty() || requests.back() != s->request) requests.push_back(s->request);
+  }
+  if (!begin_work(std::move(requests))) return DecodeStatus::kInterrupted;
   const std::int64_t begin = node_began_ns_ = clock_.monotonic_ns();
   working_ = true;
   const DecodeStatus status = state != nullptr ? model_.decode_with_state(batch.front(), *state) : model_.decode(batch);
   working_ = false;
+  end_work(status == DecodeStatus::kInterrupted);
   if (status != DecodeStatus::kDone) return status;
   const auto decoding = static_cast<std::size_t>(std::ranges::count_if(batch, [this](const BatchToken& token) {
     const Sequence& s = of(token);
@@ -487,8 +506,9 @@ void Scheduler::embed() {
   const std::int64_t begin = node_began_ns_ = clock_.monotonic_ns();
   const std::uint64_t before = embeds_.tokens();
   working_ = true;
-  embeds_.step();
+  embeds_.step([this](std::vector<std::uint64_t> requests) { return begin_work(std::move(requests)); });
   working_ = false;
+  end_work(embeds_.interrupted());
   if (embeds_.tokens() > before) meter_.prefilled(embeds_.tokens() - before, clock_.monotonic_ns() - begin);
 }
 

@@ -48,7 +48,8 @@ class Scheduler {
  public:
   Scheduler(Model& model, const base::Clock& clock, SendFrame send, SchedulerOptions options);
 
-  // A frame from the gateway. A Cancel of a request that computes interrupts the step that runs.
+  // A frame from the gateway. A Cancel of a request that computes interrupts the step that runs; not the next one too
+  // when others are in it, so that they come to their end whoever goes away.
   void post(ipc::Frame frame);
   // Makes run() return as soon as the step that runs is over.
   void stop();
@@ -70,6 +71,9 @@ class Scheduler {
   [[nodiscard]] Result<std::vector<std::int32_t>> tokenize(const ipc::Frame& frame);
   [[nodiscard]] Result<Prepared> prepare(const ipc::Frame& frame);
   [[nodiscard]] std::deque<Posted> take_inbox();
+  // Around what can be interrupted, with the requests that it is for. False: one of them is cancelled, or all stops.
+  [[nodiscard]] bool begin_work(std::vector<std::uint64_t> requests);
+  void end_work(bool interrupted);
   void handle(Posted posted);
   void handle_generate(const ipc::FrameHeader& header, ipc::Generate request, Prepared prepared);
   void handle_score(const ipc::FrameHeader& header, const ipc::Score& request, Prepared prepared);
@@ -123,10 +127,12 @@ class Scheduler {
   PromptInput last_prompt_ = std::string();
   std::vector<std::int32_t> last_tokens_;
 
-  std::mutex mutex_;  // guards inbox_, stopping_
+  std::mutex mutex_;  // guards what follows, to the empty line
   std::condition_variable wake_;
   std::deque<Posted> inbox_;
   bool stopping_ = false;
+  std::vector<std::uint64_t> in_flight_;  // requests that are computed for, and not cancelled
+  bool spares_others_ = false;            // the last work was interrupted, so this is only when all are cancelled
 
   // Compute thread only.
   KvCache kv_;

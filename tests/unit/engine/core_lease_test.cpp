@@ -251,12 +251,43 @@ TEST_F(CoreArbiterTest, AReleaseThatCrossesALargerLeaseFreesNothing) {
   EXPECT_EQ(arbiter->use(a).threads + arbiter->use(b).threads, 2U);
 }
 
-TEST_F(CoreArbiterTest, AReleaseWhileThereIsWorkIsFollowedByANewLease) {
+TEST_F(CoreArbiterTest, AReleaseThatCrossesARequestIsFollowedByANewLease) {
   make(2);
   const auto a = add("a");
   want(a);
-  gives(a, "a", 0);  // it had finished before the next request came
+  want(a);           // the next request was sent
+  gives(a, "a", 0);  // before it came the worker had finished
   EXPECT_THAT(took(), ElementsAre("a2", "a2"));
+}
+
+TEST_F(CoreArbiterTest, WhoHasNothingToComputeIsAskedAgainOnlyWithSomethingNew) {
+  make(2);
+  const auto a = add("a");
+  const auto b = add("b");
+  want(a);
+  gives(a, "a", 0);  // clients that do not read hold all that it has
+  EXPECT_THAT(took(), ElementsAre("a2"));
+  EXPECT_TRUE(arbiter->use(a).declined);
+  EXPECT_FALSE(arbiter->use(a).waits);
+  want(b);
+  EXPECT_THAT(took(), ElementsAre("b2")) << "the others do not share with it";
+  want(b, false);
+  gives(b, "b", 0);
+  want(a);  // somebody has read
+  EXPECT_THAT(took(), ElementsAre("a2"));
+  EXPECT_FALSE(arbiter->use(a).declined);
+}
+
+TEST_F(CoreArbiterTest, AWorkerThatWasAskedToGiveBackAllHasDeclinedNothing) {
+  make(1);
+  const auto a = add("a");
+  const auto b = add("b");
+  want(a);
+  want(b);
+  after_ms(25);
+  gives(a, "a", 0);
+  EXPECT_FALSE(arbiter->use(a).declined);
+  EXPECT_TRUE(arbiter->use(a).waits);
 }
 
 TEST_F(CoreArbiterTest, WhatCannotBeIsRefused) {

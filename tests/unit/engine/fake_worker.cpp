@@ -197,6 +197,8 @@ class FakeWorker {
     if (kind == "ready") send(0, ready());
     if (kind == "role") send(id, ipc::Cancel{});
     if (kind == "finish") send(id, finished(-1, 0));
+    if (kind == "usage") send(id, finished(3, 2147483647));
+    if (kind == "finish_prompt") send(id, finished(4, 0));
     if (kind == "garbage") write_all(std::string(200, '\xff'));
     if (kind == "credit") {  // in one write, so that no top-up can come between
       std::string bytes;
@@ -267,11 +269,12 @@ class FakeWorker {
     send(id, ipc::Accepted{.prompt_tokens = 3});
     if (words.contains("hang")) return;
     ipc::Scored out;
-    out.usage = {3, 1, 0};
+    out.usage = {3, static_cast<std::int32_t>(score.labels.size()), 0};
     for (const std::string& label : score.labels)
       out.labels.push_back({{static_cast<std::int32_t>(label.size())}, {-static_cast<float>(label.size())}});
     if (is(words, "bad", "count")) out.labels.pop_back();
     if (is(words, "bad", "lengths")) out.labels[0].logprobs.clear();
+    if (is(words, "bad", "usage")) out.usage.completion_tokens = 2147483647;
     if (is(words, "bad", "ids")) out.labels[0].tokens[0] = 100;
     send(id, out);
   }

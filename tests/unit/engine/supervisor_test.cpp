@@ -645,7 +645,7 @@ TEST_P(Violation, EndsTheWorkerWithATypedError) {
 
 INSTANTIATE_TEST_SUITE_P(Frames, Violation,
                          ::testing::Values("text", "top", "twice", "ready", "role", "finish", "garbage", "credit",
-                                           "prompt"),
+                                           "prompt", "usage", "finish_prompt"),
                          [](const auto& kind) { return std::string(kind.param); });
 
 TEST_F(SupervisorTest, FramesAboutUnknownRequestsAreIgnored) {
@@ -680,7 +680,7 @@ TEST_F(SupervisorTest, ScoresLabelsAndBelievesNoOthers) {
     ASSERT_EQ(result->labels.size(), 2U);
     EXPECT_EQ(result->labels[1].logprobs, std::vector<float>{-4});
     EXPECT_EQ(result->usage.prompt_tokens, 3);
-    for (const char* kind : {"count", "lengths", "ids"}) {
+    for (const char* kind : {"count", "lengths", "ids", "usage"}) {
       const auto bad = score(std::string("bad=") + kind);
       ASSERT_FALSE(bad.ok()) << kind;
       EXPECT_EQ(bad.error().code(), ErrorCode::kWorkerCrashed) << kind;

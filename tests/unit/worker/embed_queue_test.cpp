@@ -44,12 +44,20 @@ class EmbedQueueTest : public testing::Test {
     body.inputs.assign(inputs.begin(), inputs.end());
     return queue.push(header, body);
   }
+  void step() {
+    queue.step([this](std::vector<std::uint64_t> requests) {
+      begun.push_back(std::move(requests));
+      return allowed;
+    });
+  }
   void run() {
-    while (!queue.empty()) queue.step();
+    while (!queue.empty()) step();
   }
 
   FakeModel model;
   EmbedQueue queue;
+  bool allowed = true;
+  std::vector<std::vector<std::uint64_t>> begun;
   std::map<std::uint64_t, std::map<std::uint32_t, std::vector<float>>> vectors;
   std::set<std::uint64_t> done;
   std::map<std::uint64_t, ErrorCode> failed;
@@ -68,11 +76,11 @@ TEST_F(EmbedQueueTest, RequestsShareABatchAsFarAsTokensAndSequencesGo) {
 TEST_F(EmbedQueueTest, ALargeRequestLeavesRoomAndIsNotOvertakenForEver) {
   ASSERT_TRUE(push(1, {{10}, {11}, {12}, {13}, {14}, {15}}).ok());
   ASSERT_TRUE(push(2, {{20}}).ok());
-  queue.step();
+  step();
   EXPECT_EQ(model.embedded[0], (Batch{{10}, {20}, {11}, {12}}));
   EXPECT_EQ(done, std::set<std::uint64_t>{2});
   for (std::uint64_t id = 3; id < 8; ++id) ASSERT_TRUE(push(id, {{30}}).ok());
-  queue.step();
+  step();
   EXPECT_EQ(model.embedded[1].front(), std::vector<std::int32_t>{13}) << "before those that came later";
   run();
   EXPECT_EQ(vectors[1].size(), 6U);
@@ -85,7 +93,7 @@ TEST_F(EmbedQueueTest, ACancelledRequestLeavesItsNeighboursWhole) {
   ASSERT_TRUE(push(1, {{1}, {2}}).ok());
   ASSERT_TRUE(push(2, {{3}}).ok());
   model.on_embed = [this] { model.interrupt(); };
-  queue.step();
+  step();
   EXPECT_TRUE(vectors.empty());
   model.on_embed = nullptr;
   model.clear_interrupt();
@@ -95,6 +103,18 @@ TEST_F(EmbedQueueTest, ACancelledRequestLeavesItsNeighboursWhole) {
   EXPECT_EQ(model.embedded.back(), (Batch{{3}}));
   EXPECT_EQ(done, std::set<std::uint64_t>{2});
   EXPECT_FALSE(vectors.contains(1));
+}
+
+TEST_F(EmbedQueueTest, WhatMayNotBeginWaits) {
+  ASSERT_TRUE(push(1, {{1}, {2}}).ok());
+  ASSERT_TRUE(push(2, {{3}}).ok());
+  allowed = false;
+  step();
+  EXPECT_TRUE(model.embedded.empty());
+  EXPECT_EQ(begun, (std::vector<std::vector<std::uint64_t>>{{1, 2}}));
+  allowed = true;
+  run();
+  EXPECT_EQ(done, (std::set<std::uint64_t>{1, 2}));
 }
 
 TEST_F(EmbedQueueTest, AFaultReachesOnlyTheRequestThatHasIt) {

@@ -290,6 +290,94 @@ TEST_F(SchedulerTest, CancelInterruptsTheStepAndFreesThePlace) {
   EXPECT_EQ(tokens[2], expected) << "the survivor's token is sent again, not lost and not doubled";
 }
 
+TEST(FairQueueTest, WhoComesFirstForADeadlineMovesNobodyBack) {
+  FairQueue queue;
+  const auto push = [&queue](std::uint64_t request, std::uint64_t principal, std::int64_t deadline_ns) {
+    auto s = std::make_unique<Sequence>(types::SamplingParams(), 0, std::vector<std::string>());
+    s->request = request;
+    s->principal = principal;
+    s->deadline.at_ns = deadline_ns;
+    s->prompt_tokens = 1000;
+    queue.push(std::move(s));
+  };
+  const auto next = [&queue] { return queue.pop(*queue.front(0))->request; };
+  constexpr std::int64_t kFar = std::numeric_limits<std::int64_t>::max();
+  for (std::uint64_t request = 1; request <= 5; ++request) push(request, 7, kFar);
+  push(6, 7, FairQueue::kNearNs / 2);
+  EXPECT_EQ(next(), 6U);
+  push(7, 8, kFar);  // of somebody else, who has had nothing yet
+  EXPECT_EQ(next(), 1U);
+  EXPECT_EQ(next(), 7U);
+  EXPECT_EQ(next(), 2U);
+}
+
+TEST_F(SchedulerTest, ACancelOfWhatIsNotComputedInterruptsNobody) {
+  post(1, ask({1}, 10));
+  post(2, ask({50}, 10));
+  post(3, ask({70}, 10));  // waits: two compute at a time
+  bool checked = false;
+  model.on_decode = [&] {
+    if (model.batches.size() != 3) return;
+    post(3, ipc::Cancel{});
+    post(77, ipc::Cancel{});
+    EXPECT_FALSE(model.interrupted);
+    checked = true;
+  };
+  drain();
+  EXPECT_TRUE(checked);
+  EXPECT_EQ(tokens[1].size(), 10U);
+  EXPECT_EQ(tokens[2].size(), 10U);
+  EXPECT_FALSE(finished.contains(3));
+}
+
+TEST_F(SchedulerTest, AfterAnInterruptedStepTheOthersComeToTheEndOfTheNext) {
+  post(1, ask({1}, 30));
+  post(2, ask({50}, 30));
+  // In each step from the third on, the one that is computed beside the second goes away, and another comes.
+  std::vector<bool> interrupted;
+  model.on_decode = [&] {
+    if (interrupted.size() == 4 || model.batches.size() < 3) return;
+    const std::uint64_t beside = interrupted.empty() ? 1 : 2 + interrupted.size();
+    post(beside, ipc::Cancel{});
+    interrupted.push_back(model.interrupted);
+    if (model.interrupted) model.next_status = DecodeStatus::kInterrupted;
+    if (interrupted.size() == 4) return post(0, ipc::Drain{});
+    post(2 + interrupted.size(), ask({200}, 30));
+  };
+  scheduler.run();
+  EXPECT_EQ(tokens[2].size(), 30U);
+  EXPECT_EQ(interrupted, (std::vector<bool>{true, false, true, false}));
+}
+
+TEST_F(SchedulerTest, AStepForOneThatIsCancelledDoesNotBegin) {
+  std::size_t steps = 0;
+  std::vector<std::int32_t> got;
+  std::function<void(ipc::Body)> say;
+  const auto take = [&](std::uint64_t, const ipc::Body& b) {
+    if (const auto* token = std::get_if<ipc::TokenFrame>(&b)) got.push_back(token->token.id);
+  };
+  // The first time at the end of a round; the second when the next step is planned, and what came before it was read.
+  int flushed = 0;
+  const auto flush = [&] {
+    if (got.size() != 5 || ++flushed != 2) return;
+    steps = model.batches.size();
+    say(ipc::Cancel{});
+  };
+  Scheduler alone(model, clock, take, {.seed = 1, .cold_cache_bytes = 0, .speculates = false, .flush = flush});
+  say = [&alone](ipc::Body body) {
+    ipc::Frame frame;
+    frame.header.request = 1;
+    frame.header.deadline_ns = std::numeric_limits<std::int64_t>::max();
+    frame.body = std::move(body);
+    alone.post(std::move(frame));
+  };
+  say(ask({1}, 30));
+  say(ipc::Drain{});
+  alone.run();
+  EXPECT_EQ(got.size(), 5U);
+  EXPECT_EQ(model.batches.size(), steps);
+}
+
 TEST_F(SchedulerTest, AnEmbeddingWhoseCancelCameWithItIsNotComputed) {
   post(1, ipc::Embed{0, {std::string("ab")}});
   post(2, ipc::Embed{0, {std::string("cd")}});
@@ -306,13 +394,14 @@ TEST_F(SchedulerTest, AnEmbeddingThatIsInterruptedIsComputedAgainUnlessItsOwnCli
     if (++vectors[r]; r == 1) post(2, ipc::Embed{0, {std::string("cd")}});
   };
   model.on_embed = [this] {
-    if (model.embedded.size() == 1) post(99, ipc::Cancel{});
+    if (model.embedded.size() == 1) post(3, ipc::Cancel{});
     if (model.embedded.size() == 3) {
       post(2, ipc::Cancel{});
       post(0, ipc::Drain{});
     }
   };
   post(1, ipc::Embed{0, {std::string("ab")}});
+  post(3, ipc::Embed{0, {std::string("ef")}});
   scheduler.run();
   EXPECT_EQ(vectors, (std::map<std::uint64_t, int>{{1, 1}}));
   EXPECT_EQ(model.embedded.size(), 3U);

@@ -314,6 +314,8 @@ class LlamaModel final : public Model {
 
   [[nodiscard]] Result<std::vector<std::vector<float>>> embed(
       std::span<const std::vector<std::int32_t>> inputs) override {
+    // What an earlier batch left, however it ended: sequences begin anew.
+    if (llama_memory_t memory = llama_get_memory(context_); memory != nullptr) llama_memory_clear(memory, false);
     batch_.n_tokens = 0;
     for (std::size_t sequence = 0; sequence < inputs.size(); ++sequence) {
       for (std::size_t i = 0; i < inputs[sequence].size(); ++i)
@@ -327,7 +329,6 @@ class LlamaModel final : public Model {
     std::vector<std::vector<float>> vectors;
     for (std::size_t i = 0; i < inputs.size(); ++i)
       vectors.push_back(SHOAL_TRY(normalised(llama_get_embeddings_seq(context_, static_cast<std::int32_t>(i)))));
-    if (llama_memory_t memory = llama_get_memory(context_); memory != nullptr) llama_memory_clear(memory, false);
     return vectors;
   }
 
@@ -636,6 +637,16 @@ Result<std::unique_ptr<Model>> load(const LoadOptions& options) {
         fmt::format("a context of {} tokens with a cache of {} could not be made; lower engine.context_length{}",
                     shape.context_length, types::format_of(options.kv_type).name,
                     options.kv_type == types::KvType::kF16 ? "" : ", or set engine.kv_type to f16"));
+  }
+  const auto pooling = llama_pooling_type(context);
+  if (shape.embeds && pooling != LLAMA_POOLING_TYPE_MEAN && pooling != LLAMA_POOLING_TYPE_CLS &&
+      pooling != LLAMA_POOLING_TYPE_LAST) {
+    llama_free(context);
+    llama_model_free(model);
+    return Error(ErrorCode::kModelInvalid,
+                 pooling == LLAMA_POOLING_TYPE_RANK
+                     ? "this model ranks pairs of texts and gives no vectors; name an embedding model"
+                     : "the file does not say how one vector is made of a text (pooling_type)");
   }
   auto loaded = std::make_unique<LlamaModel>(model, context, shape, 1);
   SHOAL_TRY(loaded->compile_template());
