@@ -43,10 +43,16 @@ std::size_t wire_bytes(const std::variant<std::string, std::vector<std::int32_t>
   return std::get<std::vector<std::int32_t>>(input).size() * sizeof(std::int32_t);
 }
 
-Error generates_not(const std::string& model) {
+Error does_not(const types::ModelInfo& model, std::string_view what, std::string_view wanted) {
+  const std::string_view does = model.generates ? "generates text"
+                                : model.embeds  ? "embeds"
+                                                : "ranks pairs of texts, for which there is no endpoint";
   return Error(ErrorCode::kUnsupportedParameter,
-               fmt::format("{} does not generate text, it embeds; name a model that generates", model))
+               fmt::format("{} does not {}, it {}; name {}", model.name, what, does, wanted))
       .with_param("model");
+}
+Error generates_not(const types::ModelInfo& model) {
+  return does_not(model, "generate text", "a model that generates");
 }
 
 }  // namespace
@@ -426,7 +432,7 @@ std::vector<WorkerStatus> Supervisor::status() const {
 Result<std::unique_ptr<Generation>> Supervisor::start(GenerateRequest asked, base::Yield yield) {
   const Impl::Call impl(impl_);  // held over the waits
   const LocalModel model = SHOAL_TRY(impl->admit(asked.model));
-  if (!model.info.generates) return generates_not(model.info.name);
+  if (!model.info.generates) return generates_not(model.info);
   const auto request = impl->new_request(RequestKind::kGenerate, asked.deadline, std::move(asked.cancel));
   ipc::Generate body{.principal = asked.principal,
                      .credits = impl->credit_tokens(),
@@ -457,11 +463,7 @@ Result<std::unique_ptr<Generation>> Supervisor::start(GenerateRequest asked, bas
 Result<EmbedResult> Supervisor::embed(EmbedRequest asked, base::Yield yield) {
   const Impl::Call impl(impl_);
   const LocalModel model = SHOAL_TRY(impl->admit(asked.model));
-  if (!model.info.embeds) {
-    return Error(ErrorCode::kUnsupportedParameter,
-                 fmt::format("{} does not embed, it generates text; name an embedding model", model.info.name))
-        .with_param("model");
-  }
+  if (!model.info.embeds) return does_not(model.info, "embed", "an embedding model");
   const auto host = impl->host_for(model);
   EmbedResult out;
   for (std::size_t first = 0; first < asked.inputs.size();) {
@@ -481,7 +483,7 @@ Result<EmbedResult> Supervisor::embed(EmbedRequest asked, base::Yield yield) {
 Result<ScoreResult> Supervisor::score(ScoreRequest asked, base::Yield yield) {
   const Impl::Call impl(impl_);
   const LocalModel model = SHOAL_TRY(impl->admit(asked.model));
-  if (!model.info.generates) return generates_not(model.info.name);
+  if (!model.info.generates) return generates_not(model.info);
   const auto host = impl->host_for(model);
   const auto request = impl->new_request(RequestKind::kScore, asked.deadline, std::move(asked.cancel));
   request->inputs = asked.labels.size();

@@ -282,6 +282,54 @@ TEST_F(WatchdogTest, ModelsThatAreNeverIdleTakeTurns) {
   });
 }
 
+TEST_F(WatchdogTest, ATurnThatNobodyWaitsForAnyMoreGoesOn) {
+  options_.memory_budget_bytes = predicted("a") * 3 / 2;
+  std::stop_source gives_up;
+  Answer b;
+  Answer late;
+  run([&](base::Yield yield) {
+    auto first = supervisor().start(ask("a", "hang=1"), yield);
+    ASSERT_TRUE(first.ok());
+    side([&](base::Yield inner) {
+      GenerateRequest request = ask("b", "tokens=1");
+      request.cancel = gives_up.get_token();
+      b = answer(std::move(request), inner);
+    });
+    ASSERT_TRUE(eventually(yield, [&] { return status("b").reason.starts_with("waits until"); }));
+    fake_clock_.advance_ms(options_.turn_ms + 1);
+    ASSERT_TRUE(eventually(yield, [&, rounds = 0]() mutable { return ++rounds > 20; }));
+    side([&](base::Yield inner) { late = answer("a", "tokens=1", inner); });
+    ASSERT_TRUE(eventually(yield, [&] { return status("a").queued == 1; }));
+    gives_up.request_stop();
+    ASSERT_TRUE(eventually(yield, [&] { return late.finished; })) << "beside the one that still runs";
+    EXPECT_EQ(b.code(), "cancelled");
+    EXPECT_EQ(models_.count("a", "drain"), 0);
+    *first = nullptr;
+  });
+}
+
+TEST_F(WatchdogTest, AModelThatComesBackFromACrashLeavesRoomToWhoWaited) {
+  models_.add("a", "slots=1");
+  options_.memory_budget_bytes = predicted("a") * 3 / 2;
+  options_.backoff_ms = 1'000;
+  Answer b;
+  run([&](base::Yield yield) {
+    auto computing = supervisor().start(ask("a", "hang=1"), yield);
+    auto queued = supervisor().start(ask("a", "hang=1"), yield);  // not to blame for a crash, so it stays
+    ASSERT_TRUE(computing.ok() && queued.ok());
+    side([&](base::Yield inner) { b = answer("b", "tokens=1", inner); });
+    ASSERT_TRUE(eventually(yield, [&] { return status("b").reason.starts_with("waits until"); }));
+    ASSERT_EQ(::kill(status("a").pid, SIGKILL), 0);
+    ASSERT_TRUE(eventually(yield, [&] { return status("a").restarts == 1 && status("a").running == 1; }));
+    ASSERT_EQ(::kill(status("a").pid, SIGKILL), 0);
+    ASSERT_TRUE(eventually(yield, [&] { return status("a").reason.starts_with("restarts in"); }));
+    fake_clock_.advance_ms(options_.backoff_max_ms * 2);
+    ASSERT_TRUE(eventually(yield, [&] { return b.finished; })) << status("a").reason << "; " << status("b").reason;
+    ASSERT_TRUE(eventually(yield, [&] { return status("a").running == 1; })) << "and then it is its turn";
+    *queued = nullptr;
+  });
+}
+
 TEST_F(WatchdogTest, ARequestThatWaitsForMemoryIsToldSoAtItsDeadline) {
   options_.memory_budget_bytes = predicted("a") * 3 / 2;
   Answer out;

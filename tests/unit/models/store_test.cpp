@@ -156,5 +156,22 @@ TEST_F(StoreTest, PullSaysWhyEveryWayFailed) {
   EXPECT_TRUE(store.list()->empty());
 }
 
+TEST(DescribeTest, WhatAModelIsForFollowsFromHowItPools) {
+  const auto does = [](const std::string& architecture, std::optional<std::uint64_t> pooling) {
+    gguf::Header header;
+    header.metadata["general.architecture"] = architecture;
+    if (pooling) header.metadata[architecture + ".pooling_type"] = *pooling;
+    const types::ModelInfo info = describe("m", "/m.gguf", "", header);
+    return std::string(info.generates ? "generates" : "") + (info.embeds ? "embeds" : "");
+  };
+  EXPECT_EQ(does("llama", std::nullopt), "generates");
+  EXPECT_EQ(does("llama", 0), "generates");
+  EXPECT_EQ(does("bert", std::nullopt), "embeds");
+  EXPECT_EQ(does("bert", 1), "embeds");
+  EXPECT_EQ(does("qwen3", 3), "embeds") << "the last token";
+  EXPECT_EQ(does("qwen3", 4), "") << "a reranker";
+  EXPECT_EQ(does("bert", 4), "");
+}
+
 }  // namespace
 }  // namespace shoal::models
