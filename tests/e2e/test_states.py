@@ -224,3 +224,50 @@ def test_what_does_not_fit_together_waits(serve, tmp_path, model):
     for thread in threads:
         thread.join()
     assert ended == [answer] * 8
+
+
+LOUD = 499  # a token whose keys are larger than a 16-bit float holds
+
+
+def overflowing(path):
+    """A Llama whose keys overflow for one token: its embedding is the one direction that a row of attn_k multiplies."""
+    head = EMBEDDING // HEADS
+    writer, vocabulary = begin(path, "llama")
+    writer.add_feed_forward_length(128)
+    writer.add_head_count(HEADS)
+    writer.add_rope_dimension_count(head)
+    rng = np.random.default_rng(20261121)
+
+    def random(*shape):
+        return rng.normal(0, 0.3, shape).astype(np.float32)
+
+    table = random(vocabulary, EMBEDDING)
+    table[:, 0] = 0
+    table[LOUD] = 0
+    table[LOUD, 0] = 1
+    writer.add_tensor("token_embd.weight", table)
+    writer.add_tensor("output.weight", random(vocabulary, EMBEDDING))
+    writer.add_tensor("output_norm.weight", np.ones(EMBEDDING, np.float32))
+    for n in range(LAYERS):
+        keys = random(EMBEDDING, EMBEDDING)
+        keys[:, 0] = 1e6 if n == 0 else 0
+        for name, values in {"attn_q": random(EMBEDDING, EMBEDDING), "attn_k": keys, "attn_v": random(EMBEDDING, EMBEDDING),
+                             "attn_output": random(EMBEDDING, EMBEDDING), "ffn_gate": random(128, EMBEDDING),
+                             "ffn_up": random(128, EMBEDDING), "ffn_down": random(EMBEDDING, 128)}.items():
+            writer.add_tensor(f"blk.{n}.{name}.weight", values)
+        for name in "attn_norm", "ffn_norm":
+            writer.add_tensor(f"blk.{n}.{name}.weight", np.ones(EMBEDDING, np.float32))
+    end(writer, {})
+
+
+@pytest.mark.parametrize("exact", [False, True], ids=["fast", "exact"])
+def test_a_key_that_overflows_spoils_its_own_request_only(serve, tmp_path, exact):
+    overflowing(tmp_path / "loud.gguf")
+    server = serve(f'[engine]\nslots = 1\ncontext_length = 2048\nexact = {str(exact).lower()}\n'
+                   f'[models]\nfound = false\ndirs = ["{tmp_path}"]\n')
+    quiet = tokens(ask(server, "loud", prompt(7, 20)))
+    for _ in range(3):
+        status, _, answer = server.post("/v1/completions", {"model": "loud", "prompt": prompt(8, 200) + [LOUD] * 3, "max_tokens": 5})
+        assert status == 503 and answer["error"]["code"] == "numeric_fault", answer
+        assert tokens(ask(server, "loud", prompt(7, 20))) == quiet
+        assert len(tokens(ask(server, "loud", prompt(9, 100)))) == 24

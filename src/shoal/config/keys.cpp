@@ -63,7 +63,7 @@ constexpr std::array kKeys = {
     Key{"engine.context_length", Type::kInteger, "tokens", 0, std::int64_t{1} << 24, {}, kRestart, "Context of a worker, shared by its slots. 0: what the model was trained for, times slots, at most 8192.", SHOAL_ENGINE(context_length)},
     Key{"engine.slots", Type::kInteger, "", 1, 64, {}, kRestart, "Requests that a worker decodes in one batch.", SHOAL_ENGINE(slots)},
     Key{"engine.threads", Type::kInteger, "", 0, 256, {}, kRestart, "Compute threads of a worker that is busy alone, at most one per core. 0: one per core. Workers that are busy at the same time share the cores.", SHOAL_ENGINE(threads)},
-    Key{"engine.ubatch", Type::kInteger, "tokens", 16, 4096, {}, kRestart, "Prompt tokens per compute step; bounds how long a cancel waits.", SHOAL_ENGINE(ubatch)},
+    Key{"engine.ubatch", Type::kInteger, "tokens", 16, 4096, {}, kRestart, "The most tokens of a compute step; one takes fewer where answers, newcomers or a cancel would wait.", SHOAL_ENGINE(ubatch)},
     Key{"engine.kv_type", Type::kChoice, "", 0, 0, kKvTypes, kRestart, "How the KV cache stores keys and values: f16, or in blocks of 32 with a scale: q8_0 takes 53 % of the memory, q4_0 28 % and some of the quality. A model whose heads are no multiple of 32 wide keeps f16, with a warning, and so does every one with engine.exact.", SHOAL_ENGINE(kv_type)},
     Key{"engine.mmap", Type::kBool, "", 0, 0, {}, kRestart, "Map weights from the file in place of reading them: shared between workers, slower.", SHOAL_ENGINE(mmap)},
     Key{"engine.exact", Type::kBool, "", 0, 0, {}, kRestart, "Answers do not depend on requests beside them or prefixes kept from before, bit for bit. Slower, and each slot has its own share of the context.", SHOAL_ENGINE(exact)},

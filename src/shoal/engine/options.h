@@ -30,7 +30,7 @@ struct SupervisorOptions {
   std::uint32_t slots = 4;            // sequences decoded in one batch, [1, 64]
   std::uint32_t cores = 0;            // on which all workers together compute; 0: those of this process
   std::uint32_t threads = 0;          // compute threads of a worker, at most 256 and one per core; 0: as many
-  std::uint32_t ubatch_tokens = 512;  // prompt tokens per compute step, [16, 4096]: bounds how long a cancel waits
+  std::uint32_t ubatch_tokens = 512;  // the most tokens of a compute step, [16, 4096]
   std::uint32_t cold_cache_mib = 64;  // memory of a worker for prompt prefixes that lost their KV cells
   bool exact = false;                 // answers independent of neighbours and kept prefixes, bit for bit: slower
   bool keep_prefixes = true;          // what one answer computed may begin another of the same principal

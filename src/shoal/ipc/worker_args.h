@@ -29,7 +29,7 @@ struct WorkerArgs {
   std::uint32_t context_length = 4096;  // tokens of KV cache, shared by the slots
   std::uint32_t slots = 4;              // sequences decoded in one batch, [1, 64]
   std::uint32_t threads = 2;            // [1, 256]
-  std::uint32_t ubatch = 512;           // tokens per compute step: bounds how long a cancel waits
+  std::uint32_t ubatch = 512;           // the most tokens of a compute step
   types::KvType kv_type = types::KvType::kF16;
   bool sandbox_required = true;
   std::uint32_t cold_cache_mib = 64;   // memory for prompt prefixes that lost their KV cells
