@@ -31,7 +31,6 @@ def bench_overhead(run):
     requests = 50 if run.quick else 200
 
     def measure(side, pairs, rng):
-        settle(side)
         walls = {}
         for kind, path in (("chat", CHAT), ("completion", COMPLETION)):
             plan = Plan()
@@ -114,7 +113,6 @@ def frame_times(clock):
 def bench_ttft(run):
     """time to first token, warm, of a prompt of 50 tokens"""
     def measure(side, pairs, rng):
-        settle(side)
         plan = Plan()
         for _ in range(5 if run.quick else 20):
             plan.add(0, COMPLETION, complete(side, ids(rng, 50), 2, **STREAM))
@@ -133,7 +131,6 @@ def bench_stall(run):
     prompt = 8000
 
     def measure(side, pairs, rng):
-        settle(side)
         plan = Plan()
         plan.add(0, COMPLETION, complete(side, ids(rng, prompt), 1, **STREAM))
         [alone] = plan.run(side.port)

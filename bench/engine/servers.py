@@ -140,6 +140,8 @@ def warm(side):
 
 def settle(side, quiet_s=0.05, at_most_s=2.0):
     """Waits until the server computes nothing: idle threads of llama-server spin on for a while after each graph."""
+    if side.worker() is None:
+        return
     end = time.monotonic() + at_most_s
     before = computed_ns(side.worker())
     while time.monotonic() < end:

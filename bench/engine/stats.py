@@ -32,6 +32,11 @@ class Pairs:
         row = self.rows.setdefault(name, (unit, higher, bar, {s: [] for s in self.sides}))
         row[3][side].append(value)
 
+    def add_medians(self, rounds):
+        for name, (unit, higher, bar, values) in rounds.rows.items():
+            for side, measured in values.items():
+                self.add(side, name, statistics.median(measured), unit, higher, bar)
+
     def print(self):
         first, second = self.sides
         print(f"  {'':<44} {first:>26} {second:>26} {'ratio':>7}  95 % bound")

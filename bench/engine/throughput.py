@@ -5,12 +5,13 @@ import random
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import servers
 from common import SHOAL, model_path, third_party
 from load import Plan, decode_rate, wall_s
-from servers import CHAT, COMPLETION, STREAM, Llama, Model, Shoal, chat, complete, knows
+from servers import CHAT, COMPLETION, STREAM, Llama, Model, Shoal, chat, complete, knows, settle
 from stats import SEED, Pairs
 
 ENDINGS = ["the sea", "a mountain village", "how bread is made", "the history of maps", "a walk in the rain", "old clocks"]
@@ -40,13 +41,26 @@ def ask_prompts(side, rng, streams, prompt_tokens):
     return plan.run(side.port)
 
 
+# What else runs on a shared machine changes within seconds, so a pair has rounds, in turns, while they are short.
+ROUNDS, ROUNDS_S = 3, 25
+
+
 def alternate(run, sides, measure):
-    """`measure(side, pairs, rng)` for both sides of every pair, in turns; each time in a fresh server."""
+    """`measure(side, pairs, rng)` in fresh servers for every pair. Both are up; in turns one of them works. The pair's
+    figures are the medians of its rounds."""
     pairs = Pairs(sides[0].name, sides[1].name)
     for pair in range(run.pairs):
-        for side in sides if pair % 2 == 0 else reversed(sides):
-            with side:
-                measure(side, pairs, random.Random(SEED + pair))
+        rounds = Pairs(sides[0].name, sides[1].name)
+        with sides[0], sides[1]:
+            end = time.monotonic() + ROUNDS_S
+            for n in range(ROUNDS):
+                for side in sides if (pair + n) % 2 == 0 else reversed(sides):
+                    for each in sides:
+                        settle(each)
+                    measure(side, rounds, random.Random(SEED + pair * ROUNDS + n))
+                if time.monotonic() > end:
+                    break
+        pairs.add_medians(rounds)
     return pairs
 
 
@@ -102,6 +116,10 @@ class LlamaBench:
 
     def __exit__(self, *_):
         pass
+
+    @staticmethod
+    def worker():
+        return None  # each call is a process of its own
 
     def rates(self):
         """(prefill, decode) in tokens per second."""

@@ -21,7 +21,6 @@ PREFIX, SUFFIX = 1500, 20
 def bench_sharing(run):
     """16 parallel requests with a common prefix of 1,500 tokens"""
     def measure(side, pairs, rng):
-        settle(side)
         prefix = ids(rng, PREFIX)
         plan = Plan()
         for n in range(16):

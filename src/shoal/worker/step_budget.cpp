@@ -16,13 +16,10 @@ std::size_t StepBudget::prompt_tokens(std::size_t decoding) const {
   const std::size_t limit = std::min(node_limit_, most_ > decoding ? most_ - decoding : 0);
   const std::size_t floor = std::min(kFloorTokens, limit);
   if (prompt_ns_ == 0) return decoding == 0 ? limit : floor;  // not known yet: careful
-  const auto within = [&](std::int64_t ns) {
-    const double left_ns = static_cast<double>(ns) - (decoding == 0 ? 0 : decode_ns_);
-    return static_cast<std::size_t>(std::max(0.0, left_ns / prompt_ns_));
-  };
-  if (decoding == 0) return std::clamp(within(kAloneNs), floor, limit);
-  const std::size_t smooth = within(kGapNs);
-  return std::clamp(std::max(smooth, std::min(kGoodTokens, within(kMostGapNs))), floor, limit);
+  const double gap_ns =
+      std::clamp(kSlowdown * decode_ns_, static_cast<double>(kGapNs), static_cast<double>(kMostGapNs));
+  const double left_ns = decoding == 0 ? static_cast<double>(kAloneNs) : gap_ns - decode_ns_;
+  return std::clamp(static_cast<std::size_t>(std::max(0.0, left_ns / prompt_ns_)), floor, limit);
 }
 
 void StepBudget::observe(std::size_t prompt_tokens, std::size_t decoding, std::int64_t step_ns,

@@ -13,10 +13,11 @@ namespace shoal::worker {
 
 class StepBudget {
  public:
-  // The token gap to keep beside a prompt. A blink of the text: 60 ms, less what a step varies.
-  static constexpr std::int64_t kGapNs = 40'000'000;
-  // Fewer tokens than this cost up to twice as much each, so where they do not fit into the gap it may be longer.
-  static constexpr std::size_t kGoodTokens = 128;
+  // The token gap to keep beside a prompt. A blink of the text: 60 ms, which a step may take when others disturb it.
+  static constexpr std::int64_t kGapNs = 30'000'000;
+  // Where a token takes long without a prompt, too, the gap may be as many times that; a few prompt tokens cost up to
+  // twice as much each.
+  static constexpr int kSlowdown = 8;
   static constexpr std::int64_t kMostGapNs = 100'000'000;
   // The longest node that is good: a cancel is done within 10 ms.
   static constexpr std::int64_t kNodeNs = 5'000'000;

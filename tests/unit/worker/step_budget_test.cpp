@@ -22,7 +22,7 @@ TEST(StepBudget, AloneItTakesAllAndBesideAnswersOnlyWhatTheGapAllows) {
   budget = quick(512);
   for (int i = 0; i < 20; ++i) budget.observe(100, 0, 20 * kMs, 0);  // 0.2 ms per prompt token
   budget.observe(0, 4, 4 * kMs, 0);
-  EXPECT_EQ(budget.prompt_tokens(4), 180U) << "40 ms less the 4 of the answers";
+  EXPECT_EQ(budget.prompt_tokens(4), 140U) << "eight times the 4 ms of the answers, less those 4";
   EXPECT_EQ(budget.prompt_tokens(0), 512U);
 }
 
@@ -38,8 +38,19 @@ TEST(StepBudget, DeeperContextsGetSmallerChunks) {
   for (int i = 0; i < 20; ++i) budget.observe(100, 4, 24 * kMs, 0);
   const std::size_t shallow = budget.prompt_tokens(4);
   for (int i = 0; i < 20; ++i) budget.observe(100, 4, 104 * kMs, 0);
-  EXPECT_EQ(shallow, 180U);
-  EXPECT_EQ(budget.prompt_tokens(4), 96U) << "100 ms less the 4 of the answers, since 40 would be small change";
+  EXPECT_EQ(shallow, 140U);
+  EXPECT_EQ(budget.prompt_tokens(4), 28U) << "at a millisecond each";
+}
+
+TEST(StepBudget, SlowAnswersLeaveMoreTimeToPrompts) {
+  StepBudget budget = quick(512);
+  for (int i = 0; i < 20; ++i) budget.observe(100, 0, 50 * kMs, 0);  // 0.5 ms per prompt token
+  for (int i = 0; i < 20; ++i) budget.observe(0, 16, 10 * kMs, 0);
+  EXPECT_EQ(budget.prompt_tokens(16), 140U) << "eight times the 10 ms of the answers, less those 10";
+  for (int i = 0; i < 20; ++i) budget.observe(0, 16, 50 * kMs, 0);
+  EXPECT_EQ(budget.prompt_tokens(16), 100U) << "100 ms at most";
+  for (int i = 0; i < 20; ++i) budget.observe(0, 16, kMs, 0);
+  EXPECT_NEAR(static_cast<double>(budget.prompt_tokens(16)), 58, 1) << "30 ms at least";
 }
 
 TEST(StepBudget, APromptNeverStarves) {
