@@ -33,16 +33,17 @@ def exact():
 
 
 @pytest.fixture
-def server(serve, tmp_path, exact):
+def start(serve, tmp_path, exact):
     if not (WEIGHTS / f"{MODEL}.gguf").exists():
         pytest.skip(f"no test weights at {WEIGHTS}")
     keys = tmp_path / "keys"
     keys.write_text("\n".join(KEYS) + "\n")
     keys.chmod(0o600)
-    return serve(f'[server]\napi_keys_file = "{keys}"\n[models]\nfound = false\ndirs = ["{WEIGHTS}"]\n[engine]\n'
-                 f'default_model = "{MODEL}"\nslots = 16\ncontext_length = 8192\n'
-                 # One thread: with more, each of some hundred barriers of a step waits for a core that others may use.
-                 "threads = 1\n" + ("exact = true\n" if exact else ""))
+    return lambda: serve(f'[server]\napi_keys_file = "{keys}"\n[models]\nfound = false\ndirs = ["{WEIGHTS}"]\n[engine]\n'
+                         f'default_model = "{MODEL}"\nslots = 16\ncontext_length = 8192\n'
+                         # One thread: with more, each of some hundred barriers of a step waits for a core that others
+                         # may use.
+                         "threads = 1\n" + ("exact = true\n" if exact else ""))
 
 
 class Request:
@@ -97,7 +98,8 @@ def foreign(text, own, nonces):
     return [w for w in windows if w != own and w in nonces]
 
 
-def test_no_answer_holds_what_another_request_said(server, exact):
+def test_no_answer_holds_what_another_request_said(start, exact):
+    server = start()
     rng = random.Random(SEED)
     print("seed", SEED, "requests", REQUESTS, "exact", exact)
     numbers = rng.sample(range(10 ** (DIGITS - 1), 10 ** DIGITS), REQUESTS)
@@ -106,7 +108,16 @@ def test_no_answer_holds_what_another_request_said(server, exact):
     with concurrent.futures.ThreadPoolExecutor(CLIENTS) as pool:
         texts = list(pool.map(lambda r: ask(server.port, r), requests))
 
-    wrong = [(r.number, r.nonce, text) for r, text in zip(requests, texts) if foreign(text, r.nonce, nonces)]
+    wrong = [(r, text) for r, text in zip(requests, texts) if foreign(text, r.nonce, nonces)]
+    if exact and wrong:
+        # Of many numbers the model makes one up by mixing the digits of its own. Then it does so in a server, too, that
+        # has never seen another request; a cancelled answer is the beginning of that.
+        cold = start()
+        print("asked again in a server that is cold:", [(r.nonce, text) for r, text in wrong])
+        for r, _ in wrong:
+            r.stream = False
+        wrong = [(r, text) for r, text in wrong if not ask(cold.port, r).startswith(text)]
+    wrong = [(r.number, r.nonce, text) for r, text in wrong]
     assert not wrong, f"{len(wrong)} answers hold the number of another request: {wrong[:5]}"
     # The test can only see what the model repeats.
     complete = [(r, text) for r, text in zip(requests, texts) if not r.cancelled]
