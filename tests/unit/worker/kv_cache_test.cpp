@@ -66,6 +66,25 @@ class KvCacheTest : public testing::Test {
     return computed;
   }
 
+  // The same in another cache over the model, with room for an answer.
+  std::int32_t serve_in(KvCache& other, std::vector<std::int32_t> prompt, std::int32_t max_tokens = 0) {
+    const auto s = sequence_of(std::move(prompt), max_tokens);
+    EXPECT_TRUE(other.admit(*s));
+    std::int32_t computed = 0;
+    while (s->stored < s->prompt_tokens) {
+      const std::int32_t chunk = std::min(other.advance(*s), 8);
+      std::vector<BatchToken> batch;
+      for (std::int32_t at = s->stored; at < s->stored + chunk; ++at)
+        batch.push_back({s->tokens[static_cast<std::size_t>(at)], at, s->number, true});
+      EXPECT_EQ(model.decode(batch), DecodeStatus::kDone);
+      other.computed(*s, chunk);
+      computed += chunk;
+    }
+    EXPECT_EQ(model.content(s->number), s->tokens);
+    other.release(*s, true);
+    return computed;
+  }
+
   FakeModel model{small_shape()};
   KvCache kv{model, 0};
 };
@@ -160,26 +179,12 @@ TEST_F(KvCacheTest, ALargeKeptPromptThatSharesItsBeginMakesWay) {
 
 TEST_F(KvCacheTest, WhatIsOutsideAndWantedInPartMakesWayToo) {
   KvCache cold(model, 10'000);
-  const auto serve_cold = [&](std::vector<std::int32_t> prompt, std::int32_t answer) {
-    const auto s = sequence_of(std::move(prompt), answer);
-    EXPECT_TRUE(cold.admit(*s));
-    while (s->stored < s->prompt_tokens) {
-      const std::int32_t chunk = std::min(cold.advance(*s), 8);
-      std::vector<BatchToken> batch;
-      for (std::int32_t at = s->stored; at < s->stored + chunk; ++at)
-        batch.push_back({s->tokens[static_cast<std::size_t>(at)], at, s->number, true});
-      EXPECT_EQ(model.decode(batch), DecodeStatus::kDone);
-      cold.computed(*s, chunk);
-    }
-    EXPECT_EQ(model.content(s->number), s->tokens);
-    cold.release(*s, true);
-  };
-  serve_cold(count_from(10, 30), 0);
-  serve_cold(count_from(500, 30), 30);  // the first goes outside
+  serve_in(cold, count_from(10, 30));
+  serve_in(cold, count_from(500, 30), 30);  // the first goes outside
   EXPECT_GT(cold.use().cold_bytes, 0U);
   auto other = count_from(300, 30);
   other[0] = 10;
-  serve_cold(other, 30);
+  serve_in(cold, other, 30);
 }
 
 TEST_F(KvCacheTest, APromptOfTheWholeContextIsThereTwice) {
@@ -208,30 +213,13 @@ TEST_F(KvCacheTest, APromptOfTheWholeContextIsThereTwice) {
 
 TEST_F(KvCacheTest, WhatWasEvictedComesBackFromOutside) {
   KvCache cold(model, 10'000);
-  const auto serve_cold = [&](std::vector<std::int32_t> prompt) {
-    const auto s = sequence_of(std::move(prompt), 0);
-    EXPECT_TRUE(cold.admit(*s));
-    std::int32_t computed = 0;
-    while (s->stored < s->prompt_tokens) {
-      const std::int32_t chunk = std::min(cold.advance(*s), 8);
-      std::vector<BatchToken> batch;
-      for (std::int32_t at = s->stored; at < s->stored + chunk; ++at)
-        batch.push_back({s->tokens[static_cast<std::size_t>(at)], at, s->number, true});
-      EXPECT_EQ(model.decode(batch), DecodeStatus::kDone);
-      cold.computed(*s, chunk);
-      computed += chunk;
-    }
-    EXPECT_EQ(model.content(s->number), s->tokens);
-    cold.release(*s, true);
-    return computed;
-  };
-  EXPECT_EQ(serve_cold(count_from(10, 30)), 30);
-  EXPECT_EQ(serve_cold(count_from(200, 30)), 30);
-  EXPECT_EQ(serve_cold(count_from(400, 30)), 30);
+  EXPECT_EQ(serve_in(cold, count_from(10, 30)), 30);
+  EXPECT_EQ(serve_in(cold, count_from(200, 30)), 30);
+  EXPECT_EQ(serve_in(cold, count_from(400, 30)), 30);
   EXPECT_GT(cold.use().cold_bytes, 0U);
-  EXPECT_EQ(serve_cold(count_from(10, 30)), 1);
+  EXPECT_EQ(serve_in(cold, count_from(10, 30)), 1);
   model.refuse_restore = true;
-  EXPECT_EQ(serve_cold(count_from(200, 30)), 30) << "what cannot be put back is computed";
+  EXPECT_EQ(serve_in(cold, count_from(200, 30)), 30) << "what cannot be put back is computed";
 }
 
 TEST_F(KvCacheTest, ASequenceThatCannotBeCutOnlyReserves) {
