@@ -30,6 +30,7 @@ class Gate {
     open_ = true;
     timer_.cancel();
   }
+  [[nodiscard]] bool is_open() const { return open_; }
   void wait(base::Yield yield) {
     base::error_code woken;
     while (!open_) timer_.async_wait(yield[woken]);
@@ -163,7 +164,7 @@ class FakeEngine final : public engine::Engine {
     ~FakeGeneration() override { --engine_.running; }
 
     [[nodiscard]] std::int32_t prompt_tokens() const override { return 7; }
-    Result<std::optional<engine::GenerateEvent>> next(base::Yield yield, base::Deadline) override {
+    Result<std::optional<engine::GenerateEvent>> next(base::Yield yield, base::Deadline until) override {
       while (true) {
         if (cancelled_) return Error(ErrorCode::kCancelled, "cancelled");
         if (at_ == steps_.size()) {  // never ends: until cancelled
@@ -172,12 +173,16 @@ class FakeEngine final : public engine::Engine {
           wake_.async_wait(yield[woken]);
           continue;
         }
-        Step step = steps_[at_++];
-        ++engine_.events;
-        if (auto* wait = std::get_if<Wait>(&step)) {
-          wait->gate->wait(yield);
+        if (const auto* wait = std::get_if<Wait>(&steps_[at_]); wait != nullptr && !wait->gate->is_open()) {
+          if (until.passed(base::SystemClock())) return std::optional<engine::GenerateEvent>();
+          wake_.expires_after(std::chrono::milliseconds(1));
+          base::error_code woken;
+          wake_.async_wait(yield[woken]);
           continue;
         }
+        Step step = steps_[at_++];
+        ++engine_.events;
+        if (std::holds_alternative<Wait>(step)) continue;
         if (auto* token = std::get_if<engine::TokenEvent>(&step)) return std::optional<engine::GenerateEvent>(*token);
         if (auto* finish = std::get_if<engine::FinishEvent>(&step))
           return std::optional<engine::GenerateEvent>(*finish);

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include <boost/asio/buffer.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/write.hpp>
 
 #include "shoal/ipc/worker_args.h"
@@ -216,6 +217,8 @@ void WorkerProcess::read_frames(base::Yield yield) {
       const auto handled = events_.on_frame ? events_.on_frame(std::move(**frame)) : Result<void>();
       if (!handled.ok()) why = "broke the frame protocol: " + handled.error().message();
     }
+    // Whoever waits for these frames goes first: to find that there are no more takes a system call.
+    asio::post(yield);
   }
   if (lost_) return;
   if (!why.empty()) kill_reason_ = why;

@@ -21,6 +21,7 @@ struct Draft::State {
     space.expires_at(base::asio::steady_timer::time_point::max());
   }
 
+  std::unique_ptr<engine::Generation> only;  // the one answer there is, once it has started: read where it is wanted
   std::deque<DraftEvent> waiting;
   std::stop_source stop;             // of the answers
   base::asio::steady_timer arrived;  // cancelled when an event comes
@@ -51,6 +52,15 @@ bool ends(const DraftEvent& event) {
   return std::holds_alternative<engine::FinishEvent>(event.what) || std::holds_alternative<Error>(event.what);
 }
 
+// What Generation::next() returned; none: its wake-up.
+std::optional<DraftEvent> event_of(std::size_t answer, Result<std::optional<engine::GenerateEvent>> next) {
+  if (!next.ok()) return DraftEvent{answer, std::move(next).error()};
+  if (!next->has_value()) return std::nullopt;
+  DraftEvent event{answer, Started{}};
+  std::visit([&event](auto&& piece) { event.what = std::forward<decltype(piece)>(piece); }, std::move(**next));
+  return event;
+}
+
 }  // namespace
 
 Draft::Draft(engine::Engine& engine, std::vector<engine::GenerateRequest> requests, const std::stop_token& cancel,
@@ -60,28 +70,23 @@ Draft::Draft(engine::Engine& engine, std::vector<engine::GenerateRequest> reques
   for (std::size_t answer = 0; answer < requests.size(); ++answer) {
     requests[answer].cancel = state_->stop.get_token();
     base::spawn(yield.get_executor(), "draft",
-                [state = state_, &engine, answer, request = std::move(requests[answer])](base::Yield reader) mutable {
+                [state = state_, &engine, answer, only = requests.size() == 1,
+                 request = std::move(requests[answer])](base::Yield reader) mutable {
                   auto started = engine.start(std::move(request), reader);
                   if (!started.ok()) {
                     state->push({answer, std::move(started).error()}, reader);
                     return;
                   }
-                  const std::unique_ptr<engine::Generation> generation = std::move(started).value();
+                  std::unique_ptr<engine::Generation> generation = std::move(started).value();
                   if (state->closed) return;
-                  state->push({answer, Started{generation->prompt_tokens()}}, reader);
-                  for (bool ended = false; !ended && !state->closed;) {
-                    auto next = generation->next(reader, base::Deadline{});
-                    DraftEvent event{answer, Started{}};
-                    if (!next.ok()) {
-                      event.what = std::move(next).error();
-                    } else if (next->has_value()) {
-                      std::visit([&event](auto&& piece) { event.what = std::forward<decltype(piece)>(piece); },
-                                 std::move(**next));
-                    } else {
-                      continue;
-                    }
-                    ended = ends(event);
-                    state->push(std::move(event), reader);
+                  const Started accepted{generation->prompt_tokens()};
+                  if (only) state->only = std::move(generation);
+                  state->push({answer, accepted}, reader);
+                  for (bool ended = only; !ended && !state->closed;) {
+                    auto event = event_of(answer, generation->next(reader, base::Deadline{}));
+                    if (!event) continue;
+                    ended = ends(*event);
+                    state->push(std::move(*event), reader);
                   }
                 });
   }
@@ -100,6 +105,12 @@ void Draft::cancel() {
 std::optional<DraftEvent> Draft::next(const base::Clock& clock, base::Deadline wake, base::Yield yield) {
   while (state_->waiting.empty()) {
     if (state_->closed) return DraftEvent{0, Error(ErrorCode::kCancelled, "the client went away")};
+    if (state_->only) {
+      auto event = event_of(0, state_->only->next(yield, wake));
+      if (state_->closed) continue;
+      if (event && ends(*event)) state_->only.reset();
+      return event;
+    }
     if (wake.passed(clock)) return std::nullopt;
     if (wake.never()) {
       state_->arrived.expires_at(base::asio::steady_timer::time_point::max());

@@ -1,6 +1,7 @@
 // Draft: the answers of one request while local models write them, as one stream of events. Each answer is
 // started and read by a coroutine of its own, so that a model that is still loading, or n answers at once,
-// look the same to the pipeline: it waits for what comes next, or until a wake-up.
+// look the same to the pipeline: it waits for what comes next, or until a wake-up. A single answer is read by who
+// waits for it: each coroutine in between costs a token some microseconds.
 // Owned by the pipeline for one request; destroying it cancels what still runs. Threads: the I/O thread.
 #pragma once
 
