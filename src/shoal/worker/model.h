@@ -118,8 +118,8 @@ class Model {
   [[nodiscard]] virtual Result<std::vector<std::vector<float>>> embed(
       std::span<const std::vector<std::int32_t>> inputs) = 0;
 
-  // Called on the compute thread for every node of a graph that decode() or embed() computed: a step of a large model
-  // may take minutes on a slow machine. Set once, before the first decode().
+  // Called on the compute thread, again and again while decode() or embed() computes: a step of a large model may take
+  // minutes on a slow machine. Set once, before the first decode().
   virtual void on_progress(std::function<void()> callback) = 0;
 
   // Compute on this many threads from the next decode() or embed() on. What is computed stays the same, but for
@@ -127,8 +127,8 @@ class Model {
   // REQUIRES: 1 <= threads <= shape().threads.
   virtual void set_threads(std::uint32_t threads) = 0;
 
-  // Makes the decode() or embed() that runs return as soon as the current graph node is done, unless shape().rewind is
-  // kNever. Any thread.
+  // Makes the decode() or embed() that runs return as soon as each thread is done with its part of a graph node, unless
+  // shape().rewind is kNever. Any thread.
   virtual void interrupt() = 0;
   // Forgets interrupts that came before.
   virtual void clear_interrupt() = 0;

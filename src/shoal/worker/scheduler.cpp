@@ -46,16 +46,14 @@ Scheduler::Scheduler(Model& model, const base::Clock& clock, SendFrame send, Sch
       by_number_(model.shape().sequence_ids),
       budget_(model.shape().batch_tokens),
       lease_(model.shape().threads) {
-  model_.on_progress([this] { on_node(); });
+  model_.on_progress([this] { on_progress(); });
 }
 
-// Called for every node of a graph: what is here is paid some hundred times per token.
-void Scheduler::on_node() {
+// Called many times per step: what is here is paid for each token.
+void Scheduler::on_progress() {
   if (!working_) return;
   ++work_;
-  const std::int64_t now = clock_.monotonic_ns();
-  longest_node_ns_ = std::max(longest_node_ns_, now - std::exchange(node_began_ns_, now));
-  if (now - last_report_ns_ >= kReportIntervalNs) report();
+  if (clock_.monotonic_ns() - last_report_ns_ >= kReportIntervalNs) report();
 }
 
 Result<std::vector<std::int32_t>> Scheduler::tokenize(const ipc::Frame& frame) {
@@ -419,14 +417,13 @@ void Scheduler::plan_prompt(Sequence& s, std::size_t& room, std::vector<BatchTok
 
 DecodeStatus Scheduler::compute(std::span<const BatchToken> batch, std::vector<float>* state) {
   flush_();
-  longest_node_ns_ = 0;
   std::vector<std::uint64_t> requests;
   for (const BatchToken& token : batch) {
     const Sequence* const s = by_number_[static_cast<std::size_t>(token.sequence)];
     if (requests.empty() || requests.back() != s->request) requests.push_back(s->request);
   }
   if (!begin_work(std::move(requests))) return DecodeStatus::kInterrupted;
-  const std::int64_t begin = node_began_ns_ = clock_.monotonic_ns();
+  const std::int64_t begin = clock_.monotonic_ns();
   working_ = true;
   const DecodeStatus status = state != nullptr ? model_.decode_with_state(batch.front(), *state) : model_.decode(batch);
   working_ = false;
@@ -438,8 +435,7 @@ DecodeStatus Scheduler::compute(std::span<const BatchToken> batch, std::vector<f
   }));
   tokens_prefilled_ += batch.size() - decoding;
   meter_.step(batch, batch.size() - decoding, clock_.monotonic_ns() - begin);
-  if (guesses_planned_ == 0)
-    budget_.observe(batch.size() - decoding, decoding, clock_.monotonic_ns() - begin, longest_node_ns_);
+  if (guesses_planned_ == 0) budget_.observe(batch.size() - decoding, decoding, clock_.monotonic_ns() - begin);
   return status;
 }
 
@@ -503,7 +499,7 @@ std::size_t Scheduler::advance_guessed(Sequence& s, std::size_t row, std::uint32
 void Scheduler::embed() {
   if (embeds_.empty()) return;
   flush_();
-  const std::int64_t begin = node_began_ns_ = clock_.monotonic_ns();
+  const std::int64_t begin = clock_.monotonic_ns();
   const std::uint64_t before = embeds_.tokens();
   working_ = true;
   embeds_.step([this](std::vector<std::uint64_t> requests) { return begin_work(std::move(requests)); });

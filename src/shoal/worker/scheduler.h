@@ -109,7 +109,7 @@ class Scheduler {
   bool hear_if_true(Sequence& sequence, std::span<const float> row);
   void fail(std::uint64_t request, const Error& error);
   void release(Sequence& sequence, bool keep);
-  void on_node();
+  void on_progress();
   void report();
   [[nodiscard]] Sequence* running(std::uint64_t request);
   [[nodiscard]] Sequence& of(const BatchToken& token) { return *by_number_[static_cast<std::size_t>(token.sequence)]; }
@@ -149,8 +149,6 @@ class Scheduler {
   std::uint32_t pings_due_ = 0;
   bool draining_ = false;
   bool working_ = false;  // the graph that is computed is for requests
-  std::int64_t node_began_ns_ = 0;
-  std::int64_t longest_node_ns_ = 0;
   std::uint64_t work_ = 0;
   std::uint64_t tokens_decoded_ = 0;
   std::uint64_t tokens_prefilled_ = 0;

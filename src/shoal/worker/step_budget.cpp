@@ -13,17 +13,16 @@ double learn(double known, double seen) {
 }  // namespace
 
 std::size_t StepBudget::prompt_tokens(std::size_t decoding) const {
-  const std::size_t limit = std::min(node_limit_, most_ > decoding ? most_ - decoding : 0);
+  const std::size_t limit = most_ > decoding ? most_ - decoding : 0;
   const std::size_t floor = std::min(kFloorTokens, limit);
-  if (prompt_ns_ == 0) return decoding == 0 ? limit : floor;  // not known yet: careful
+  if (prompt_ns_ == 0) return decoding == 0 ? std::min(kFirstTokens, limit) : floor;  // not known yet: careful
   const double gap_ns =
       std::clamp(kSlowdown * decode_ns_, static_cast<double>(kGapNs), static_cast<double>(kMostGapNs));
   const double left_ns = decoding == 0 ? static_cast<double>(kAloneNs) : gap_ns - decode_ns_;
   return std::clamp(static_cast<std::size_t>(std::max(0.0, left_ns / prompt_ns_)), floor, limit);
 }
 
-void StepBudget::observe(std::size_t prompt_tokens, std::size_t decoding, std::int64_t step_ns,
-                         std::int64_t longest_node_ns) {
+void StepBudget::observe(std::size_t prompt_tokens, std::size_t decoding, std::int64_t step_ns) {
   const auto step = static_cast<double>(step_ns);
   if (prompt_tokens == 0) {
     decode_ns_ = learn(decode_ns_, step);
@@ -33,11 +32,6 @@ void StepBudget::observe(std::size_t prompt_tokens, std::size_t decoding, std::i
   // A few tokens cost nearly a step of their own and say little about a chunk.
   if (prompt_tokens >= kFloorTokens || prompt_ns_ == 0)
     prompt_ns_ = learn(prompt_ns_, prompt / static_cast<double>(prompt_tokens));
-  if (longest_node_ns > kNodeNs && prompt_tokens >= node_limit_) {
-    node_limit_ = std::max(kFloorTokens, node_limit_ / 2);
-  } else if (longest_node_ns < kNodeNs / 3 && prompt_tokens >= node_limit_) {
-    node_limit_ = std::min(most_, node_limit_ * 2);
-  }
 }
 
 }  // namespace shoal::worker

@@ -1,11 +1,9 @@
 // StepBudget: how many prompt tokens go into the next step. Beside answers that are being written, as many as keep
-// the step within the gap that a reader may notice; alone, as many as keep the longest graph node short, because a
-// cancel waits for the node that runs, and the step within what a newcomer may wait. Both are learned from the steps
-// before, so they follow the model, the depth of the context and the machine. Owned by the Scheduler. Threads: the
+// the step within the gap that a reader may notice; alone, as many as a newcomer may wait for. Learned from the steps
+// before, so it follows the model, the depth of the context and the machine. Owned by the Scheduler. Threads: the
 // compute thread.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -14,29 +12,26 @@ namespace shoal::worker {
 class StepBudget {
  public:
   // The token gap to keep beside a prompt. A blink of the text: 60 ms, which a step may take when others disturb it.
-  static constexpr std::int64_t kGapNs = 30'000'000;
+  static constexpr std::int64_t kGapNs = 25'000'000;
   // Where a token takes long without a prompt, too, the gap may be as many times that; a few prompt tokens cost up to
   // twice as much each.
   static constexpr int kSlowdown = 8;
   static constexpr std::int64_t kMostGapNs = 100'000'000;
-  // The longest node that is good: a cancel is done within 10 ms.
-  static constexpr std::int64_t kNodeNs = 5'000'000;
   // A step beside no answers: who comes meanwhile waits for its end.
   static constexpr std::int64_t kAloneNs = 250'000'000;
   static constexpr std::size_t kFloorTokens = 16;   // so that a prompt never starves
-  static constexpr std::size_t kFirstTokens = 128;  // until a node was measured
+  static constexpr std::size_t kFirstTokens = 128;  // until it is known what a token costs
 
   // `most`: tokens of one step.
-  explicit StepBudget(std::size_t most) : most_(most), node_limit_(std::min(most, kFirstTokens)) {}
+  explicit StepBudget(std::size_t most) : most_(most) {}
 
   // Prompt tokens for the next step. `decoding`: answers that get a token in it.
   [[nodiscard]] std::size_t prompt_tokens(std::size_t decoding) const;
-  // A step that was computed: its tokens, its time, and the time of its longest node (0: not known).
-  void observe(std::size_t prompt_tokens, std::size_t decoding, std::int64_t step_ns, std::int64_t longest_node_ns);
+  // A step that was computed: its tokens, and its time.
+  void observe(std::size_t prompt_tokens, std::size_t decoding, std::int64_t step_ns);
 
  private:
   std::size_t most_;
-  std::size_t node_limit_;
   double decode_ns_ = 0;  // of a step without a prompt
   double prompt_ns_ = 0;  // per prompt token
 };

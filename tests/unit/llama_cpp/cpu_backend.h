@@ -62,10 +62,18 @@ class CpuBackend {
   }
 
   void compute(ggml_context* context, ggml_tensor* result, int threads) {
+    ASSERT_EQ(try_compute(context, result, threads), GGML_STATUS_SUCCESS);
+  }
+
+  [[nodiscard]] ggml_status try_compute(ggml_context* context, ggml_tensor* result, int threads) {
     procedure<ggml_backend_set_n_threads_t>("ggml_backend_set_n_threads")(backend_, threads);
     ggml_cgraph* graph = ggml_new_graph(context);
     ggml_build_forward_expand(graph, result);
-    ASSERT_EQ(ggml_backend_graph_compute(backend_, graph), GGML_STATUS_SUCCESS);
+    return ggml_backend_graph_compute(backend_, graph);
+  }
+
+  void abort_when(ggml_abort_callback callback, void* data) {
+    procedure<ggml_backend_set_abort_callback_t>("ggml_backend_set_abort_callback")(backend_, callback, data);
   }
 
  private:

@@ -11,6 +11,7 @@
 #include <fstream>
 #include <functional>
 #include <optional>
+#include <thread>
 #include <utility>
 
 #include <dlfcn.h>
@@ -33,6 +34,8 @@ constexpr std::uint32_t kEmbedSequences = 16;
 constexpr std::uint32_t kMaxEmbedTokens = 8192;
 // Of logits in one batch, at least: with 49,152 tokens a row takes 192 KiB.
 constexpr std::uint32_t kLabelRows = 32;
+// A look costs a nanosecond, and there are some hundred of them per token; to tell costs fifty.
+constexpr std::uint32_t kLooksPerProgress = 8;
 
 // The CPU backend is a loaded library, so its functions are asked for by name. Null: it has none of that name.
 template <class Function>
@@ -125,7 +128,7 @@ class LlamaModel final : public Model {
         context_,
         [](void* data) {
           auto* self = static_cast<LlamaModel*>(data);
-          if (self->on_progress_) self->on_progress_();
+          self->tell_progress();
           return self->shape_.rewind != Rewind::kNever && self->interrupted_.load(std::memory_order_relaxed);
         },
         this);
@@ -237,7 +240,7 @@ class LlamaModel final : public Model {
   [[nodiscard]] DecodeStatus decode(std::span<const BatchToken> tokens) override {
     batch_.n_tokens = 0;
     for (const BatchToken& token : tokens) add(token);
-    switch (llama_decode(context_, batch_)) {
+    switch (compute()) {
       case 0:
         return DecodeStatus::kDone;
       case 1:
@@ -321,7 +324,7 @@ class LlamaModel final : public Model {
       for (std::size_t i = 0; i < inputs[sequence].size(); ++i)
         add({inputs[sequence][i], static_cast<std::int32_t>(i), static_cast<std::int32_t>(sequence), true});
     }
-    const int status = llama_decode(context_, batch_);
+    const int status = compute();
     if (status == 2) return Error(ErrorCode::kCancelled, "the computation was interrupted");
     if (status != 0)
       return Error(ErrorCode::kInternal,
@@ -333,6 +336,17 @@ class LlamaModel final : public Model {
   }
 
  private:
+  [[nodiscard]] std::int32_t compute() {
+    compute_thread_ = std::this_thread::get_id();
+    return llama_decode(context_, batch_);
+  }
+
+  // From llama.cpp, on each of its threads, after every node of a graph and some times within a long one.
+  void tell_progress() {
+    if (std::this_thread::get_id() != compute_thread_ || ++looks_ % kLooksPerProgress != 0) return;
+    if (on_progress_) on_progress_();
+  }
+
   // The bytes of a token; with `special` the spelling of a control token too.
   [[nodiscard]] std::string piece(std::int32_t token, bool special) const {
     std::string bytes(64, '\0');
@@ -474,6 +488,8 @@ class LlamaModel final : public Model {
   bool prefixes_space_ = false;  // the tokenizer puts a space before a text
   std::optional<ChatTemplate> template_;
   std::function<void()> on_progress_;
+  std::thread::id compute_thread_;  // of the graph that is computed
+  std::uint32_t looks_ = 0;
   std::atomic<bool> interrupted_{false};
 };
 
