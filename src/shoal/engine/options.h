@@ -42,7 +42,7 @@ struct SupervisorOptions {
   // Admission.
   std::uint32_t max_queue = 64;         // per model: requests that wait beyond those in its slots
   std::int64_t retry_after_ms = 1'000;  // told to a client that was refused
-  std::uint32_t credit_tokens = 64;     // unread tokens per request, at most; then that request pauses
+  std::uint32_t credit_tokens = 256;    // unread tokens per request, at most; then that request pauses
 
   // Life of a worker.
   std::int64_t load_timeout_ms = 120'000;      // spawn to READY

@@ -14,6 +14,9 @@ namespace {
 // The gateway bounds its own queue; this one only has to be bounded.
 constexpr std::size_t kMaxQueued = 1024;
 constexpr std::int64_t kReportIntervalNs = 250'000'000;
+// Of a step that goes on for long. A report on its own wakes the gateway on a core that computes, and both compute
+// threads may end up on the other one for the rest of the step; after a step it leaves with the tokens.
+constexpr std::int64_t kReportWithinStepNs = 500'000'000;
 // Of one frame of an answer in parts; a frame holds 1 MiB.
 constexpr std::size_t kPartTokens = 64 * 1024;
 constexpr std::size_t kPartBytes = 256 * 1024;
@@ -53,7 +56,7 @@ Scheduler::Scheduler(Model& model, const base::Clock& clock, SendFrame send, Sch
 void Scheduler::on_progress() {
   if (!working_) return;
   ++work_;
-  if (clock_.monotonic_ns() - last_report_ns_ >= kReportIntervalNs) report();
+  if (clock_.monotonic_ns() - last_report_ns_ >= kReportWithinStepNs) report();
 }
 
 Result<std::vector<std::int32_t>> Scheduler::tokenize(const ipc::Frame& frame) {

@@ -12,7 +12,7 @@ namespace shoal::worker {
 class StepBudget {
  public:
   // The token gap to keep beside a prompt. A blink of the text: 60 ms, which a step may take when others disturb it.
-  static constexpr std::int64_t kGapNs = 25'000'000;
+  static constexpr std::int64_t kGapNs = 27'000'000;
   // Where a token takes long without a prompt, too, the gap may be as many times that; a few prompt tokens cost up to
   // twice as much each.
   static constexpr int kSlowdown = 8;

@@ -561,10 +561,10 @@ TEST_F(SupervisorTest, AClientThatDoesNotReadPausesItsOwnRequestOnly) {
   run([&](base::Yield yield) {
     auto slow = supervisor().start(ask("a", "endless=1"), yield);
     ASSERT_TRUE(slow.ok());
-    EXPECT_TRUE(eventually(yield, [&] { return status("a").tokens_decoded == 64; }));
+    EXPECT_TRUE(eventually(yield, [&] { return status("a").tokens_decoded == 256; }));
     EXPECT_EQ(answer("a", "tokens=300", yield).tokens, 300);
-    EXPECT_EQ(status("a").tokens_decoded, 364U);
-    for (int i = 0; i < 200; ++i) ASSERT_TRUE((*slow)->next(yield, base::Deadline{}).ok());
+    EXPECT_EQ(status("a").tokens_decoded, 556U);
+    for (int i = 0; i < 600; ++i) ASSERT_TRUE((*slow)->next(yield, base::Deadline{}).ok());
   });
 }
 

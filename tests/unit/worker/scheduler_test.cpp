@@ -130,7 +130,7 @@ TEST_F(SchedulerTest, ALongPromptIsChunkedAndOthersDecodeInTheSameSteps) {
 }
 
 TEST_F(SchedulerTest, TellsOfWorkInsideAStepAndNotOfHeartbeats) {
-  model.on_node = [this] { clock.moved_ns += 300'000'000; };
+  model.on_node = [this] { clock.moved_ns += 600'000'000; };
   std::vector<std::string> told;
   on_frame = [&told](std::uint64_t, const ipc::Body& body) {
     if (const auto* stats = std::get_if<ipc::Stats>(&body)) told.push_back(std::to_string(stats->work));
@@ -679,8 +679,8 @@ TEST_F(SchedulerTest, StatsSayWhatWasDone) {
   post(2, ask({200}, 39));
   drain();
   ASSERT_GE(stats.size(), 2U);
-  EXPECT_EQ(stats[1].work, 4U) << "a step of three nodes, and the first of the next";
-  EXPECT_EQ(stats[1].tokens_decoded, 1U);
+  EXPECT_EQ(stats[1].work, 6U) << "two steps of three nodes";
+  EXPECT_EQ(stats[1].tokens_decoded, 2U);
   EXPECT_EQ(stats[1].running, 1U);
   EXPECT_EQ(stats[1].queued, 1U);
   EXPECT_EQ(stats[1].kv_used, 33U);
