@@ -80,9 +80,13 @@ Draft::Draft(engine::Engine& engine, std::vector<engine::GenerateRequest> reques
                   std::unique_ptr<engine::Generation> generation = std::move(started).value();
                   if (state->closed) return;
                   const Started accepted{generation->prompt_tokens()};
-                  if (only) state->only = std::move(generation);
+                  if (only) {
+                    state->only = std::move(generation);
+                    state->push({answer, accepted}, reader);
+                    return;
+                  }
                   state->push({answer, accepted}, reader);
-                  for (bool ended = only; !ended && !state->closed;) {
+                  for (bool ended = false; !ended && !state->closed;) {
                     auto event = event_of(answer, generation->next(reader, base::Deadline{}));
                     if (!event) continue;
                     ended = ends(*event);
