@@ -50,7 +50,6 @@ struct ModelShape {
   bool generates = false;
   bool embeds = false;
   Rewind rewind = Rewind::kAnywhere;
-  bool interruptible = true;  // false: each step runs to its end
   // What a sequence computed can begin another one. Only with Rewind::kAnywhere, and where it was asked for.
   bool keeps_prefixes = false;
   // All sequences take their cells from one cache of context_length. Otherwise each has its own, which makes every
@@ -128,8 +127,8 @@ class Model {
   // REQUIRES: 1 <= threads <= shape().threads.
   virtual void set_threads(std::uint32_t threads) = 0;
 
-  // Makes the decode() or embed() that runs return as soon as each thread is done with its part of a graph node, unless
-  // shape() is not interruptible. Any thread.
+  // Makes the decode() or embed() that runs return within about a millisecond, unless shape().rewind is kNever. Any
+  // thread.
   virtual void interrupt() = 0;
   // Forgets interrupts that came before.
   virtual void clear_interrupt() = 0;

@@ -220,19 +220,6 @@ TEST_P(RealRows, SignalsEqualTheReferenceWithBiasAndPenalties) {
   expect_reference(model, penalised_story());
 }
 
-TEST_P(RealRows, AnInterruptIsHeardUnlessTheModeIsExact) {
-  if (!std::filesystem::exists(path())) GTEST_SKIP() << "needs " << path();
-  for (const bool exact : {false, true}) {
-    const auto model = load(path(), exact);
-    const BatchToken token{5, 0, 0, true};
-    model->interrupt();
-    EXPECT_EQ(model->decode({&token, 1}), exact ? DecodeStatus::kDone : DecodeStatus::kInterrupted);
-    EXPECT_TRUE(model->shorten(0, 0));
-    model->clear_interrupt();
-    EXPECT_EQ(model->decode({&token, 1}), DecodeStatus::kDone);
-  }
-}
-
 // Each label alone, token by token, on a sequence that has nothing else.
 std::vector<double> one_at_a_time(Model& model, const std::vector<std::int32_t>& prompt,
                                   const std::vector<std::int32_t>& label) {

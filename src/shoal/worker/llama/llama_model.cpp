@@ -129,7 +129,7 @@ class LlamaModel final : public Model {
         [](void* data) {
           auto* self = static_cast<LlamaModel*>(data);
           self->tell_progress();
-          return self->shape_.interruptible && self->interrupted_.load(std::memory_order_relaxed);
+          return self->shape_.rewind != Rewind::kNever && self->interrupted_.load(std::memory_order_relaxed);
         },
         this);
     for (llama_token token = 0; token < llama_vocab_n_tokens(vocab_); ++token) {
@@ -641,9 +641,6 @@ Result<std::unique_ptr<Model>> load(const LoadOptions& options) {
   shape.embeds = is_embedder(model);
   shape.generates = !shape.embeds;
   if (shape.generates) shape.rewind = rewind_of(model);
-  // In the exact mode one of 300 answers beside interrupted steps came out otherwise, for a reason that is not known
-  // yet.
-  shape.interruptible = shape.rewind != Rewind::kNever && !(options.exact && shape.generates);
   shape.one_cache = shape.generates && !options.exact && !llama_model_is_recurrent(model);
   shape.keeps_prefixes = options.keep_prefixes && shape.generates && shape.rewind == Rewind::kAnywhere;
   const llama_context_params params =
