@@ -6,8 +6,12 @@
 
 namespace shoal::worker {
 
-KvCache::KvCache(Model& model, std::uint64_t cold_limit_bytes)
-    : model_(model), shape_(model.shape()), cold_limit_bytes_(cold_limit_bytes), running_(shape_.sequence_ids) {
+KvCache::KvCache(Model& model, std::uint64_t cold_limit_bytes, std::int32_t move_tokens)
+    : model_(model),
+      shape_(model.shape()),
+      cold_limit_bytes_(cold_limit_bytes),
+      move_tokens_(move_tokens),
+      running_(shape_.sequence_ids) {
   for (std::int32_t number = 0; number < static_cast<std::int32_t>(shape_.sequence_ids); ++number) {
     if (number != shape_.scratch_id) free_numbers_.insert(number);
   }
@@ -30,15 +34,16 @@ void KvCache::let_go(PrefixNode& node) {
 
 // --- a sequence from admission to its end
 
-bool KvCache::admit(Sequence& s) {
+Admission KvCache::admit(Sequence& s) {
+  moved_ = 0;
   const auto prompt = static_cast<std::uint32_t>(s.prompt_tokens);
   s.reserved = static_cast<std::uint32_t>(s.max_tokens + s.more_cells);
   if (!shape_.keeps_prefixes) {
     s.reserved += prompt;
-    if (!make_room(s.reserved, 1)) return false;
+    if (const Admission room = make_room(s.reserved, 1); room != Admission::kDone) return room;
     cells_ += s.reserved;
     s.number = take_number();
-    return true;
+    return Admission::kDone;
   }
   for (;;) {
     PrefixTree::Match match = PrefixTree::match(tree_.root(s.principal), std::span(s.tokens).first(prompt));
@@ -46,15 +51,17 @@ bool KvCache::admit(Sequence& s) {
     const std::int32_t inside = match.length - match.node->begin;
     if (!match.node->is_root() && inside < match.node->size() && !match.node->cold)
       match.node = &PrefixTree::split(*match.node, inside);
-    if (take_place(s, match)) return true;
-    if (!forget_cold(match)) break;
+    const Admission place = take_place(s, match);
+    if (place == Admission::kDone) return place;
+    if (place == Admission::kLater || !forget_cold(match)) {
+      tree_.forget_empty_roots();
+      return place;
+    }
   }
-  tree_.forget_empty_roots();
-  return false;
 }
 
-// False: no room, and nothing has changed.
-bool KvCache::take_place(Sequence& s, PrefixTree::Match match) {
+// The sequence has its place with kDone only; what was moved for it stays moved.
+Admission KvCache::take_place(Sequence& s, PrefixTree::Match match) {
   const auto prompt = static_cast<std::uint32_t>(s.prompt_tokens);
   hold(*match.node);  // what follows may evict, but not this
   // The last token of a prompt that is all there is computed again, for its logits; its cell is given back before
@@ -72,15 +79,24 @@ bool KvCache::take_place(Sequence& s, PrefixTree::Match match) {
       need += static_cast<std::uint32_t>(node->size());
     }
   }
-  if (!make_room(need, 1 + cold.size())) {
+  // One number for what comes back: each span that does takes over from the one before.
+  Admission room = make_room(need, cold.empty() ? 1 : 2);
+  for (auto node = cold.begin(); room == Admission::kDone && node != cold.end(); ++node) {
+    if (moved_ >= move_tokens_) {
+      room = Admission::kLater;
+    } else {
+      need -= static_cast<std::uint32_t>((*node)->size());
+      warm(**node);
+    }
+  }
+  if (room != Admission::kDone) {
     let_go(*match.node);
-    return false;
+    return room;
   }
   cells_ += need;
-  for (PrefixNode* node : cold) warm(*node);
   s.number = take_number();
   s.place = &seat(s, match);
-  return true;
+  return Admission::kDone;
 }
 
 // A prompt that found no room may do so without what would come back from outside for it: a span of which it wants a
@@ -261,15 +277,16 @@ void KvCache::trim_unfinished(PrefixNode& deepest) {
 
 // --- cells and numbers
 
-bool KvCache::make_room(std::uint32_t cells, std::size_t numbers) {
+Admission KvCache::make_room(std::uint32_t cells, std::size_t numbers) {
   const auto enough = [&](std::uint32_t used) { return !shape_.one_cache || used + cells <= shape_.context_length; };
-  if (enough(cells_) && free_numbers_.size() >= numbers) return true;
-  if (!shape_.keeps_prefixes || !shape_.shares_cells) return false;
-  if (!enough(cells_ - kept_cells())) return false;  // do not evict in vain
+  if (enough(cells_) && free_numbers_.size() >= numbers) return Admission::kDone;
+  if (!shape_.keeps_prefixes || !shape_.shares_cells) return Admission::kNoRoom;
+  if (!enough(cells_ - kept_cells())) return Admission::kNoRoom;  // do not evict in vain
   while (!enough(cells_) || free_numbers_.size() < numbers) {
-    if (!evict()) return false;
+    if (moved_ >= move_tokens_) return Admission::kLater;
+    if (!evict()) return Admission::kNoRoom;
   }
-  return true;
+  return Admission::kDone;
 }
 
 std::uint32_t KvCache::kept_cells() {
@@ -280,7 +297,7 @@ std::uint32_t KvCache::kept_cells() {
   return kept;
 }
 
-// The leaf that was not used for the longest time gives its cells back.
+// The leaf that was not used for the longest time gives its cells back, a long one those of its end.
 bool KvCache::evict() {
   PrefixNode* victim = nullptr;
   tree_.each([&victim](PrefixNode& node) {
@@ -288,6 +305,10 @@ bool KvCache::evict() {
     if (leaf && (victim == nullptr || node.last_use < victim->last_use)) victim = &node;
   });
   if (victim == nullptr) return false;
+  if (cold_limit_bytes_ > 0) {
+    if (victim->size() > move_tokens_) PrefixTree::split(*victim, victim->size() - move_tokens_);
+    moved_ += victim->size();
+  }
   ++evictions_;
   const std::int32_t number = std::exchange(victim->anchor, -1);
   std::optional<KvBlob> blob = save(number, victim->begin);
@@ -372,17 +393,21 @@ std::optional<KvBlob> KvCache::save(std::int32_t number, std::int32_t begin) {
   return blob && blob->bytes.size() <= cold_limit_bytes_ ? std::move(blob) : std::nullopt;
 }
 
-// Back into cells that were reserved. Where that fails, the span is computed again.
+// Back into cells, for which there is room. Where that fails, this span and those below are computed again: none of
+// them counts as moved, so all of them get their cells now.
 void KvCache::warm(PrefixNode& node) {
   const KvBlob blob = std::move(*node.cold);
   drop_cold(node);
+  cells_ += static_cast<std::uint32_t>(node.size());
   const PrefixNode& parent = *node.parent;
   const bool whole = parent.is_root() || (parent.hot && parent.complete());
   const std::int32_t number = take_number();
   running_[static_cast<std::size_t>(number)] = false;
   if (whole && (parent.is_root() || model_.share(anchor_of(parent), number, 0, node.begin)) &&
       model_.restore(number, blob)) {
+    moved_ += node.size();
     restored_tokens_ += static_cast<std::uint64_t>(node.size());
+    node.last_use = ++uses_;
     return make_hot(node, number);
   }
   node.stored = 0;

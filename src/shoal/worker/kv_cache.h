@@ -21,14 +21,23 @@
 
 namespace shoal::worker {
 
+enum class Admission {
+  kDone,
+  kLater,   // room is being made: ask again after a step
+  kNoRoom,  // until another is released
+};
+
 class KvCache {
  public:
-  // `cold_limit_bytes`: memory for evicted prefixes; 0: they are forgotten.
-  KvCache(Model& model, std::uint64_t cold_limit_bytes);
+  // What one admit() moves out of the cells or back, about: memory that is touched for the first time takes a large
+  // part of a step, and answers wait meanwhile.
+  static constexpr std::int32_t kMoveTokens = 256;
 
-  // Gives `s` a number and cells for its prompt and its longest answer. False: no room until another is released; never
-  // so when none runs.
-  [[nodiscard]] bool admit(Sequence& s);
+  // `cold_limit_bytes`: memory for evicted prefixes; 0: they are forgotten.
+  KvCache(Model& model, std::uint64_t cold_limit_bytes, std::int32_t move_tokens = kMoveTokens);
+
+  // Gives `s` a number and cells for its prompt and its longest answer. Never kNoRoom when none runs.
+  [[nodiscard]] Admission admit(Sequence& s);
   // Takes over what was computed of the rest of the prompt. Returns how many of the next tokens `s` may compute; 0:
   // another sequence computes them at this moment, wait for it. REQUIRES: s.prefilling().
   [[nodiscard]] std::int32_t advance(Sequence& s);
@@ -57,7 +66,7 @@ class KvCache {
   static void let_go(PrefixNode& node);
 
   // Cells and numbers.
-  [[nodiscard]] bool make_room(std::uint32_t cells, std::size_t numbers);
+  [[nodiscard]] Admission make_room(std::uint32_t cells, std::size_t numbers);
   [[nodiscard]] std::uint32_t kept_cells();
   [[nodiscard]] bool evict();
   [[nodiscard]] std::int32_t take_number();
@@ -81,7 +90,7 @@ class KvCache {
   void forget(PrefixNode& leaf);
   void trim_cold();
 
-  [[nodiscard]] bool take_place(Sequence& s, PrefixTree::Match match);
+  [[nodiscard]] Admission take_place(Sequence& s, PrefixTree::Match match);
   [[nodiscard]] bool forget_cold(PrefixTree::Match match);
   PrefixNode& seat(Sequence& s, PrefixTree::Match match);
   void remember_answer(Sequence& s);
@@ -90,11 +99,13 @@ class KvCache {
   Model& model_;
   const ModelShape& shape_;
   const std::uint64_t cold_limit_bytes_;
+  const std::int32_t move_tokens_;
   PrefixTree tree_;
   std::set<std::int32_t> free_numbers_;
   std::vector<bool> running_;  // by number; the others that are not free belong to the tree
   std::uint32_t cells_ = 0;
   std::uint64_t cold_bytes_ = 0;
+  std::int32_t moved_ = 0;  // tokens, by the admit() that runs
   std::uint64_t uses_ = 0;
   std::uint64_t evictions_ = 0;
   std::uint64_t restored_tokens_ = 0;

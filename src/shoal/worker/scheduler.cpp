@@ -354,8 +354,9 @@ void Scheduler::admit() {
   // In order: a large request is never overtaken for ever by small ones.
   while (can_admit()) {
     Sequence& next = *queue_.front(clock_.monotonic_ns());
-    if (!kv_.admit(next)) {
-      queue_blocked_ = true;
+    const Admission admission = kv_.admit(next);
+    if (admission != Admission::kDone) {
+      queue_blocked_ = admission == Admission::kNoRoom;
       return;
     }
     next.started_ns = clock_.monotonic_ns();

@@ -5,10 +5,15 @@
 namespace shoal::worker {
 namespace {
 
-// The last step counts for half: the cost of a token grows with the depth of the context.
-double learn(double known, double seen) {
-  return known == 0 ? seen : (known + seen) / 2;
+double learn(double known, double seen, double weight) {
+  return known == 0 ? seen : known + (seen - known) * weight;
 }
+
+// The cost of a prompt token grows with the depth of the context.
+constexpr double kLast = 0.5;
+// The gap is set by steps without a prompt, and while one is computed there are none that could correct it. So one that
+// was disturbed says little.
+constexpr double kLastSlow = 0.125;
 
 }  // namespace
 
@@ -25,13 +30,13 @@ std::size_t StepBudget::prompt_tokens(std::size_t decoding) const {
 void StepBudget::observe(std::size_t prompt_tokens, std::size_t decoding, std::int64_t step_ns) {
   const auto step = static_cast<double>(step_ns);
   if (prompt_tokens == 0) {
-    decode_ns_ = learn(decode_ns_, step);
+    decode_ns_ = learn(decode_ns_, step, step > decode_ns_ ? kLastSlow : kLast);
     return;
   }
   const double prompt = decoding == 0 ? step : std::max(step - decode_ns_, step / 4);
   // A few tokens cost nearly a step of their own and say little about a chunk.
   if (prompt_tokens >= kFloorTokens || prompt_ns_ == 0)
-    prompt_ns_ = learn(prompt_ns_, prompt / static_cast<double>(prompt_tokens));
+    prompt_ns_ = learn(prompt_ns_, prompt / static_cast<double>(prompt_tokens), kLast);
 }
 
 }  // namespace shoal::worker

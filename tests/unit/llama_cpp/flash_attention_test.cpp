@@ -230,6 +230,7 @@ TEST(FlashAttention, EqualsAReferenceInDouble) {
       {.name = "guesses", .rows = 3, .sequences = 5, .own = 70},
       {.name = "prompts beside each other", .rows = 45, .sequences = 3, .own = 60},
       {.name = "ALiBi", .rows = 10, .sequences = 3, .own = 60, .max_bias = 8},
+      {.name = "ALiBi, cells that all rows see", .rows = 20, .own = 300, .max_bias = 8},
       {.name = "soft cap", .rows = 10, .sequences = 3, .own = 60, .softcap = 2},
       {.name = "sinks", .rows = 10, .sequences = 3, .own = 60, .sinks = true},
       {.name = "floats", .rows = 10, .sequences = 3, .own = 60, .type = GGML_TYPE_F32},

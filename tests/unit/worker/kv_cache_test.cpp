@@ -60,7 +60,7 @@ class KvCacheTest : public testing::Test {
   // One request from admission to end; the tokens it computed.
   std::int32_t serve(std::vector<std::int32_t> prompt, std::uint64_t principal = 0) {
     const auto s = sequence_of(std::move(prompt), 0, principal);
-    EXPECT_TRUE(kv.admit(*s));
+    EXPECT_EQ(kv.admit(*s), Admission::kDone);
     const std::int32_t computed = prefill(*s);
     kv.release(*s, true);
     return computed;
@@ -69,7 +69,7 @@ class KvCacheTest : public testing::Test {
   // The same in another cache over the model, with room for an answer.
   std::int32_t serve_in(KvCache& other, std::vector<std::int32_t> prompt, std::int32_t max_tokens = 0) {
     const auto s = sequence_of(std::move(prompt), max_tokens);
-    EXPECT_TRUE(other.admit(*s));
+    EXPECT_EQ(other.admit(*s), Admission::kDone);
     std::int32_t computed = 0;
     while (s->stored < s->prompt_tokens) {
       const std::int32_t chunk = std::min(other.advance(*s), 8);
@@ -112,8 +112,8 @@ TEST_F(KvCacheTest, WhoeverIsStillComputedIsWaitedForAndShared) {
         return prompt;
       }(),
       4);
-  ASSERT_TRUE(kv.admit(*first));
-  ASSERT_TRUE(kv.admit(*second));
+  ASSERT_EQ(kv.admit(*first), Admission::kDone);
+  ASSERT_EQ(kv.admit(*second), Admission::kDone);
   EXPECT_EQ(prefill(*first, 5), 5);
   EXPECT_EQ(kv.advance(*second), 0) << "the first computes what comes next of both";
   EXPECT_EQ(second->stored, 5) << "and what it has is taken over at once";
@@ -129,8 +129,8 @@ TEST_F(KvCacheTest, WhoeverIsStillComputedIsWaitedForAndShared) {
 TEST_F(KvCacheTest, WhoWaitsGoesOnWhereACancelledOneStopped) {
   const auto first = sequence_of(count_from(10, 12), 4);
   const auto second = sequence_of(count_from(10, 12), 4);
-  ASSERT_TRUE(kv.admit(*first));
-  ASSERT_TRUE(kv.admit(*second));
+  ASSERT_EQ(kv.admit(*first), Admission::kDone);
+  ASSERT_EQ(kv.admit(*second), Admission::kDone);
   EXPECT_EQ(prefill(*first, 5), 5);
   kv.release(*first, true);
   EXPECT_EQ(prefill(*second), 7);
@@ -141,7 +141,7 @@ TEST_F(KvCacheTest, WhoWaitsGoesOnWhereACancelledOneStopped) {
 
 TEST_F(KvCacheTest, ANewTurnBeginsWithTheAnswerBefore) {
   const auto first = sequence_of(count_from(10, 6), 5);
-  ASSERT_TRUE(kv.admit(*first));
+  ASSERT_EQ(kv.admit(*first), Admission::kDone);
   prefill(*first);
   answer(*first, 100, 4);
   kv.release(*first, true);
@@ -153,14 +153,14 @@ TEST_F(KvCacheTest, ANewTurnBeginsWithTheAnswerBefore) {
 
 TEST_F(KvCacheTest, RoomIsReservedToTheEndAndKeptPrefixesMakeWay) {
   const auto first = sequence_of(count_from(10, 20), 20);  // 40 cells
-  ASSERT_TRUE(kv.admit(*first));
+  ASSERT_EQ(kv.admit(*first), Admission::kDone);
   prefill(*first);
-  EXPECT_FALSE(kv.admit(*sequence_of(count_from(300, 20), 5))) << "25 more are 65";
+  EXPECT_EQ(kv.admit(*sequence_of(count_from(300, 20), 5)), Admission::kNoRoom) << "25 more are 65";
   kv.release(*first, true);
   EXPECT_EQ(kv.use().cells, 20U);
   EXPECT_EQ(kv.use().kept_cells, 20U);
   const auto second = sequence_of(count_from(300, 20), 30);
-  ASSERT_TRUE(kv.admit(*second)) << "50 of 64, once the kept 20 are gone";
+  ASSERT_EQ(kv.admit(*second), Admission::kDone) << "50 of 64, once the kept 20 are gone";
   EXPECT_EQ(kv.use().evictions, 1U);
   prefill(*second);
   kv.release(*second, true);
@@ -172,7 +172,7 @@ TEST_F(KvCacheTest, ALargeKeptPromptThatSharesItsBeginMakesWay) {
   auto other = count_from(300, 30);
   other[0] = 10;  // one token in common
   const auto s = sequence_of(other, 30);
-  ASSERT_TRUE(kv.admit(*s)) << "60 of 64, and nobody else runs";
+  ASSERT_EQ(kv.admit(*s), Admission::kDone) << "60 of 64, and nobody else runs";
   EXPECT_EQ(prefill(*s), 29);
   kv.release(*s, true);
 }
@@ -194,7 +194,7 @@ TEST_F(KvCacheTest, APromptOfTheWholeContextIsThereTwice) {
   KvCache tight(small, 0);
   for (int round = 0; round < 2; ++round) {
     const auto s = sequence_of(count_from(10, 40), 0);
-    ASSERT_TRUE(tight.admit(*s)) << round;
+    ASSERT_EQ(tight.admit(*s), Admission::kDone) << round;
     while (s->stored < s->prompt_tokens) {
       const std::int32_t chunk = std::min(tight.advance(*s), 8);
       if (round == 1) {
@@ -222,6 +222,33 @@ TEST_F(KvCacheTest, WhatWasEvictedComesBackFromOutside) {
   EXPECT_EQ(serve_in(cold, count_from(200, 30)), 30) << "what cannot be put back is computed";
 }
 
+// Answers wait while memory is copied, so it is copied between their steps.
+TEST_F(KvCacheTest, WhatIsLongGoesAndComesAPieceAtATime) {
+  KvCache cold(model, 10'000, 8);
+  const auto rounds_until_admitted = [&](Sequence& s) {
+    int rounds = 1;
+    for (; cold.admit(s) == Admission::kLater; ++rounds) {
+      const KvCache::Use use = cold.use();
+      EXPECT_EQ(use.cells, use.kept_cells) << "it holds nothing meanwhile";
+    }
+    EXPECT_NE(s.place, nullptr);
+    return rounds;
+  };
+  EXPECT_EQ(serve_in(cold, count_from(10, 40)), 40);
+  const auto wide = sequence_of(count_from(500, 60), 0);
+  EXPECT_EQ(rounds_until_admitted(*wide), 5) << "36 of the 40 make way, in five pieces";
+  EXPECT_EQ(cold.use().evictions, 5U);
+  cold.release(*wide, false);
+  const auto again = sequence_of(count_from(10, 40), 0);
+  EXPECT_EQ(rounds_until_admitted(*again), 5) << "all 40 come back";
+  EXPECT_EQ(cold.use().restored_tokens, 40U);
+  EXPECT_EQ(cold.advance(*again), 1);
+  EXPECT_EQ(again->cached, 39);
+  const auto held = model.content(again->number);
+  EXPECT_TRUE(std::equal(held.begin(), held.end(), again->tokens.begin()));
+  cold.release(*again, true);
+}
+
 TEST_F(KvCacheTest, ASequenceThatCannotBeCutOnlyReserves) {
   ModelShape shape = small_shape();
   shape.rewind = Rewind::kNever;
@@ -231,7 +258,7 @@ TEST_F(KvCacheTest, ASequenceThatCannotBeCutOnlyReserves) {
   KvCache plain(recurrent, 0);
   for (int round = 0; round < 2; ++round) {
     const auto s = sequence_of(count_from(10, 20), 5);
-    ASSERT_TRUE(plain.admit(*s));
+    ASSERT_EQ(plain.admit(*s), Admission::kDone);
     EXPECT_EQ(plain.advance(*s), 20);
     plain.release(*s, true);
   }
@@ -246,11 +273,11 @@ TEST_F(KvCacheTest, WithoutKeptPrefixesTheCellsOfOneCacheAreReservedAllTheSame) 
   KvCache plain(plain_model, 0);
   const auto first = sequence_of(count_from(10, 30), 5);
   const auto second = sequence_of(count_from(10, 30), 5);
-  ASSERT_TRUE(plain.admit(*first));
+  ASSERT_EQ(plain.admit(*first), Admission::kDone);
   EXPECT_EQ(plain.use().cells, 35U);
-  EXPECT_FALSE(plain.admit(*second)) << "of 64";
+  EXPECT_EQ(plain.admit(*second), Admission::kNoRoom) << "of 64";
   plain.release(*first, true);
-  EXPECT_TRUE(plain.admit(*second));
+  EXPECT_EQ(plain.admit(*second), Admission::kDone);
 }
 
 TEST_F(KvCacheTest, WithACacheForEachSequenceItsCellsAreCounted) {
@@ -261,7 +288,7 @@ TEST_F(KvCacheTest, WithACacheForEachSequenceItsCellsAreCounted) {
   KvCache streams(exact, 1 << 20);
   for (int round = 0; round < 2; ++round) {
     const auto s = sequence_of(count_from(10, 20), 5);
-    ASSERT_TRUE(streams.admit(*s));
+    ASSERT_EQ(streams.admit(*s), Admission::kDone);
     EXPECT_EQ(streams.use().cells, 25U);
     streams.release(*s, false);
     EXPECT_EQ(streams.use().cells, 0U);
@@ -274,6 +301,7 @@ struct Shaped {
   const char* name;
   bool shares_cells;
   std::uint64_t cold_bytes;
+  std::int32_t move_tokens = KvCache::kMoveTokens;
 };
 void PrintTo(const Shaped& shaped, std::ostream* out) {
   *out << shaped.name;
@@ -290,10 +318,16 @@ TEST_P(KvCacheTreeTest, HoldsUnderRandomTrees) {
   shape.scratch_id = 4;
   shape.one_cache = shape.shares_cells = GetParam().shares_cells;
   FakeModel model(shape);
-  KvCache kv(model, GetParam().cold_bytes);
+  KvCache kv(model, GetParam().cold_bytes, GetParam().move_tokens);
   std::mt19937 random(7);
   const auto pick = [&random](int below) { return static_cast<std::int32_t>(random() % static_cast<unsigned>(below)); };
   std::vector<std::unique_ptr<Sequence>> running;
+  // Some go away while room is made for them.
+  const auto admit = [&](Sequence& s) {
+    Admission admission = kv.admit(s);
+    while (admission == Admission::kLater && (running.empty() || pick(4) != 0)) admission = kv.admit(s);
+    return admission == Admission::kDone;
+  };
   for (int round = 0; round < 20'000; ++round) {
     if (running.size() < 4 && pick(3) == 0) {
       std::vector<std::int32_t> prompt;
@@ -302,7 +336,7 @@ TEST_P(KvCacheTreeTest, HoldsUnderRandomTrees) {
           prompt.push_back(token);
       }
       auto s = sequence_of(std::move(prompt), pick(12), static_cast<std::uint64_t>(pick(2)));
-      const bool admitted = kv.admit(*s);
+      const bool admitted = admit(*s);
       ASSERT_TRUE(admitted || !running.empty()) << "nobody runs, and there is no room, in round " << round;
       if (admitted) running.push_back(std::move(s));
     }
@@ -336,18 +370,20 @@ TEST_P(KvCacheTreeTest, HoldsUnderRandomTrees) {
     }
   }
   for (const auto& s : running) kv.release(*s, true);
+  running.clear();
   if (shape.shares_cells) {
     EXPECT_EQ(kv.use().cells, model.cells_alive()) << "the books and the cells agree";
     EXPECT_EQ(kv.use().cells, kv.use().kept_cells);
   }
   for (int i = 0; i < 4; ++i) {
-    EXPECT_TRUE(kv.admit(*sequence_of(count_from(900 + 20 * i, 10), 50))) << "all room can be had again";
+    EXPECT_TRUE(admit(*sequence_of(count_from(900 + 20 * i, 10), 50))) << "all room can be had again";
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(Modes, KvCacheTreeTest,
                          testing::Values(Shaped{"shared", true, 0}, Shaped{"shared_cold", true, 400},
-                                         Shaped{"streams", false, 0}, Shaped{"streams_cold", false, 4000}),
+                                         Shaped{"shared_pieces", true, 400, 4}, Shaped{"streams", false, 0},
+                                         Shaped{"streams_cold", false, 4000}),
                          [](const auto& tested) { return tested.param.name; });
 
 }  // namespace

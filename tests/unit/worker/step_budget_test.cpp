@@ -39,10 +39,19 @@ TEST(StepBudget, SlowAnswersLeaveMoreTimeToPrompts) {
   for (int i = 0; i < 20; ++i) budget.observe(100, 0, 50 * kMs);  // 0.5 ms per prompt token
   for (int i = 0; i < 20; ++i) budget.observe(0, 16, 10 * kMs);
   EXPECT_EQ(budget.prompt_tokens(16), 140U) << "eight times the 10 ms of the answers, less those 10";
-  for (int i = 0; i < 20; ++i) budget.observe(0, 16, 50 * kMs);
+  for (int i = 0; i < 50; ++i) budget.observe(0, 16, 50 * kMs);
   EXPECT_EQ(budget.prompt_tokens(16), 100U) << "100 ms at most";
   for (int i = 0; i < 20; ++i) budget.observe(0, 16, kMs);
   EXPECT_NEAR(static_cast<double>(budget.prompt_tokens(16)), 52, 1) << "27 ms at least";
+}
+
+TEST(StepBudget, AStepThatWasDisturbedDoesNotSetTheGap) {
+  StepBudget budget(512);
+  for (int i = 0; i < 20; ++i) budget.observe(100, 0, 50 * kMs);  // 0.5 ms per prompt token
+  for (int i = 0; i < 20; ++i) budget.observe(0, 4, kMs);
+  budget.observe(0, 4, 12 * kMs);
+  EXPECT_GE(budget.prompt_tokens(4), 49U) << "about 27 ms";
+  EXPECT_LE(budget.prompt_tokens(4), 52U) << "about 27 ms";
 }
 
 TEST(StepBudget, APromptNeverStarves) {
