@@ -4,6 +4,9 @@ import json
 import os
 import subprocess
 import time
+from pathlib import Path
+
+import pytest
 
 from conftest import SHOAL
 
@@ -48,3 +51,26 @@ def test_cores_are_held_while_there_is_work_and_not_after(serve, stories, tmp_pa
     end = time.monotonic() + 60
     while workers(server)[MODELS[0]]["threads"]:
         assert time.monotonic() < end, "an idle worker holds cores"
+
+
+def cores_of_threads(pid):
+    return [set(os.sched_getaffinity(int(task.name))) for task in Path(f"/proc/{pid}/task").iterdir()]
+
+
+def test_each_thread_that_computes_keeps_to_a_core(serve, stories, tmp_path):
+    """Two on one core would take twice as long. What computes nothing goes wherever there is room."""
+    every = os.sched_getaffinity(0)
+    if len(every) == 1:
+        pytest.skip("needs two cores")
+    server = serve(f'[models]\ndirs = ["{stories.parent}"]\n', data_dir=tmp_path)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        running = pool.submit(answer, server, MODELS[0], "Once", 1000)
+        seen = []
+        while not running.done():
+            row = workers(server).get(MODELS[0], {})
+            if row.get("threads") == len(every):
+                seen = cores_of_threads(row["pid"])
+        running.result()
+    alone = [next(iter(cores)) for cores in seen if len(cores) == 1]
+    assert set(alone) == every and len(alone) == len(every), seen
+    assert len(seen) > len(alone) and all(cores == every for cores in seen if len(cores) != 1), seen

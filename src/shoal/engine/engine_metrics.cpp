@@ -19,10 +19,12 @@ EngineMetrics::EngineMetrics(telemetry::Registry& registry, const std::string& m
                                  .counters("shoal_engine_prefilled_tokens_total",
                                            "Prompt tokens that the worker computed; the others were shared.", {"model"})
                                  .with({model})),
-      prefix_evictions(registry
-                           .counters("shoal_engine_prefix_evictions_total",
-                                     "Kept prompt prefixes that lost their place in the context.", {"model"})
-                           .with({model})),
+      prefix_evictions(
+          registry
+              .counters("shoal_engine_prefix_evictions_total",
+                        "Kept prompt prefixes, and pieces of long ones, that lost their place in the context.",
+                        {"model"})
+              .with({model})),
       restarts(registry.counters("shoal_engine_worker_restarts_total", "Workers started again after a loss.", {"model"})
                    .with({model})),
       failures(

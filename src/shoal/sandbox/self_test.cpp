@@ -56,6 +56,13 @@ long writable_code() {
   return page == MAP_FAILED ? -1 : 0;
 }
 
+long move_gateway() {
+  cpu_set_t cores;
+  CPU_ZERO(&cores);
+  CPU_SET(0, &cores);
+  return sched_setaffinity(getppid(), sizeof cores, &cores);
+}
+
 long async_ring() {
   io_uring_params params{};
   return syscall(SYS_io_uring_setup, 4, &params);
@@ -69,6 +76,7 @@ constexpr std::array kAttempts = {
     Attempt{"start a program", start_program},
     Attempt{"trace the gateway", [] { return ptrace(PTRACE_SEIZE, getppid(), 0, 0); }},
     Attempt{"signal the gateway", [] { return static_cast<long>(kill(getppid(), 0)); }},
+    Attempt{"move the gateway to one core", move_gateway},
     Attempt{"writable code", writable_code},
     Attempt{"io_uring", async_ring},
     Attempt{"read the gateway's memory", read_parent},

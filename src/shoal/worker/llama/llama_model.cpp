@@ -17,6 +17,7 @@
 #include <dlfcn.h>
 #include <fmt/format.h>
 #include <llama.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include <ggml-backend.h>
@@ -47,39 +48,63 @@ Function cpu_function(const char* name) {
 
 // Threads that wait between graphs. A graph wakes all threads of its pool, also those that it does not use, so there is
 // a pool for each power of two: of one thread, which wakes nobody, of two, of four, up to the most.
+// Where a pool has a thread for each core of this process, each keeps to one. Whoever wakes beside them, such as the
+// gateway, could otherwise push two of them onto one core for the rest of a step, which then takes twice as long.
 class Threadpools {
  public:
+  struct Pool {
+    std::uint32_t threads;
+    ggml_threadpool_t pool;
+    bool one_per_core;
+  };
+
   explicit Threadpools(std::uint32_t threads) {
     const auto create = cpu_function<New>("ggml_threadpool_new");
     free_ = cpu_function<Free>("ggml_threadpool_free");
+    const bool known = sched_getaffinity(0, sizeof cores_, &cores_) == 0;
     if (create == nullptr || free_ == nullptr) return;
     for (std::uint32_t size = 1;; size = std::min(size * 2, threads)) {
       ggml_threadpool_params params = ggml_threadpool_params_default(static_cast<int>(size));
       params.poll = 0;  // but for a moment (patch 0009): upstream's least would burn milliseconds after each graph
-      pools_.push_back({size, create(&params)});
+      const bool one_per_core = known && size > 1 && std::cmp_equal(size, CPU_COUNT(&cores_));
+      params.strict_cpu = one_per_core;
+      for (std::size_t core = 0; one_per_core && core < std::min<std::size_t>(CPU_SETSIZE, GGML_MAX_N_THREADS); ++core)
+        params.cpumask[core] = CPU_ISSET(core, &cores_);
+      pools_.push_back({size, create(&params), one_per_core});
+      // Who makes a pool is its first thread.
+      if (one_per_core && sched_getaffinity(0, sizeof first_core_, &first_core_) == 0) place(false);
       if (size >= threads) break;
     }
   }
   Threadpools(const Threadpools&) = delete;
   Threadpools& operator=(const Threadpools&) = delete;
   ~Threadpools() {
+    keep_to_one_core(false);
     for (const Pool& pool : pools_) free_(pool.pool);
   }
 
   // The smallest with so many; null when there is none.
-  [[nodiscard]] ggml_threadpool_t with(std::uint32_t threads) const {
+  [[nodiscard]] const Pool* with(std::uint32_t threads) const {
     const auto found = std::ranges::find_if(pools_, [threads](const Pool& pool) { return pool.threads >= threads; });
-    return found == pools_.end() ? nullptr : found->pool;
+    return found == pools_.end() ? nullptr : &*found;
+  }
+
+  // The calling thread computes with a pool whose other threads keep to one core each, or does not.
+  void keep_to_one_core(bool one) {
+    if (std::exchange(on_one_core_, one) != one) place(one);
   }
 
  private:
   using New = ggml_threadpool_t (*)(ggml_threadpool_params*);
   using Free = void (*)(ggml_threadpool_t);
-  struct Pool {
-    std::uint32_t threads;
-    ggml_threadpool_t pool;
-  };
+
+  // A core that was taken from this process meanwhile is refused; the kernel has moved the thread by then.
+  void place(bool one) const { (void)sched_setaffinity(0, sizeof cores_, one ? &first_core_ : &cores_); }
+
   Free free_ = nullptr;
+  cpu_set_t cores_{};  // of this process
+  cpu_set_t first_core_{};
+  bool on_one_core_ = false;
   std::vector<Pool> pools_;
 };
 
@@ -167,7 +192,8 @@ class LlamaModel final : public Model {
   [[nodiscard]] std::int32_t any_token() const override { return std::max(0, llama_vocab_bos(vocab_)); }
   void on_progress(std::function<void()> callback) override { on_progress_ = std::move(callback); }
   void set_threads(std::uint32_t threads) override {
-    if (ggml_threadpool_t pool = pools_.with(threads); pool != nullptr) llama_attach_threadpool(context_, pool, pool);
+    pool_ = pools_.with(threads);
+    if (pool_ != nullptr) llama_attach_threadpool(context_, pool_->pool, pool_->pool);
     llama_set_n_threads(context_, static_cast<std::int32_t>(threads), static_cast<std::int32_t>(threads));
   }
   void interrupt() override { interrupted_.store(true, std::memory_order_relaxed); }
@@ -338,6 +364,7 @@ class LlamaModel final : public Model {
  private:
   [[nodiscard]] std::int32_t compute() {
     compute_thread_ = std::this_thread::get_id();
+    pools_.keep_to_one_core(pool_ != nullptr && pool_->one_per_core);
     return llama_decode(context_, batch_);
   }
 
@@ -481,6 +508,7 @@ class LlamaModel final : public Model {
   const llama_vocab* vocab_;
   ModelShape shape_;
   Threadpools pools_;
+  const Threadpools::Pool* pool_ = nullptr;  // that computes
   llama_batch batch_{};
   std::vector<std::int32_t> end_tokens_;
   std::vector<std::string> control_texts_;
