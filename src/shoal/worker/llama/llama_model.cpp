@@ -297,6 +297,7 @@ class LlamaModel final : public Model {
     return llama_memory_seq_pos_max(llama_get_memory(context_), sequence) + 1;
   }
   bool shorten(std::int32_t sequence, std::int32_t length) override {
+    if (this->length(sequence) <= length) return true;  // llama.cpp would look at every cell
     llama_memory_t memory = llama_get_memory(context_);
     if (llama_memory_seq_rm(memory, sequence, length, -1)) return true;
     llama_memory_seq_rm(memory, sequence, -1, -1);
@@ -305,7 +306,7 @@ class LlamaModel final : public Model {
   bool share(std::int32_t from, std::int32_t to, std::int32_t begin, std::int32_t end) override {
     if (shape_.shares_cells) {
       llama_memory_t memory = llama_get_memory(context_);
-      llama_memory_seq_rm(memory, to, begin, end);
+      if (length(to) > begin) llama_memory_seq_rm(memory, to, begin, end);
       llama_memory_seq_cp(memory, from, to, begin, end);
       return true;
     }
