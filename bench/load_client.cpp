@@ -3,7 +3,8 @@
 //
 //   load_client PORT < plan > results     runs the plan; with --arrivals after PORT the kernel's time of each part, too
 //   load_client --echo ANSWER_BYTES       a server that answers anything at once; prints its port
-//   load_client --wake COUNT              what waking a process that sleeps on another core takes, in us, a line each
+//   load_client --wake COUNT [MIB]        what waking a process that sleeps takes, in us, a line each; before each time
+//                                         two threads read so much memory, as a model's weights for a token
 //
 // The plan is a list of requests, each a line and that many raw bytes:
 //
@@ -13,6 +14,7 @@
 // AFTER_EVENTS server-sent events have come in all, and DELAY_US more; CANCEL_US after it was sent its connection is
 // closed (-1: never). When one with FINAL = 1 ends, all that still run are closed. Results: one JSON object a line.
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
@@ -21,9 +23,11 @@
 #include <ctime>
 #include <deque>
 #include <iostream>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include <arpa/inet.h>
@@ -391,8 +395,14 @@ void print(const Request& r) {
   }
 }
 
-// One writes the time into a socket every millisecond, the other sleeps until it comes.
-int wake(int count) {
+// Reads all of it, as a step of a model reads its weights.
+std::uint64_t walk(const std::vector<std::uint64_t>& memory) {
+  return std::accumulate(memory.begin(), memory.end(), std::uint64_t{0});
+}
+
+// Two threads read `mib` of memory, a millisecond at least; then one writes the time into a socket, for which another
+// process sleeps: as a worker that computes, and the gateway.
+int wake(int count, std::size_t mib) {
   int sockets[2];
   if (socketpair(AF_UNIX, SOCK_STREAM, 0, sockets) != 0) die("socketpair");
   if (fork() == 0) {
@@ -405,16 +415,30 @@ int wake(int count) {
     std::fflush(stdout);
     _exit(0);
   }
-  for (std::int64_t next = now_us(); count > 0; --count) {
-    next += 1000;
-    while (now_us() < next) {  // as a worker that computes
+  const std::vector<std::uint64_t> halves[2] = {std::vector<std::uint64_t>(mib << 16, 1),
+                                                std::vector<std::uint64_t>(mib << 16, 1)};
+  std::atomic<int> step = 0;
+  std::atomic<std::uint64_t> sum = 0;
+  std::thread second([&] {
+    for (int seen = 0; seen < count; ++seen) {
+      step.wait(seen);
+      sum += walk(halves[1]);
+    }
+  });
+  while (step < count) {
+    const std::int64_t next = now_us() + 1000;
+    ++step;
+    step.notify_one();
+    sum += walk(halves[0]);
+    while (now_us() < next) {
     }
     timespec now{};
     clock_gettime(CLOCK_MONOTONIC, &now);
     if (write(sockets[0], &now, sizeof now) != sizeof now) die("write");
   }
+  second.join();
   wait(nullptr);
-  return 0;
+  return sum == 0 && mib > 0 ? 1 : 0;
 }
 
 }  // namespace
@@ -424,12 +448,15 @@ int main(int argc, char** argv) {
   if (arguments.size() == 2 && arguments[0] == "--echo") {
     echo(std::max<std::size_t>(2, std::strtoull(arguments[1].c_str(), nullptr, 10)));
   }
-  if (arguments.size() == 2 && arguments[0] == "--wake") return wake(std::atoi(arguments[1].c_str()));
+  if (arguments.size() >= 2 && arguments[0] == "--wake") {
+    return wake(std::atoi(arguments[1].c_str()),
+                arguments.size() == 3 ? std::strtoull(arguments[2].c_str(), nullptr, 10) : 0);
+  }
   const bool arrivals = arguments.size() == 2 && arguments[1] == "--arrivals";
   if (arguments.size() != 1 && !arrivals) {
     std::fprintf(stderr,
                  "usage: load_client PORT [--arrivals] < plan > results | load_client --echo ANSWER_BYTES | "
-                 "load_client --wake COUNT\n");
+                 "load_client --wake COUNT [MIB]\n");
     return 2;
   }
   Run run(std::atoi(arguments[0].c_str()), arrivals, read_plan());
