@@ -6,12 +6,8 @@
 
 namespace shoal::worker {
 
-KvCache::KvCache(Model& model, std::uint64_t cold_limit_bytes, std::int32_t move_tokens)
-    : model_(model),
-      shape_(model.shape()),
-      cold_limit_bytes_(cold_limit_bytes),
-      move_tokens_(move_tokens),
-      running_(shape_.sequence_ids) {
+KvCache::KvCache(Model& model, std::uint64_t cold_limit_bytes)
+    : model_(model), shape_(model.shape()), cold_limit_bytes_(cold_limit_bytes), running_(shape_.sequence_ids) {
   for (std::int32_t number = 0; number < static_cast<std::int32_t>(shape_.sequence_ids); ++number) {
     if (number != shape_.scratch_id) free_numbers_.insert(number);
   }
@@ -34,8 +30,14 @@ void KvCache::let_go(PrefixNode& node) {
 
 // --- a sequence from admission to its end
 
-Admission KvCache::admit(Sequence& s) {
-  moved_ = 0;
+Admission KvCache::admit(Sequence& s, std::int32_t& moves) {
+  moves_left_ = moves;
+  const Admission admission = find_place(s);
+  moves = moves_left_;
+  return admission;
+}
+
+Admission KvCache::find_place(Sequence& s) {
   const auto prompt = static_cast<std::uint32_t>(s.prompt_tokens);
   s.reserved = static_cast<std::uint32_t>(s.max_tokens + s.more_cells);
   if (!shape_.keeps_prefixes) {
@@ -82,7 +84,7 @@ Admission KvCache::take_place(Sequence& s, PrefixTree::Match match) {
   // One number for what comes back: each span that does takes over from the one before.
   Admission room = make_room(need, cold.empty() ? 1 : 2);
   for (auto node = cold.begin(); room == Admission::kDone && node != cold.end(); ++node) {
-    if (moved_ >= move_tokens_) {
+    if (moves_left_ <= 0) {
       room = Admission::kLater;
     } else {
       need -= static_cast<std::uint32_t>((*node)->size());
@@ -283,7 +285,7 @@ Admission KvCache::make_room(std::uint32_t cells, std::size_t numbers) {
   if (!shape_.keeps_prefixes || !shape_.shares_cells) return Admission::kNoRoom;
   if (!enough(cells_ - kept_cells())) return Admission::kNoRoom;  // do not evict in vain
   while (!enough(cells_) || free_numbers_.size() < numbers) {
-    if (moved_ >= move_tokens_) return Admission::kLater;
+    if (moves_left_ <= 0) return Admission::kLater;
     if (!evict()) return Admission::kNoRoom;
   }
   return Admission::kDone;
@@ -306,8 +308,9 @@ bool KvCache::evict() {
   });
   if (victim == nullptr) return false;
   if (cold_limit_bytes_ > 0) {
-    if (victim->size() > move_tokens_) PrefixTree::split(*victim, victim->size() - move_tokens_);
-    moved_ += victim->size();
+    const std::int32_t piece = std::min(kPieceTokens, moves_left_);
+    if (victim->size() > piece) PrefixTree::split(*victim, victim->size() - piece);
+    moves_left_ -= victim->size();
   }
   ++evictions_;
   const std::int32_t number = std::exchange(victim->anchor, -1);
@@ -405,7 +408,7 @@ void KvCache::warm(PrefixNode& node) {
   running_[static_cast<std::size_t>(number)] = false;
   if (whole && (parent.is_root() || model_.share(anchor_of(parent), number, 0, node.begin)) &&
       model_.restore(number, blob)) {
-    moved_ += node.size();
+    moves_left_ -= node.size();
     restored_tokens_ += static_cast<std::uint64_t>(node.size());
     node.last_use = ++uses_;
     return make_hot(node, number);

@@ -29,15 +29,16 @@ enum class Admission {
 
 class KvCache {
  public:
-  // What one admit() moves out of the cells or back, about: memory that is touched for the first time takes a large
-  // part of a step, and answers wait meanwhile.
-  static constexpr std::int32_t kMoveTokens = 256;
+  // Of one piece that goes out of the cells, and comes back as a whole: touching memory for the first time takes a
+  // large part of a step.
+  static constexpr std::int32_t kPieceTokens = 256;
 
   // `cold_limit_bytes`: memory for evicted prefixes; 0: they are forgotten.
-  KvCache(Model& model, std::uint64_t cold_limit_bytes, std::int32_t move_tokens = kMoveTokens);
+  KvCache(Model& model, std::uint64_t cold_limit_bytes);
 
-  // Gives `s` a number and cells for its prompt and its longest answer. Never kNoRoom when none runs.
-  [[nodiscard]] Admission admit(Sequence& s);
+  // Gives `s` a number and cells for its prompt and its longest answer. Never kNoRoom when none runs. `moves`: tokens
+  // that may go out of the cells or come back for it, but for a piece; less those that did, after that.
+  [[nodiscard]] Admission admit(Sequence& s, std::int32_t& moves);
   // Takes over what was computed of the rest of the prompt. Returns how many of the next tokens `s` may compute; 0:
   // another sequence computes them at this moment, wait for it. REQUIRES: s.prefilling().
   [[nodiscard]] std::int32_t advance(Sequence& s);
@@ -90,6 +91,7 @@ class KvCache {
   void forget(PrefixNode& leaf);
   void trim_cold();
 
+  [[nodiscard]] Admission find_place(Sequence& s);
   [[nodiscard]] Admission take_place(Sequence& s, PrefixTree::Match match);
   [[nodiscard]] bool forget_cold(PrefixTree::Match match);
   PrefixNode& seat(Sequence& s, PrefixTree::Match match);
@@ -99,13 +101,12 @@ class KvCache {
   Model& model_;
   const ModelShape& shape_;
   const std::uint64_t cold_limit_bytes_;
-  const std::int32_t move_tokens_;
   PrefixTree tree_;
   std::set<std::int32_t> free_numbers_;
   std::vector<bool> running_;  // by number; the others that are not free belong to the tree
   std::uint32_t cells_ = 0;
   std::uint64_t cold_bytes_ = 0;
-  std::int32_t moved_ = 0;  // tokens, by the admit() that runs
+  std::int32_t moves_left_ = 0;  // of the admit() that runs
   std::uint64_t uses_ = 0;
   std::uint64_t evictions_ = 0;
   std::uint64_t restored_tokens_ = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <limits>
 #include <utility>
 
 #include <fmt/format.h>
@@ -17,6 +18,8 @@ constexpr std::int64_t kReportIntervalNs = 250'000'000;
 // Of a step that goes on for long. A report on its own wakes the gateway on a core that computes, and both compute
 // threads may end up on the other one for the rest of the step; after a step it leaves with the tokens.
 constexpr std::int64_t kReportWithinStepNs = 500'000'000;
+// Tokens of prefixes that leave the cells or come back between two steps: some milliseconds, for which answers wait.
+constexpr std::int32_t kMovesBesideAnswers = 512;
 // Of one frame of an answer in parts; a frame holds 1 MiB.
 constexpr std::size_t kPartTokens = 64 * 1024;
 constexpr std::size_t kPartBytes = 256 * 1024;
@@ -351,10 +354,13 @@ void Scheduler::expire() {
 }
 
 void Scheduler::admit() {
+  std::int32_t moves = std::ranges::any_of(running_, [](const auto& s) { return !s->prefilling() && !s->labels; })
+                           ? kMovesBesideAnswers
+                           : std::numeric_limits<std::int32_t>::max();
   // In order: a large request is never overtaken for ever by small ones.
   while (can_admit()) {
     Sequence& next = *queue_.front(clock_.monotonic_ns());
-    const Admission admission = kv_.admit(next);
+    const Admission admission = kv_.admit(next, moves);
     if (admission != Admission::kDone) {
       queue_blocked_ = admission == Admission::kNoRoom;
       return;

@@ -3,6 +3,7 @@
 #include "shoal/worker/kv_cache.h"
 
 #include <algorithm>
+#include <limits>
 #include <memory>
 #include <ostream>
 #include <random>
@@ -26,6 +27,10 @@ std::unique_ptr<Sequence> sequence_of(std::vector<std::int32_t> prompt, std::int
   s->max_tokens = max_tokens;
   s->principal = principal;
   return s;
+}
+
+Admission admit(KvCache& kv, Sequence& s, std::int32_t moves = std::numeric_limits<std::int32_t>::max()) {
+  return kv.admit(s, moves);
 }
 
 class KvCacheTest : public testing::Test {
@@ -60,7 +65,7 @@ class KvCacheTest : public testing::Test {
   // One request from admission to end; the tokens it computed.
   std::int32_t serve(std::vector<std::int32_t> prompt, std::uint64_t principal = 0) {
     const auto s = sequence_of(std::move(prompt), 0, principal);
-    EXPECT_EQ(kv.admit(*s), Admission::kDone);
+    EXPECT_EQ(admit(kv, *s), Admission::kDone);
     const std::int32_t computed = prefill(*s);
     kv.release(*s, true);
     return computed;
@@ -69,7 +74,7 @@ class KvCacheTest : public testing::Test {
   // The same in another cache over the model, with room for an answer.
   std::int32_t serve_in(KvCache& other, std::vector<std::int32_t> prompt, std::int32_t max_tokens = 0) {
     const auto s = sequence_of(std::move(prompt), max_tokens);
-    EXPECT_EQ(other.admit(*s), Admission::kDone);
+    EXPECT_EQ(admit(other, *s), Admission::kDone);
     std::int32_t computed = 0;
     while (s->stored < s->prompt_tokens) {
       const std::int32_t chunk = std::min(other.advance(*s), 8);
@@ -112,8 +117,8 @@ TEST_F(KvCacheTest, WhoeverIsStillComputedIsWaitedForAndShared) {
         return prompt;
       }(),
       4);
-  ASSERT_EQ(kv.admit(*first), Admission::kDone);
-  ASSERT_EQ(kv.admit(*second), Admission::kDone);
+  ASSERT_EQ(admit(kv, *first), Admission::kDone);
+  ASSERT_EQ(admit(kv, *second), Admission::kDone);
   EXPECT_EQ(prefill(*first, 5), 5);
   EXPECT_EQ(kv.advance(*second), 0) << "the first computes what comes next of both";
   EXPECT_EQ(second->stored, 5) << "and what it has is taken over at once";
@@ -129,8 +134,8 @@ TEST_F(KvCacheTest, WhoeverIsStillComputedIsWaitedForAndShared) {
 TEST_F(KvCacheTest, WhoWaitsGoesOnWhereACancelledOneStopped) {
   const auto first = sequence_of(count_from(10, 12), 4);
   const auto second = sequence_of(count_from(10, 12), 4);
-  ASSERT_EQ(kv.admit(*first), Admission::kDone);
-  ASSERT_EQ(kv.admit(*second), Admission::kDone);
+  ASSERT_EQ(admit(kv, *first), Admission::kDone);
+  ASSERT_EQ(admit(kv, *second), Admission::kDone);
   EXPECT_EQ(prefill(*first, 5), 5);
   kv.release(*first, true);
   EXPECT_EQ(prefill(*second), 7);
@@ -141,7 +146,7 @@ TEST_F(KvCacheTest, WhoWaitsGoesOnWhereACancelledOneStopped) {
 
 TEST_F(KvCacheTest, ANewTurnBeginsWithTheAnswerBefore) {
   const auto first = sequence_of(count_from(10, 6), 5);
-  ASSERT_EQ(kv.admit(*first), Admission::kDone);
+  ASSERT_EQ(admit(kv, *first), Admission::kDone);
   prefill(*first);
   answer(*first, 100, 4);
   kv.release(*first, true);
@@ -153,14 +158,14 @@ TEST_F(KvCacheTest, ANewTurnBeginsWithTheAnswerBefore) {
 
 TEST_F(KvCacheTest, RoomIsReservedToTheEndAndKeptPrefixesMakeWay) {
   const auto first = sequence_of(count_from(10, 20), 20);  // 40 cells
-  ASSERT_EQ(kv.admit(*first), Admission::kDone);
+  ASSERT_EQ(admit(kv, *first), Admission::kDone);
   prefill(*first);
-  EXPECT_EQ(kv.admit(*sequence_of(count_from(300, 20), 5)), Admission::kNoRoom) << "25 more are 65";
+  EXPECT_EQ(admit(kv, *sequence_of(count_from(300, 20), 5)), Admission::kNoRoom) << "25 more are 65";
   kv.release(*first, true);
   EXPECT_EQ(kv.use().cells, 20U);
   EXPECT_EQ(kv.use().kept_cells, 20U);
   const auto second = sequence_of(count_from(300, 20), 30);
-  ASSERT_EQ(kv.admit(*second), Admission::kDone) << "50 of 64, once the kept 20 are gone";
+  ASSERT_EQ(admit(kv, *second), Admission::kDone) << "50 of 64, once the kept 20 are gone";
   EXPECT_EQ(kv.use().evictions, 1U);
   prefill(*second);
   kv.release(*second, true);
@@ -172,7 +177,7 @@ TEST_F(KvCacheTest, ALargeKeptPromptThatSharesItsBeginMakesWay) {
   auto other = count_from(300, 30);
   other[0] = 10;  // one token in common
   const auto s = sequence_of(other, 30);
-  ASSERT_EQ(kv.admit(*s), Admission::kDone) << "60 of 64, and nobody else runs";
+  ASSERT_EQ(admit(kv, *s), Admission::kDone) << "60 of 64, and nobody else runs";
   EXPECT_EQ(prefill(*s), 29);
   kv.release(*s, true);
 }
@@ -194,7 +199,7 @@ TEST_F(KvCacheTest, APromptOfTheWholeContextIsThereTwice) {
   KvCache tight(small, 0);
   for (int round = 0; round < 2; ++round) {
     const auto s = sequence_of(count_from(10, 40), 0);
-    ASSERT_EQ(tight.admit(*s), Admission::kDone) << round;
+    ASSERT_EQ(admit(tight, *s), Admission::kDone) << round;
     while (s->stored < s->prompt_tokens) {
       const std::int32_t chunk = std::min(tight.advance(*s), 8);
       if (round == 1) {
@@ -222,12 +227,27 @@ TEST_F(KvCacheTest, WhatWasEvictedComesBackFromOutside) {
   EXPECT_EQ(serve_in(cold, count_from(200, 30)), 30) << "what cannot be put back is computed";
 }
 
+TEST_F(KvCacheTest, ThoseWhoComeTogetherShareWhatMayBeMoved) {
+  KvCache cold(model, 10'000);
+  for (const std::int32_t first : {10, 200, 400}) EXPECT_EQ(serve_in(cold, count_from(first, 20)), 20);
+  const auto first = sequence_of(count_from(600, 20), 0);
+  const auto second = sequence_of(count_from(800, 20), 0);
+  std::int32_t moves = 30;
+  EXPECT_EQ(cold.admit(*first, moves), Admission::kDone);
+  EXPECT_EQ(moves, 10) << "20 of 30: the first of the three";
+  EXPECT_EQ(cold.admit(*second, moves), Admission::kLater);
+  EXPECT_EQ(moves, 0);
+  moves = 30;
+  EXPECT_EQ(cold.admit(*second, moves), Admission::kDone);
+  EXPECT_EQ(moves, 20);
+}
+
 // Answers wait while memory is copied, so it is copied between their steps.
 TEST_F(KvCacheTest, WhatIsLongGoesAndComesAPieceAtATime) {
-  KvCache cold(model, 10'000, 8);
+  KvCache cold(model, 10'000);
   const auto rounds_until_admitted = [&](Sequence& s) {
     int rounds = 1;
-    for (; cold.admit(s) == Admission::kLater; ++rounds) {
+    for (; admit(cold, s, 8) == Admission::kLater; ++rounds) {
       const KvCache::Use use = cold.use();
       EXPECT_EQ(use.cells, use.kept_cells) << "it holds nothing meanwhile";
     }
@@ -258,7 +278,7 @@ TEST_F(KvCacheTest, ASequenceThatCannotBeCutOnlyReserves) {
   KvCache plain(recurrent, 0);
   for (int round = 0; round < 2; ++round) {
     const auto s = sequence_of(count_from(10, 20), 5);
-    ASSERT_EQ(plain.admit(*s), Admission::kDone);
+    ASSERT_EQ(admit(plain, *s), Admission::kDone);
     EXPECT_EQ(plain.advance(*s), 20);
     plain.release(*s, true);
   }
@@ -273,11 +293,11 @@ TEST_F(KvCacheTest, WithoutKeptPrefixesTheCellsOfOneCacheAreReservedAllTheSame) 
   KvCache plain(plain_model, 0);
   const auto first = sequence_of(count_from(10, 30), 5);
   const auto second = sequence_of(count_from(10, 30), 5);
-  ASSERT_EQ(plain.admit(*first), Admission::kDone);
+  ASSERT_EQ(admit(plain, *first), Admission::kDone);
   EXPECT_EQ(plain.use().cells, 35U);
-  EXPECT_EQ(plain.admit(*second), Admission::kNoRoom) << "of 64";
+  EXPECT_EQ(admit(plain, *second), Admission::kNoRoom) << "of 64";
   plain.release(*first, true);
-  EXPECT_EQ(plain.admit(*second), Admission::kDone);
+  EXPECT_EQ(admit(plain, *second), Admission::kDone);
 }
 
 TEST_F(KvCacheTest, WithACacheForEachSequenceItsCellsAreCounted) {
@@ -288,7 +308,7 @@ TEST_F(KvCacheTest, WithACacheForEachSequenceItsCellsAreCounted) {
   KvCache streams(exact, 1 << 20);
   for (int round = 0; round < 2; ++round) {
     const auto s = sequence_of(count_from(10, 20), 5);
-    ASSERT_EQ(streams.admit(*s), Admission::kDone);
+    ASSERT_EQ(admit(streams, *s), Admission::kDone);
     EXPECT_EQ(streams.use().cells, 25U);
     streams.release(*s, false);
     EXPECT_EQ(streams.use().cells, 0U);
@@ -301,7 +321,7 @@ struct Shaped {
   const char* name;
   bool shares_cells;
   std::uint64_t cold_bytes;
-  std::int32_t move_tokens = KvCache::kMoveTokens;
+  std::int32_t moves = std::numeric_limits<std::int32_t>::max();
 };
 void PrintTo(const Shaped& shaped, std::ostream* out) {
   *out << shaped.name;
@@ -318,14 +338,15 @@ TEST_P(KvCacheTreeTest, HoldsUnderRandomTrees) {
   shape.scratch_id = 4;
   shape.one_cache = shape.shares_cells = GetParam().shares_cells;
   FakeModel model(shape);
-  KvCache kv(model, GetParam().cold_bytes, GetParam().move_tokens);
+  KvCache kv(model, GetParam().cold_bytes);
   std::mt19937 random(7);
   const auto pick = [&random](int below) { return static_cast<std::int32_t>(random() % static_cast<unsigned>(below)); };
   std::vector<std::unique_ptr<Sequence>> running;
   // Some go away while room is made for them.
-  const auto admit = [&](Sequence& s) {
-    Admission admission = kv.admit(s);
-    while (admission == Admission::kLater && (running.empty() || pick(4) != 0)) admission = kv.admit(s);
+  const auto try_to_admit = [&](Sequence& s) {
+    Admission admission = admit(kv, s, GetParam().moves);
+    while (admission == Admission::kLater && (running.empty() || pick(4) != 0))
+      admission = admit(kv, s, GetParam().moves);
     return admission == Admission::kDone;
   };
   for (int round = 0; round < 20'000; ++round) {
@@ -336,7 +357,7 @@ TEST_P(KvCacheTreeTest, HoldsUnderRandomTrees) {
           prompt.push_back(token);
       }
       auto s = sequence_of(std::move(prompt), pick(12), static_cast<std::uint64_t>(pick(2)));
-      const bool admitted = admit(*s);
+      const bool admitted = try_to_admit(*s);
       ASSERT_TRUE(admitted || !running.empty()) << "nobody runs, and there is no room, in round " << round;
       if (admitted) running.push_back(std::move(s));
     }
@@ -376,7 +397,7 @@ TEST_P(KvCacheTreeTest, HoldsUnderRandomTrees) {
     EXPECT_EQ(kv.use().cells, kv.use().kept_cells);
   }
   for (int i = 0; i < 4; ++i) {
-    EXPECT_TRUE(admit(*sequence_of(count_from(900 + 20 * i, 10), 50))) << "all room can be had again";
+    EXPECT_TRUE(try_to_admit(*sequence_of(count_from(900 + 20 * i, 10), 50))) << "all room can be had again";
   }
 }
 
