@@ -35,7 +35,8 @@ class Pairs:
     def add_medians(self, rounds):
         for name, (unit, higher, bar, values) in rounds.rows.items():
             for side, measured in values.items():
-                self.add(side, name, statistics.median(measured), unit, higher, bar)
+                if measured:  # one side alone may have a row
+                    self.add(side, name, statistics.median(measured), unit, higher, bar)
 
     def print(self):
         first, second = self.sides

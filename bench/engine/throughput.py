@@ -3,6 +3,7 @@ import json
 import os
 import random
 import shutil
+import statistics
 import subprocess
 import tempfile
 import time
@@ -103,6 +104,12 @@ def bench_mixed(run):
         run.report(model, sides, alternate(run, sides, measure))
 
 
+def ask_answer(side, rng, tokens):
+    plan = Plan()
+    plan.add(0, COMPLETION, complete(side, ids(rng, 1), tokens))
+    return plan.run(side.port)[0]
+
+
 class LlamaBench:
     name = "llama-bench"
 
@@ -138,17 +145,21 @@ def bench_single(run):
         if side.name == "llama-bench":
             prefill, decode = side.rates()
         else:
-            # The difference of two prompts: what a request costs beyond the prompt is measured by `overhead`.
+            # The difference of two: what a request costs beyond the prompt or the answer is measured by `overhead`.
             short, long = (min(ask_prompts(side, rng, 1, n)[0].wall_us for _ in range(3)) for n in (8, prompt + 8))
             prefill = prompt / ((long - short) / 1e6)
+            # Whole: what a client takes to read a stream it takes from the cores that compute.
+            few, many = (statistics.median(ask_answer(side, rng, n).wall_us for _ in range(3)) for n in (8, answer + 8))
+            decode = answer / ((many - few) / 1e6)
             plan = Plan()
             plan.add(0, COMPLETION, complete(side, ids(rng, 1), answer, **STREAM))
-            decode = decode_rate(plan.run(side.port))
+            pairs.add(side.name, f"decode of {answer}, streamed to a client on these cores", decode_rate(plan.run(side.port)), "tokens/s")
         pairs.add(side.name, f"prefill of {prompt}", prefill, "tokens/s", bar=0.97)
         pairs.add(side.name, f"decode of {answer}", decode, "tokens/s", bar=0.97)
 
     for model in run.models("minimind2-26m", "smollm2-135m", "tinyllama-1.1b"):
-        sides = Shoal(model, 1, 2048), LlamaBench(model, prompt, answer)
+        # llama-bench guesses nothing.
+        sides = Shoal(model, 1, 2048, speculation=False), LlamaBench(model, prompt, answer)
         run.report(model, sides, alternate(run, sides, measure))
 
 

@@ -13,14 +13,14 @@ TEST(StepBudget, AloneItTakesAllAndBesideAnswersOnlyWhatTheGapAllows) {
   EXPECT_EQ(budget.prompt_tokens(0), StepBudget::kFirstTokens) << "nothing is known yet";
   EXPECT_EQ(budget.prompt_tokens(4), StepBudget::kFloorTokens) << "nothing is known yet";
   for (int i = 0; i < 20; ++i) budget.observe(100, 0, 20 * kMs);  // 0.2 ms per prompt token
-  budget.observe(0, 4, 4 * kMs);
-  EXPECT_EQ(budget.prompt_tokens(4), 140U) << "eight times the 4 ms of the answers, less those 4";
+  budget.observe(0, 4, 5 * kMs);
+  EXPECT_EQ(budget.prompt_tokens(4), 175U) << "eight times the 5 ms of the answers, less those 5";
   EXPECT_EQ(budget.prompt_tokens(0), 512U);
 }
 
 TEST(StepBudget, AloneAStepIsNoLongerThanANewcomerMayWait) {
   StepBudget budget(512);
-  for (int i = 0; i < 20; ++i) budget.observe(100, 0, 200 * kMs);  // 2 ms per prompt token
+  for (int i = 0; i < 20; ++i) budget.observe(100, 0, 1200 * kMs);  // 12 ms per prompt token
   EXPECT_EQ(budget.prompt_tokens(0), 125U);
 }
 
@@ -30,8 +30,8 @@ TEST(StepBudget, DeeperContextsGetSmallerChunks) {
   for (int i = 0; i < 20; ++i) budget.observe(100, 4, 24 * kMs);
   const std::size_t shallow = budget.prompt_tokens(4);
   for (int i = 0; i < 20; ++i) budget.observe(100, 4, 104 * kMs);
-  EXPECT_EQ(shallow, 140U);
-  EXPECT_EQ(budget.prompt_tokens(4), 28U) << "at a millisecond each";
+  EXPECT_EQ(shallow, 150U);
+  EXPECT_EQ(budget.prompt_tokens(4), 30U) << "at a millisecond each";
 }
 
 TEST(StepBudget, SlowAnswersLeaveMoreTimeToPrompts) {
@@ -42,7 +42,7 @@ TEST(StepBudget, SlowAnswersLeaveMoreTimeToPrompts) {
   for (int i = 0; i < 50; ++i) budget.observe(0, 16, 50 * kMs);
   EXPECT_EQ(budget.prompt_tokens(16), 100U) << "100 ms at most";
   for (int i = 0; i < 20; ++i) budget.observe(0, 16, kMs);
-  EXPECT_NEAR(static_cast<double>(budget.prompt_tokens(16)), 52, 1) << "27 ms at least";
+  EXPECT_NEAR(static_cast<double>(budget.prompt_tokens(16)), 66, 1) << "34 ms at least";
 }
 
 TEST(StepBudget, AStepThatWasDisturbedDoesNotSetTheGap) {
@@ -50,8 +50,8 @@ TEST(StepBudget, AStepThatWasDisturbedDoesNotSetTheGap) {
   for (int i = 0; i < 20; ++i) budget.observe(100, 0, 50 * kMs);  // 0.5 ms per prompt token
   for (int i = 0; i < 20; ++i) budget.observe(0, 4, kMs);
   budget.observe(0, 4, 12 * kMs);
-  EXPECT_GE(budget.prompt_tokens(4), 49U) << "about 27 ms";
-  EXPECT_LE(budget.prompt_tokens(4), 52U) << "about 27 ms";
+  EXPECT_GE(budget.prompt_tokens(4), 63U) << "about 34 ms";
+  EXPECT_LE(budget.prompt_tokens(4), 66U) << "about 34 ms";
 }
 
 TEST(StepBudget, APromptNeverStarves) {
