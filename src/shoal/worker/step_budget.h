@@ -19,7 +19,7 @@ class StepBudget {
   static constexpr std::int64_t kMostGapNs = 100'000'000;
   // A step beside no answers: who comes meanwhile waits for its end. Short ones are dear where kernels unpack weights
   // for each step: TinyLlama in IQ2 takes 10 ms a token in steps of 25, and 5.5 in steps of 256.
-  static constexpr std::int64_t kAloneNs = 1'500'000'000;
+  static constexpr std::int64_t kAloneNs = 2'000'000'000;
   static constexpr std::size_t kFloorTokens = 16;   // so that a prompt never starves
   static constexpr std::size_t kFirstTokens = 128;  // until it is known what a token costs
 

@@ -20,7 +20,7 @@ TEST(StepBudget, AloneItTakesAllAndBesideAnswersOnlyWhatTheGapAllows) {
 
 TEST(StepBudget, AloneAStepIsNoLongerThanANewcomerMayWait) {
   StepBudget budget(512);
-  for (int i = 0; i < 20; ++i) budget.observe(100, 0, 1200 * kMs);  // 12 ms per prompt token
+  for (int i = 0; i < 20; ++i) budget.observe(100, 0, 1600 * kMs);  // 16 ms per prompt token
   EXPECT_EQ(budget.prompt_tokens(0), 125U);
 }
 
