@@ -56,6 +56,7 @@ class LocalAnswerer final : public Answerer {
     request.cancel = stop_.get_token();
     request.prompt.input = turn.messages;
     request.max_tokens = turn.max_tokens;
+    request.streams = true;
     if (turn.temperature) request.sampling.temperature = *turn.temperature;
     request.sampling.seed = turn.seed;
     const std::unique_ptr<engine::Generation> generation = SHOAL_TRY(parts_.engine.start(std::move(request), yield));

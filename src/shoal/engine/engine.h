@@ -41,6 +41,7 @@ struct GenerateRequest {
   bool ignore_eos = false;
   bool p_true = false;        // ask the model afterwards whether its answer is true: FinishEvent.signals.p_true
   bool hidden_state = false;  // FinishEvent.hidden_state
+  bool streams = false;       // somebody reads along; else tokens may come some milliseconds late, several at once
 };
 
 // One piece of an answer.

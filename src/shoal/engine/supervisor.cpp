@@ -441,6 +441,7 @@ Result<std::unique_ptr<Generation>> Supervisor::start(GenerateRequest asked, bas
                      .ignore_eos = asked.ignore_eos,
                      .p_true = asked.p_true,
                      .hidden_state = asked.hidden_state,
+                     .streams = asked.streams,
                      .sampling = std::move(asked.sampling),
                      .stop = std::move(asked.stop),
                      .prompt = std::move(asked.prompt.input)};

@@ -13,7 +13,7 @@ namespace {
 
 // params.n answers for each prompt; with a seed, answer i of a prompt uses seed + i, so that they differ and repeat.
 std::vector<engine::GenerateRequest> local_requests(const AnswerRequest& request, const std::string& model,
-                                                    base::Deadline deadline) {
+                                                    base::Deadline deadline, bool streams) {
   std::vector<engine::GenerateRequest> requests;
   for (const engine::Prompt& prompt : request.prompts) {
     for (std::int32_t i = 0; i < request.params.n; ++i) {
@@ -29,6 +29,7 @@ std::vector<engine::GenerateRequest> local_requests(const AnswerRequest& request
       one.top_logprobs = request.params.top_logprobs;
       one.ignore_eos = request.params.ignore_eos;
       one.p_true = request.params.p_true;
+      one.streams = streams;
       one.hidden_state = request.params.hidden_state && i == 0;  // the answers to one prompt share it
     }
   }
@@ -78,7 +79,7 @@ void Pipeline::answer(AnswerRequest request, AnswerSink& sink, base::Yield yield
   sink.decided(receipt);
 
   // --- draft locally.
-  Draft draft(engine_, local_requests(request, receipt.model, deadline), request.cancel, yield);
+  Draft draft(engine_, local_requests(request, receipt.model, deadline, sink.streams()), request.cancel, yield);
 
   // --- keep: the answer goes out while it is written.
   auto kept = stream_answers(request, draft, std::move(receipt), sink, yield);

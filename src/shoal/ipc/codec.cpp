@@ -210,6 +210,7 @@ void write(Writer& w, const Generate& b) {
   w.number(static_cast<std::uint8_t>(b.ignore_eos));
   w.number(static_cast<std::uint8_t>(b.p_true));
   w.number(static_cast<std::uint8_t>(b.hidden_state));
+  w.number(static_cast<std::uint8_t>(b.streams));
   write_sampling(w, b.sampling);
   w.count(b.stop.size());
   for (const std::string& stop : b.stop) w.text(stop);
@@ -224,6 +225,7 @@ void read(Reader& r, Generate& b) {
   b.ignore_eos = r.boolean();
   b.p_true = r.boolean();
   b.hidden_state = r.boolean();
+  b.streams = r.boolean();
   b.sampling = read_sampling(r);
   b.stop.resize(r.count(sizeof(std::uint32_t)));
   for (std::string& stop : b.stop) stop = r.text();

@@ -34,7 +34,7 @@
 
 namespace shoal::ipc {
 
-inline constexpr std::uint16_t kProtocolVersion = 7;
+inline constexpr std::uint16_t kProtocolVersion = 8;
 inline constexpr std::uint32_t kMaxBodyBytes = 1U << 20;
 inline constexpr std::size_t kMaxLabels = 256;
 
@@ -86,6 +86,7 @@ struct Generate {
   bool ignore_eos = false;
   bool p_true = false;        // ask the model afterwards; Finished.signals.p_true
   bool hidden_state = false;  // send kHiddenState before the first token
+  bool streams = false;       // tokens go out as they come; else the worker may collect them for some milliseconds
   types::SamplingParams sampling;
   std::vector<std::string> stop;
   std::variant<std::vector<types::Message>, std::string, std::vector<std::int32_t>> prompt;

@@ -34,7 +34,7 @@ namespace shoal::worker {
 // Where frames go. Called on the compute thread only.
 using SendFrame = std::function<void(std::uint64_t request, const ipc::Body& body)>;
 // Hands on what was sent since; may block while the gateway does not read. A frame at a time would wake the gateway for
-// each token of a step, on a core that computes.
+// each token of a step, on a core that computes. What nobody reads as it comes is handed on every 10 ms.
 using FlushFrames = std::function<void()>;
 
 struct SchedulerOptions {
@@ -111,6 +111,7 @@ class Scheduler {
   void release(Sequence& sequence, bool keep);
   void on_progress();
   void report();
+  void hand_on(bool all);
   [[nodiscard]] Sequence* running(std::uint64_t request);
   [[nodiscard]] Sequence& of(const BatchToken& token) { return *by_number_[static_cast<std::size_t>(token.sequence)]; }
   [[nodiscard]] bool can_admit() const;
@@ -148,6 +149,9 @@ class Scheduler {
   Lease lease_;
   std::uint32_t pings_due_ = 0;
   bool draining_ = false;
+  std::uint64_t unflushed_ = 0;  // frames
+  std::uint64_t can_wait_ = 0;   // of them: tokens that nobody reads as they come
+  std::int64_t waits_since_ns_ = 0;
   bool working_ = false;  // the graph that is computed is for requests
   std::uint64_t work_ = 0;
   std::uint64_t tokens_decoded_ = 0;

@@ -37,6 +37,7 @@ struct Sequence {
   std::uint32_t credits = 0;   // tokens that may still be sent
   std::int32_t top_logprobs = 0;
   bool ignore_eos = false;
+  bool streams = false;              // its tokens are read as they come
   bool wants_state = false;          // the hidden state of the last prompt token; false once it was sent
   std::unique_ptr<LabelJob> labels;  // a Score request: no answer, but these
   std::optional<TruthProbe> probe;

@@ -22,6 +22,7 @@ std::vector<Body> every_body() {
   chat.ignore_eos = true;
   chat.p_true = true;
   chat.hidden_state = true;
+  chat.streams = true;
   // All different, so that no two can be taken for each other.
   chat.sampling.temperature = 0.25F;
   chat.sampling.top_p = 0.5F;

@@ -15,18 +15,10 @@
 #include <gtest/gtest.h>
 
 #include "fake_model.h"
+#include "moved_clock.h"
 
 namespace shoal::worker {
 namespace {
-
-// Stands still until a test moves it.
-class MovedClock final : public base::Clock {
- public:
-  [[nodiscard]] std::int64_t monotonic_ns() const override { return 3'600'000'000'000 + moved_ns; }
-  [[nodiscard]] std::int64_t unix_seconds() const override { return 1'700'000'000; }
-
-  std::int64_t moved_ns = 0;
-};
 
 class SchedulerTest : public testing::Test {
  protected:
@@ -371,7 +363,9 @@ TEST_F(SchedulerTest, AStepForOneThatIsCancelledDoesNotBegin) {
     frame.body = std::move(body);
     alone.post(std::move(frame));
   };
-  say(ask({1}, 30));
+  ipc::Generate stream = ask({1}, 30);
+  stream.streams = true;
+  say(stream);
   say(ipc::Drain{});
   alone.run();
   EXPECT_EQ(got.size(), 5U);
