@@ -250,6 +250,7 @@ class FakeWorker {
     Job job{.words = words_of(std::get<std::string>(generate.prompt))};
     job.tokens = number(job.words, "tokens", 2);
     job.credits = generate.credits;
+    if (generate.streams) note("stream");
     if (job.words.contains("fail")) {
       send(id, ipc::Failed{code(job.words), job.words.contains("long") ? std::string(10'000, 'x') : "told to fail",
                            "prompt"});

@@ -60,7 +60,7 @@ class ScriptedModels final : public ModelSource {
   LocalModel& at(const std::string& name) { return models_.at(name); }
   [[nodiscard]] std::string file(const std::string& name) const { return folder_ / name; }
 
-  // How often the worker of this model noted this event: start, cancel, ping, drain, embed.
+  // How often the worker of this model noted this event: start, stream, cancel, ping, drain, embed.
   [[nodiscard]] int count(const std::string& name, const std::string& event) const {
     std::ifstream in(log_of(name));
     int count = 0;

@@ -51,6 +51,17 @@ TEST_F(SupervisorTest, TheFirstRequestStartsTheWorkerAndStreamsToTheEnd) {
                                         HasSubstr("shoal_engine_time_to_first_token_seconds_count{model=\"a\"} 1\n")));
 }
 
+TEST_F(SupervisorTest, AWorkerIsToldWhetherSomebodyReadsAlong) {
+  run([&](base::Yield yield) {
+    GenerateRequest request = ask("a", "tokens=1");
+    EXPECT_TRUE(answer(request, yield).finished);
+    EXPECT_EQ(models_.count("a", "stream"), 0);
+    request.streams = true;
+    EXPECT_TRUE(answer(request, yield).finished);
+    EXPECT_EQ(models_.count("a", "stream"), 1);
+  });
+}
+
 TEST_F(SupervisorTest, RequestsThatArriveWhileItLoadsShareOneWorker) {
   int finished = 0;
   for (int i = 0; i < 8; ++i) {

@@ -124,6 +124,7 @@ TEST_F(PipelineTest, AStreamCommitsAtItsFirstToken) {
   Recorder sink(true);
   run(request(true), sink);
   EXPECT_EQ(sink.said, (Said{"decided m local", "commit", "0:Hi", "0.length", "done"}));
+  EXPECT_TRUE(engine.requests.at(0).streams);
 }
 
 TEST_F(PipelineTest, ARefusedStartFailsBeforeCommit) {
@@ -226,6 +227,7 @@ TEST_F(PipelineTest, EveryParameterReachesTheEngine) {
   EXPECT_EQ(asked.stop, Said{"END"});
   EXPECT_EQ(asked.top_logprobs, 3);
   EXPECT_TRUE(asked.ignore_eos);
+  EXPECT_FALSE(asked.streams);
   EXPECT_EQ(asked.sampling.temperature, 0.25F);
   EXPECT_EQ(asked.sampling.top_k, 4);
   EXPECT_FALSE(asked.sampling.seed.has_value());

@@ -12,9 +12,10 @@
 
 #include <gtest/gtest.h>
 
+#include "shoal/worker/scheduler.h"
+
 #include "fake_model.h"
 #include "moved_clock.h"
-#include "shoal/worker/scheduler.h"
 
 namespace shoal::worker {
 namespace {
