@@ -20,11 +20,12 @@ constexpr double kLastSlow = 0.125;
 std::size_t StepBudget::prompt_tokens(std::size_t decoding) const {
   const std::size_t limit = most_ > decoding ? most_ - decoding : 0;
   const std::size_t floor = std::min(kFloorTokens, limit);
-  if (prompt_ns_ == 0) return decoding == 0 ? std::min(kFirstTokens, limit) : floor;  // not known yet: careful
+  const double token_ns = decoding == 0 || prompt_ns_ == 0 ? alone_ns_ : prompt_ns_;
+  if (token_ns == 0) return decoding == 0 ? std::min(kFirstTokens, limit) : floor;  // not known yet: careful
   const double gap_ns =
       std::clamp(kSlowdown * decode_ns_, static_cast<double>(kGapNs), static_cast<double>(kMostGapNs));
   const double left_ns = decoding == 0 ? static_cast<double>(kAloneNs) : gap_ns - decode_ns_;
-  return std::clamp(static_cast<std::size_t>(std::max(0.0, left_ns / prompt_ns_)), floor, limit);
+  return std::clamp(static_cast<std::size_t>(std::max(0.0, left_ns / token_ns)), floor, limit);
 }
 
 void StepBudget::observe(std::size_t prompt_tokens, std::size_t decoding, std::int64_t step_ns) {
@@ -33,7 +34,13 @@ void StepBudget::observe(std::size_t prompt_tokens, std::size_t decoding, std::i
     decode_ns_ = learn(decode_ns_, step, step > decode_ns_ ? kLastSlow : kLast);
     return;
   }
-  const double prompt = decoding == 0 ? step : std::max(step - decode_ns_, step / 4);
+  if (decoding == 0) {
+    // What a token costs in a short step says nothing about a long one.
+    if (prompt_tokens >= std::min(kFirstTokens, this->prompt_tokens(0)))
+      alone_ns_ = learn(alone_ns_, step / static_cast<double>(prompt_tokens), kLast);
+    return;
+  }
+  const double prompt = std::max(step - decode_ns_, step / 4);
   // A few tokens cost nearly a step of their own and say little about a chunk.
   if (prompt_tokens >= kFloorTokens || prompt_ns_ == 0)
     prompt_ns_ = learn(prompt_ns_, prompt / static_cast<double>(prompt_tokens), kLast);
