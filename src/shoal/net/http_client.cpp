@@ -1,0 +1,480 @@
+#include "shoal/net/http_client.h"
+
+#include <algorithm>
+#include <cassert>
+#include <charconv>
+#include <chrono>
+#include <map>
+
+#include <fmt/format.h>
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ssl/context.hpp>
+#include <boost/asio/ssl/error.hpp>
+#include <boost/asio/ssl/host_name_verification.hpp>
+#include <boost/asio/ssl/stream.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/http/buffer_body.hpp>
+#include <boost/beast/http/parser.hpp>
+
+#include "shoal/net/head.h"
+#include "shoal/net/public_address.h"
+
+namespace shoal::net {
+namespace {
+
+namespace asio = boost::asio;
+namespace http = boost::beast::http;
+namespace ssl = boost::asio::ssl;
+using asio::ip::tcp;
+using base::error_code;
+
+constexpr std::size_t kReadBytes = std::size_t{16} * 1024;
+// Up to here the body is written together with the head.
+constexpr std::size_t kOneWriteBytes = std::size_t{16} * 1024;
+
+std::string key_of(const Upstream& upstream) {
+  return fmt::format("{}{}:{}{}", upstream.tls ? "https://" : "http://", upstream.host, upstream.port,
+                     upstream.private_addresses ? "" : " public");
+}
+
+bool breaks_line(std::string_view text) {
+  return text.find_first_of(std::string_view("\r\n\0", 3)) != std::string_view::npos;
+}
+
+std::string authority_of(const Upstream& upstream) {
+  const bool v6 = upstream.host.find(':') != std::string::npos;
+  const std::string host = v6 ? "[" + upstream.host + "]" : upstream.host;
+  return upstream.port == (upstream.tls ? 443 : 80) ? host : fmt::format("{}:{}", host, upstream.port);
+}
+
+}  // namespace
+
+// --- what an exchange works with
+
+// A connection, and the one timer of what is waited for on it.
+struct HttpExchange::Link {
+  explicit Link(asio::io_context& io) : socket(io), resolver(io), timer(io), resolved(io) {}
+
+  tcp::socket socket;
+  std::unique_ptr<ssl::stream<tcp::socket&>> tls;
+  tcp::resolver resolver;
+  asio::steady_timer timer;
+  asio::steady_timer resolved;  // cancelled when the name is resolved, or nobody waits for it any more
+  tcp::resolver::results_type addresses;
+  error_code lookup;
+  bool looked_up = false;
+  std::string in;  // received, not yet consumed
+  std::uint64_t generation = 0;
+  bool timed_out = false;
+  bool cancelled = false;
+  bool idle = false;
+  std::int64_t idle_since_ns = 0;
+
+  void stop() {
+    resolved.cancel();
+    error_code ignored;
+    socket.cancel(ignored);
+  }
+  void close() {
+    ++generation;
+    timer.cancel();
+    resolver.cancel();
+    error_code ignored;
+    socket.close(ignored);
+  }
+};
+
+struct HttpExchange::Parser {
+  http::response_parser<http::buffer_body> response;
+};
+
+struct HttpClient::Pool {
+  using Link = HttpExchange::Link;
+
+  Pool(asio::io_context& context, const base::Clock& time, HttpClientOptions client_options)
+      : io(context), clock(time), options(std::move(client_options)) {}
+
+  asio::io_context& io;
+  const base::Clock& clock;
+  const HttpClientOptions options;
+  std::map<std::string, std::vector<std::shared_ptr<Link>>> idle;
+  std::unique_ptr<ssl::context> tls;
+  bool closed = false;
+
+  // Made with the first connection that wants it: it takes some MB.
+  Result<ssl::context*> tls_context() {
+    if (tls) return tls.get();
+    auto made = std::make_unique<ssl::context>(ssl::context::tls_client);
+    error_code ec;
+    made->set_verify_mode(ssl::verify_peer, ec);
+    SSL_CTX_set_min_proto_version(made->native_handle(), TLS1_2_VERSION);
+    SSL_CTX_set_mode(made->native_handle(), SSL_MODE_RELEASE_BUFFERS);
+    if (options.ca_file.empty()) {
+      made->set_default_verify_paths(ec);
+    } else {
+      made->load_verify_file(options.ca_file, ec);
+    }
+    if (ec) {
+      return Error(ErrorCode::kIo, fmt::format("the certificates of authorities {} cannot be read: {}",
+                                               options.ca_file.empty() ? "of this system" : options.ca_file,
+                                               ec.message()));
+    }
+    tls = std::move(made);
+    return tls.get();
+  }
+
+  std::shared_ptr<Link> take(const Upstream& upstream) {
+    const auto found = idle.find(key_of(upstream));
+    if (found == idle.end()) return nullptr;
+    const std::int64_t oldest_ns = clock.monotonic_ns() - options.idle_timeout_ms * 1'000'000;
+    std::erase_if(found->second, [oldest_ns](const auto& link) {
+      if (link->idle_since_ns >= oldest_ns) return false;
+      link->close();
+      return true;
+    });
+    std::shared_ptr<Link> link;
+    if (!found->second.empty()) {
+      link = std::move(found->second.back());
+      found->second.pop_back();
+      link->idle = false;
+      link->stop();
+    }
+    if (found->second.empty()) idle.erase(found);
+    return link;
+  }
+
+  static void keep(const std::shared_ptr<Pool>& self, const Upstream& upstream, std::shared_ptr<Link> link) {
+    std::string key = key_of(upstream);
+    auto& links = self->idle[key];
+    if (self->closed || links.size() >= self->options.idle_per_upstream) {
+      link->close();
+      if (links.empty()) self->idle.erase(key);
+      return;
+    }
+    link->idle = true;
+    link->idle_since_ns = self->clock.monotonic_ns();
+    // Whatever comes now is the end, or nothing that was asked for.
+    link->socket.async_wait(tcp::socket::wait_read, [weak = std::weak_ptr(self), waiting = std::weak_ptr(link),
+                                                     since = link->idle_since_ns, key](const error_code&) {
+      const auto pool = weak.lock();
+      const auto gone = waiting.lock();
+      if (!pool || !gone || !gone->idle || gone->idle_since_ns != since) return;
+      gone->close();
+      const auto found = pool->idle.find(key);
+      if (found == pool->idle.end()) return;
+      std::erase(found->second, gone);
+      if (found->second.empty()) pool->idle.erase(found);
+    });
+    links.push_back(std::move(link));
+  }
+
+  void close_idle() {
+    for (auto& [key, links] : idle) {
+      for (const auto& link : links) link->close();
+    }
+    idle.clear();
+  }
+};
+
+HttpClient::HttpClient(asio::io_context& io, const base::Clock& clock, HttpClientOptions options)
+    : pool_(std::make_shared<Pool>(io, clock, std::move(options))) {}
+
+HttpClient::~HttpClient() {
+  pool_->closed = true;
+  pool_->close_idle();
+}
+
+std::size_t HttpClient::idle() const {
+  std::size_t count = 0;
+  for (const auto& [key, links] : pool_->idle) count += links.size();
+  return count;
+}
+
+void HttpClient::close_idle() {
+  pool_->close_idle();
+}
+
+// --- one exchange
+
+HttpExchange::HttpExchange(HttpClient& client, Upstream upstream, ClientLimits limits, std::stop_token cancel)
+    : pool_(client.pool_), upstream_(std::move(upstream)), limits_(limits), cancel_(std::move(cancel)) {}
+
+HttpExchange::~HttpExchange() {
+  on_cancel_.reset();
+  if (link_) link_->close();
+}
+
+namespace {
+
+// Runs `wait`, which suspends, and stops what it waits for after `limit_ms` or at the deadline. The link is kept alive by
+// the timer's handler.
+template <class Link, class Wait>
+void within(const std::shared_ptr<Link>& link, std::int64_t limit_ms, base::Deadline deadline, const base::Clock& clock,
+            Wait&& wait) {
+  const std::int64_t left_ns = std::min(limit_ms * 1'000'000, deadline.left_ns(clock));
+  const std::uint64_t generation = ++link->generation;
+  link->timed_out = left_ns == 0;
+  if (link->timed_out || link->cancelled) return;
+  link->timer.expires_after(std::chrono::nanoseconds(left_ns));
+  link->timer.async_wait([link, generation](const error_code&) {
+    if (generation != link->generation) return;
+    link->timed_out = true;
+    link->stop();
+  });
+  std::forward<Wait>(wait)();
+  ++link->generation;
+  link->timer.cancel();
+}
+
+}  // namespace
+
+// What ended a wait: the caller's wish, a limit, or the other side.
+Error HttpExchange::failure(std::string_view what) const {
+  if (link_ && link_->cancelled) return {ErrorCode::kCancelled, "the request was cancelled"};
+  if (limits_.deadline.passed(pool_->clock))
+    return {ErrorCode::kDeadlineExceeded, fmt::format("the deadline passed: {} {}", authority_of(upstream_), what)};
+  return {ErrorCode::kUnreachable, fmt::format("{} {}", authority_of(upstream_), what)};
+}
+
+Result<void> HttpExchange::connect(base::Yield yield) {
+  const auto link = link_;
+  const base::Deadline connected = {
+      std::min(base::Deadline::after_ms(pool_->clock, limits_.connect_ms).at_ns, limits_.deadline.at_ns)};
+  error_code ec;
+  const auto literal = asio::ip::make_address(upstream_.host, ec);
+  std::vector<tcp::endpoint> endpoints;
+  if (!ec) {
+    endpoints.emplace_back(literal, upstream_.port);
+  } else {
+    // The thread that resolves cannot be interrupted, so nobody waits for it longer than allowed.
+    link->resolver.async_resolve(upstream_.host, std::to_string(upstream_.port),
+                                 [link](const error_code& failed, tcp::resolver::results_type found) {
+                                   link->lookup = failed;
+                                   link->addresses = std::move(found);
+                                   link->looked_up = true;
+                                   link->resolved.cancel();
+                                 });
+    link->resolved.expires_at(asio::steady_timer::time_point::max());
+    within(link, limits_.connect_ms, connected, pool_->clock, [&] {
+      error_code woken;
+      link->resolved.async_wait(yield[woken]);
+    });
+    if (!link->looked_up) return failure(fmt::format("was not resolved within {} ms", limits_.connect_ms));
+    if (link->lookup) return failure(fmt::format("has no address: {}", link->lookup.message()));
+    for (const auto& entry : link->addresses) endpoints.push_back(entry.endpoint());
+  }
+  std::string why = "has no address";
+  bool refused_by_us = true;
+  for (const tcp::endpoint& endpoint : endpoints) {
+    // FENCE: nothing has been sent to this address yet.
+    if (!upstream_.private_addresses && !is_public(endpoint.address())) {
+      why = fmt::format("is at {}, which is no public address", endpoint.address().to_string());
+      continue;
+    }
+    refused_by_us = false;
+    link->socket.close(ec);
+    ec = asio::error::timed_out;
+    within(link, limits_.connect_ms, connected, pool_->clock,
+           [&] { link->socket.async_connect(endpoint, yield[ec]); });
+    if (!ec && !link->timed_out && !link->cancelled) {
+      link->socket.set_option(tcp::no_delay(true), ec);
+      return upstream_.tls ? start_tls(yield) : Result<void>();
+    }
+    why = link->timed_out ? fmt::format("did not accept a connection within {} ms", limits_.connect_ms)
+                          : fmt::format("cannot be reached: {}", ec.message());
+    if (link->cancelled || connected.passed(pool_->clock)) break;
+  }
+  if (refused_by_us && !endpoints.empty())
+    return Error(ErrorCode::kPolicyDenied, fmt::format("{} {}", authority_of(upstream_), why));
+  return failure(why);
+}
+
+Result<void> HttpExchange::start_tls(base::Yield yield) {
+  const auto link = link_;
+  ssl::context* const context = SHOAL_TRY(pool_->tls_context());
+  link->tls = std::make_unique<ssl::stream<tcp::socket&>>(link->socket, *context);
+  error_code ec;
+  asio::ip::make_address(upstream_.host, ec);
+  // A literal has no server name (RFC 6066); its certificate is checked for the address all the same.
+  if (ec) SSL_set_tlsext_host_name(link->tls->native_handle(), upstream_.host.c_str());
+  link->tls->set_verify_callback(ssl::host_name_verification(upstream_.host), ec);
+  ec = asio::error::timed_out;
+  within(link, limits_.connect_ms, limits_.deadline, pool_->clock,
+         [&] { link->tls->async_handshake(ssl::stream_base::client, yield[ec]); });
+  if (link->timed_out) return failure(fmt::format("did not finish the TLS handshake within {} ms", limits_.connect_ms));
+  if (!ec) return {};
+  const long verified = SSL_get_verify_result(link->tls->native_handle());
+  if (verified != X509_V_OK)
+    return failure(fmt::format("has a certificate that is not trusted: {}", X509_verify_cert_error_string(verified)));
+  return failure(fmt::format("failed the TLS handshake: {}", ec.message()));
+}
+
+Result<void> HttpExchange::write(std::string_view bytes, base::Yield yield) {
+  const auto link = link_;
+  error_code ec = asio::error::timed_out;
+  within(link, limits_.head_ms, limits_.deadline, pool_->clock, [&] {
+    sent_ = true;
+    if (link->tls) {
+      asio::async_write(*link->tls, asio::buffer(bytes), yield[ec]);
+    } else {
+      asio::async_write(link->socket, asio::buffer(bytes), yield[ec]);
+    }
+  });
+  if (ec || link->timed_out || link->cancelled) return failure(fmt::format("did not take the request: {}", ec.message()));
+  return {};
+}
+
+Result<ResponseHead> HttpExchange::send(const ClientRequest& request, base::Yield yield) {
+  assert(!link_ && !sent_);
+  std::string head = fmt::format("{} {} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n", request.method, request.target,
+                                 authority_of(upstream_), request.body.size());
+  bool broken = breaks_line(request.method) || breaks_line(request.target);
+  for (const auto& [name, value] : request.headers) {
+    broken = broken || breaks_line(name) || breaks_line(value);
+    head += fmt::format("{}: {}\r\n", name, value);
+  }
+  if (broken) return Error(ErrorCode::kInvalidRequest, "a header of the outgoing request has a line break in it");
+  head += "\r\n";
+
+  link_ = pool_->take(upstream_);
+  reused_ = link_ != nullptr;
+  if (!link_) link_ = std::make_shared<Link>(pool_->io);
+  on_cancel_.emplace(cancel_, [link = link_] {
+    link->cancelled = true;
+    link->stop();
+  });
+  if (link_->cancelled) return failure("");
+  if (!reused_) SHOAL_TRY(connect(yield));
+
+  const bool together = request.body.size() <= kOneWriteBytes;
+  if (together) head += request.body;
+  SHOAL_TRY(write(head, yield));
+  if (!together) SHOAL_TRY(write(request.body, yield));
+
+  const base::Deadline answered = {
+      std::min(base::Deadline::after_ms(pool_->clock, limits_.head_ms).at_ns, limits_.deadline.at_ns)};
+  for (;;) {
+    parser_ = std::make_unique<Parser>();
+    auto& response = parser_->response;
+    response.header_limit(static_cast<std::uint32_t>(limits_.head_bytes));
+    response.body_limit(boost::none);
+    while (!response.is_header_done()) {
+      error_code ec = http::error::need_more;
+      if (!link_->in.empty()) link_->in.erase(0, response.put(asio::buffer(link_->in), ec));
+      if (response.is_header_done()) break;
+      if (ec && ec != http::error::need_more) return failure(fmt::format("answered with no HTTP: {}", ec.message()));
+      SHOAL_TRY(read_more(answered, fmt::format("did not answer within {} ms", limits_.head_ms), yield));
+    }
+    if (response.get().result_int() / 100 != 1) break;  // 100 Continue and its like come before the answer
+  }
+  ResponseHead answer;
+  answer.status = static_cast<int>(parser_->response.get().result_int());
+  for (const auto& field : parser_->response.get())
+    answer.headers.emplace_back(std::string(field.name_string()), std::string(field.value()));
+  return answer;
+}
+
+// More bytes into `in`, until `until`.
+Result<void> HttpExchange::read_more(base::Deadline until, const std::string& too_late, base::Yield yield) {
+  const auto link = link_;
+  const std::size_t before = link->in.size();
+  link->in.resize(before + kReadBytes);
+  const auto room = asio::buffer(link->in.data() + before, kReadBytes);
+  error_code ec = asio::error::timed_out;
+  std::size_t got = 0;
+  within(link, std::numeric_limits<std::int64_t>::max() / 1'000'000, until, pool_->clock, [&] {
+    got = link->tls ? link->tls->async_read_some(room, yield[ec]) : link->socket.async_read_some(room, yield[ec]);
+  });
+  link->in.resize(before + got);
+  if (got > 0) return {};
+  if (link->timed_out || link->cancelled) return failure(too_late);
+  if (parser_->response.is_header_done() && (ec == asio::error::eof || ec == ssl::error::stream_truncated)) {
+    error_code cut;
+    parser_->response.put_eof(cut);
+    if (!cut) return {};
+  }
+  return failure(fmt::format("closed the connection{}",
+                             parser_->response.is_header_done() ? " in the midst of its answer" : " without an answer"));
+}
+
+Result<bool> HttpExchange::read(std::string& out, base::Yield yield) {
+  assert(parser_ && link_);
+  auto& response = parser_->response;
+  while (!response.is_done()) {
+    const std::size_t before = out.size();
+    if (!link_->in.empty()) {
+      out.resize(before + kReadBytes);
+      response.get().body().data = out.data() + before;
+      response.get().body().size = kReadBytes;
+      error_code ec;
+      const std::size_t used = response.put(asio::buffer(link_->in), ec);
+      link_->in.erase(0, used);
+      out.resize(out.size() - response.get().body().size);
+      if (ec && ec != http::error::need_more && ec != http::error::need_buffer)
+        return failure(fmt::format("answered with no HTTP: {}", ec.message()));
+      if (out.size() > before) return true;
+      if (used > 0) continue;  // the frame of a chunk
+    }
+    SHOAL_TRY(read_more({std::min(base::Deadline::after_ms(pool_->clock, limits_.read_ms).at_ns, limits_.deadline.at_ns)},
+                        fmt::format("sent nothing for {} ms", limits_.read_ms), yield));
+  }
+  give_back();
+  return false;
+}
+
+void HttpExchange::give_back() {
+  if (!link_) return;
+  on_cancel_.reset();
+  const auto link = std::move(link_);
+  if (parser_->response.keep_alive() && link->in.empty() && !link->cancelled) {
+    HttpClient::Pool::keep(pool_, upstream_, link);
+  } else {
+    link->close();
+  }
+}
+
+// --- small things
+
+std::string_view ResponseHead::header(std::string_view name) const {
+  const auto found = std::ranges::find_if(headers, [name](const auto& header) { return iequals(header.first, name); });
+  return found == headers.end() ? std::string_view() : std::string_view(found->second);
+}
+
+Result<BaseUrl> parse_base_url(std::string_view url) {
+  const auto wrong = [url](std::string_view why) {
+    return Error(ErrorCode::kInvalidConfig,
+                 fmt::format("'{}' is no base URL: {}; wanted something like https://api.example.com/v1", url, why));
+  };
+  BaseUrl out;
+  std::string_view rest = url;
+  if (rest.starts_with("https://")) {
+    rest.remove_prefix(8);
+  } else if (rest.starts_with("http://")) {
+    out.upstream.tls = false;
+    rest.remove_prefix(7);
+  } else {
+    return wrong("it begins with neither https:// nor http://");
+  }
+  if (rest.find_first_of("?#") != std::string_view::npos) return wrong("it has a query or a fragment");
+  if (std::ranges::any_of(url, [](char c) { return c <= ' ' || c == 0x7f; })) return wrong("it has a blank in it");
+  const std::size_t slash = rest.find('/');
+  const std::string_view authority = rest.substr(0, slash);
+  if (authority.find('@') != std::string_view::npos) return wrong("it has a user in it; keys are named by key_env or key_file");
+  auto parsed = parse_authority(authority);
+  if (!parsed.ok()) return wrong(parsed.error().message());
+  out.upstream.host = std::move(parsed->host);
+  out.upstream.port = out.upstream.tls ? 443 : 80;
+  if (!parsed->port.empty()) {
+    const char* const end = parsed->port.data() + parsed->port.size();
+    if (std::from_chars(parsed->port.data(), end, out.upstream.port).ptr != end || out.upstream.port == 0)
+      return wrong("its port is not 1 to 65535");
+  }
+  out.path = slash == std::string_view::npos ? "" : std::string(rest.substr(slash));
+  while (out.path.ends_with('/')) out.path.pop_back();
+  return out;
+}
+
+}  // namespace shoal::net

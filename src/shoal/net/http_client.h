@@ -1,0 +1,139 @@
+// HttpClient: requests to other HTTP/1.1 servers, in the clear or over TLS. Connections are kept and used again; an idle
+// one holds a socket and no coroutine. A name is resolved for each new connection, and each address is checked before
+// anything is sent to it. Nothing is retried and no redirect is followed: whoever sends decides what may leave again.
+//
+//   HttpExchange exchange(client, upstream, limits, cancel);
+//   ResponseHead head = SHOAL_TRY(exchange.send(request, yield));
+//   while (SHOAL_TRY(exchange.read(body, yield))) use(body);
+//
+// Owned by cli/'s App; an exchange by the coroutine that runs it. Threads: the io_context's one thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <boost/asio/io_context.hpp>
+
+#include "shoal/base/async.h"
+#include "shoal/base/clock.h"
+#include "shoal/base/result.h"
+
+namespace shoal::net {
+
+// Where requests go.
+struct Upstream {
+  std::string host;                // a name, or an IP literal without brackets
+  std::uint16_t port = 0;
+  bool tls = true;                 // certificate and name are checked
+  bool private_addresses = false;  // it may be on this machine or its networks: see is_public()
+
+  bool operator==(const Upstream&) const = default;
+};
+
+struct BaseUrl {
+  Upstream upstream;
+  std::string path;  // without a slash at its end: "/v1", or empty
+};
+// "https://api.example.com/v1". Errors: kInvalidConfig when it is no http or https URL, or has a user, a query or a
+// fragment.
+[[nodiscard]] Result<BaseUrl> parse_base_url(std::string_view url);
+
+struct ClientRequest {
+  std::string method = "POST";
+  std::string target;                                        // origin-form: "/v1/chat/completions"
+  std::vector<std::pair<std::string, std::string>> headers;  // without Host, Content-Length and Connection
+  std::string_view body;
+};
+
+struct ClientLimits {
+  std::int64_t connect_ms = 10'000;  // name, connection and TLS
+  std::int64_t head_ms = 600'000;    // from the request to the head of its response
+  std::int64_t read_ms = 120'000;    // between two reads of the body
+  std::size_t head_bytes = std::size_t{64} * 1024;
+  base::Deadline deadline{};  // of all of it
+};
+
+struct ResponseHead {
+  int status = 0;
+  std::vector<std::pair<std::string, std::string>> headers;  // in order, names as sent
+
+  // The first header of that name, ignoring case; empty when there is none.
+  [[nodiscard]] std::string_view header(std::string_view name) const;
+};
+
+struct HttpClientOptions {
+  std::string ca_file{};                   // PEM; empty: the system's
+  std::size_t idle_per_upstream = 64;      // connections
+  std::int64_t idle_timeout_ms = 55'000;  // less than the minute after which most servers close
+};
+
+class HttpClient {
+ public:
+  HttpClient(boost::asio::io_context& io, const base::Clock& clock, HttpClientOptions options);
+  HttpClient(const HttpClient&) = delete;
+  HttpClient& operator=(const HttpClient&) = delete;
+  // Closes idle connections; exchanges that run keep what they need.
+  ~HttpClient();
+
+  // Connections that wait for another request.
+  [[nodiscard]] std::size_t idle() const;
+  void close_idle();
+
+ private:
+  friend class HttpExchange;
+  struct Pool;
+  std::shared_ptr<Pool> pool_;
+};
+
+// One request and its response. Destroying it before the end of the response closes the connection.
+class HttpExchange {
+ public:
+  // `cancel` is requested on the I/O thread.
+  HttpExchange(HttpClient& client, Upstream upstream, ClientLimits limits, std::stop_token cancel);
+  HttpExchange(const HttpExchange&) = delete;
+  HttpExchange& operator=(const HttpExchange&) = delete;
+  ~HttpExchange();
+
+  // Once. Errors: kUnreachable (no such name, refused, TLS, cut off, no HTTP, a limit of `limits` passed), kPolicyDenied
+  // (an address that is not public), kDeadlineExceeded, kCancelled, kInvalidRequest (a line break in a header).
+  [[nodiscard]] Result<ResponseHead> send(const ClientRequest& request, base::Yield yield);
+  // Appends what comes next to `out`; false: that was all, and nothing was appended. Errors: as send().
+  [[nodiscard]] Result<bool> read(std::string& out, base::Yield yield);
+
+  // Whether a byte of the request may have left.
+  [[nodiscard]] bool sent() const { return sent_; }
+  // Whether the connection had served before: when it breaks before a response, the other side may just have closed it.
+  [[nodiscard]] bool reused() const { return reused_; }
+
+ private:
+  struct Link;
+  struct Parser;
+  friend class HttpClient;
+
+  Result<void> connect(base::Yield yield);
+  Result<void> start_tls(base::Yield yield);
+  Result<void> write(std::string_view bytes, base::Yield yield);
+  Result<void> read_more(base::Deadline until, const std::string& too_late, base::Yield yield);
+  [[nodiscard]] Error failure(std::string_view what) const;
+  void give_back();
+
+  std::shared_ptr<HttpClient::Pool> pool_;
+  const Upstream upstream_;
+  const ClientLimits limits_;
+  std::shared_ptr<Link> link_;
+  std::unique_ptr<Parser> parser_;
+  bool sent_ = false;
+  bool reused_ = false;
+  std::stop_token cancel_;
+  std::optional<std::stop_callback<std::function<void()>>> on_cancel_;
+};
+
+}  // namespace shoal::net
