@@ -118,9 +118,9 @@ struct HttpClient::Pool {
       made->load_verify_file(options.ca_file, ec);
     }
     if (ec) {
-      return Error(ErrorCode::kIo, fmt::format("the certificates of authorities {} cannot be read: {}",
-                                               options.ca_file.empty() ? "of this system" : options.ca_file,
-                                               ec.message()));
+      return Error(ErrorCode::kIo,
+                   fmt::format("the certificates of authorities {} cannot be read: {}",
+                               options.ca_file.empty() ? "of this system" : options.ca_file, ec.message()));
     }
     tls = std::move(made);
     return tls.get();
@@ -209,8 +209,8 @@ HttpExchange::~HttpExchange() {
 
 namespace {
 
-// Runs `wait`, which suspends, and stops what it waits for after `limit_ms` or at the deadline. The link is kept alive by
-// the timer's handler.
+// Runs `wait`, which suspends, and stops what it waits for after `limit_ms` or at the deadline. The link is kept alive
+// by the timer's handler.
 template <class Link, class Wait>
 void within(const std::shared_ptr<Link>& link, std::int64_t limit_ms, base::Deadline deadline, const base::Clock& clock,
             Wait&& wait) {
@@ -277,8 +277,7 @@ Result<void> HttpExchange::connect(base::Yield yield) {
     refused_by_us = false;
     link->socket.close(ec);
     ec = asio::error::timed_out;
-    within(link, limits_.connect_ms, connected, pool_->clock,
-           [&] { link->socket.async_connect(endpoint, yield[ec]); });
+    within(link, limits_.connect_ms, connected, pool_->clock, [&] { link->socket.async_connect(endpoint, yield[ec]); });
     if (!ec && !link->timed_out && !link->cancelled) {
       link->socket.set_option(tcp::no_delay(true), ec);
       return upstream_.tls ? start_tls(yield) : Result<void>();
@@ -323,7 +322,8 @@ Result<void> HttpExchange::write(std::string_view bytes, base::Yield yield) {
       asio::async_write(link->socket, asio::buffer(bytes), yield[ec]);
     }
   });
-  if (ec || link->timed_out || link->cancelled) return failure(fmt::format("did not take the request: {}", ec.message()));
+  if (ec || link->timed_out || link->cancelled)
+    return failure(fmt::format("did not take the request: {}", ec.message()));
   return {};
 }
 
@@ -396,8 +396,9 @@ Result<void> HttpExchange::read_more(base::Deadline until, const std::string& to
     parser_->response.put_eof(cut);
     if (!cut) return {};
   }
-  return failure(fmt::format("closed the connection{}",
-                             parser_->response.is_header_done() ? " in the midst of its answer" : " without an answer"));
+  return failure(fmt::format("closed the connection{}", parser_->response.is_header_done()
+                                                            ? " in the midst of its answer"
+                                                            : " without an answer"));
 }
 
 Result<bool> HttpExchange::read(std::string& out, base::Yield yield) {
@@ -418,8 +419,9 @@ Result<bool> HttpExchange::read(std::string& out, base::Yield yield) {
       if (out.size() > before) return true;
       if (used > 0) continue;  // the frame of a chunk
     }
-    SHOAL_TRY(read_more({std::min(base::Deadline::after_ms(pool_->clock, limits_.read_ms).at_ns, limits_.deadline.at_ns)},
-                        fmt::format("sent nothing for {} ms", limits_.read_ms), yield));
+    SHOAL_TRY(
+        read_more({std::min(base::Deadline::after_ms(pool_->clock, limits_.read_ms).at_ns, limits_.deadline.at_ns)},
+                  fmt::format("sent nothing for {} ms", limits_.read_ms), yield));
   }
   give_back();
   return false;
@@ -462,7 +464,8 @@ Result<BaseUrl> parse_base_url(std::string_view url) {
   if (std::ranges::any_of(url, [](char c) { return c <= ' ' || c == 0x7f; })) return wrong("it has a blank in it");
   const std::size_t slash = rest.find('/');
   const std::string_view authority = rest.substr(0, slash);
-  if (authority.find('@') != std::string_view::npos) return wrong("it has a user in it; keys are named by key_env or key_file");
+  if (authority.find('@') != std::string_view::npos)
+    return wrong("it has a user in it; keys are named by key_env or key_file");
   auto parsed = parse_authority(authority);
   if (!parsed.ok()) return wrong(parsed.error().message());
   out.upstream.host = std::move(parsed->host);

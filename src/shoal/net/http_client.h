@@ -1,6 +1,7 @@
-// HttpClient: requests to other HTTP/1.1 servers, in the clear or over TLS. Connections are kept and used again; an idle
-// one holds a socket and no coroutine. A name is resolved for each new connection, and each address is checked before
-// anything is sent to it. Nothing is retried and no redirect is followed: whoever sends decides what may leave again.
+// HttpClient: requests to other HTTP/1.1 servers, in the clear or over TLS. Connections are kept and used again; an
+// idle one holds a socket and no coroutine. A name is resolved for each new connection, and each address is checked
+// before anything is sent to it. Nothing is retried and no redirect is followed: whoever sends decides what may leave
+// again.
 //
 //   HttpExchange exchange(client, upstream, limits, cancel);
 //   ResponseHead head = SHOAL_TRY(exchange.send(request, yield));
@@ -30,7 +31,7 @@ namespace shoal::net {
 
 // Where requests go.
 struct Upstream {
-  std::string host;                // a name, or an IP literal without brackets
+  std::string host;  // a name, or an IP literal without brackets
   std::uint16_t port = 0;
   bool tls = true;                 // certificate and name are checked
   bool private_addresses = false;  // it may be on this machine or its networks: see is_public()
@@ -70,8 +71,8 @@ struct ResponseHead {
 };
 
 struct HttpClientOptions {
-  std::string ca_file{};                   // PEM; empty: the system's
-  std::size_t idle_per_upstream = 64;      // connections
+  std::string ca_file{};                  // PEM; empty: the system's
+  std::size_t idle_per_upstream = 64;     // connections
   std::int64_t idle_timeout_ms = 55'000;  // less than the minute after which most servers close
 };
 
@@ -102,8 +103,9 @@ class HttpExchange {
   HttpExchange& operator=(const HttpExchange&) = delete;
   ~HttpExchange();
 
-  // Once. Errors: kUnreachable (no such name, refused, TLS, cut off, no HTTP, a limit of `limits` passed), kPolicyDenied
-  // (an address that is not public), kDeadlineExceeded, kCancelled, kInvalidRequest (a line break in a header).
+  // Once. Errors: kUnreachable (no such name, refused, TLS, cut off, no HTTP, a limit of `limits` passed),
+  // kPolicyDenied (an address that is not public), kDeadlineExceeded, kCancelled, kInvalidRequest (a line break in a
+  // header).
   [[nodiscard]] Result<ResponseHead> send(const ClientRequest& request, base::Yield yield);
   // Appends what comes next to `out`; false: that was all, and nothing was appended. Errors: as send().
   [[nodiscard]] Result<bool> read(std::string& out, base::Yield yield);

@@ -52,12 +52,13 @@ bool starts_with(const address_v6::bytes_type& bytes, std::initializer_list<std:
 bool is_public_v6(const address_v6& address) {
   const auto bytes = address.to_bytes();
   if (address.is_v4_mapped()) return is_public_v4(v4_at(bytes, 12));
-  if (starts_with(bytes, {0x00, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0})) return is_public_v4(v4_at(bytes, 12));  // NAT64
-  if (starts_with(bytes, {0x20, 0x02})) return is_public_v4(v4_at(bytes, 2));                                       // 6to4
+  if (starts_with(bytes, {0x00, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0}))
+    return is_public_v4(v4_at(bytes, 12));                                     // NAT64
+  if (starts_with(bytes, {0x20, 0x02})) return is_public_v4(v4_at(bytes, 2));  // 6to4
   if ((bytes[0] & 0xe0U) != 0x20) return false;  // outside 2000::/3 nothing is global unicast
   // 2001::/23 is for protocols, Teredo among them; its few global blocks are no web servers.
   if (starts_with(bytes, {0x20, 0x01}) && (bytes[2] & 0xfeU) == 0) return false;
-  if (starts_with(bytes, {0x20, 0x01, 0x0d, 0xb8})) return false;                            // documentation
+  if (starts_with(bytes, {0x20, 0x01, 0x0d, 0xb8})) return false;         // documentation
   return !(starts_with(bytes, {0x3f, 0xff}) && (bytes[2] & 0xf0U) == 0);  // documentation, RFC 9637
 }
 

@@ -29,6 +29,7 @@ class Speculation {
 
   std::array<double, kMostKnown> step_ns_{};  // by tokens; 0: not seen
   double balance_ns_ = 0;
+  bool guessed_ = false;  // in the step before
 };
 
 }  // namespace shoal::worker

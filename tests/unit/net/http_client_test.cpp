@@ -140,7 +140,9 @@ class HttpClientTest : public testing::Test {
     });
     return answer;
   }
-  Answer get(const Upstream& upstream, ClientLimits limits = {}) { return ask(upstream, {"GET", "/a", {}, {}}, limits); }
+  Answer get(const Upstream& upstream, ClientLimits limits = {}) {
+    return ask(upstream, {"GET", "/a", {}, {}}, limits);
+  }
   // What a server gets that says this, and then closes.
   Answer get_from(const std::string& response, ClientLimits limits = {}) {
     const ScriptedServer server([&](int fd) {
@@ -209,7 +211,8 @@ TEST_F(HttpClientTest, LargeBodiesBothWays) {
 
 TEST_F(HttpClientTest, AnAnswerMayComeInPiecesOfAnySize) {
   const std::string response =
-      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n1;x=y\r\n \r\n5\r\nworld\r\n0\r\nT: v\r\n\r\n";
+      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n1;x=y\r\n \r\n5\r\nworld\r\n0\r\nT: "
+      "v\r\n\r\n";
   for (std::size_t cut = 0; cut <= response.size(); ++cut) {
     ScriptedServer server([&](int fd) {
       const int on = 1;
@@ -259,10 +262,9 @@ TEST_F(HttpClientTest, AConnectionWithMoreThanItsAnswerIsNotUsedAgain) {
 }
 
 TEST_F(HttpClientTest, WhatIsNoHttpIsAnError) {
-  for (const std::string& response :
-       {std::string("SSH-2.0-OpenSSH_9.2\r\n\r\n"), std::string("HTTP/1.1 abc\r\n\r\n"),
-        "HTTP/1.1 200 OK\r\nA: " + std::string(70'000, 'x') + "\r\n\r\n",
-        std::string("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")}) {
+  for (const std::string& response : {std::string("SSH-2.0-OpenSSH_9.2\r\n\r\n"), std::string("HTTP/1.1 abc\r\n\r\n"),
+                                      "HTTP/1.1 200 OK\r\nA: " + std::string(70'000, 'x') + "\r\n\r\n",
+                                      std::string("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")}) {
     const Answer answer = get_from(response);
     ASSERT_TRUE(answer.error) << response.substr(0, 50);
     EXPECT_EQ(answer.error->code(), ErrorCode::kUnreachable);
@@ -272,7 +274,8 @@ TEST_F(HttpClientTest, WhatIsNoHttpIsAnError) {
 
 TEST_F(HttpClientTest, InterimAnswersArePassedOver) {
   const Answer answer = get_from(
-      "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+      "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: "
+      "2\r\n\r\nok");
   ASSERT_FALSE(answer.error) << why(answer);
   EXPECT_EQ(answer.body, "ok");
 }
@@ -345,7 +348,8 @@ TEST_F(HttpClientTest, WhoCannotBeReachedIsNamed) {
     closed = server.port();
   }
   const Answer refused = get(local(closed));
-  EXPECT_THAT(why(refused), HasSubstr("127.0.0.1:" + std::to_string(closed) + " cannot be reached: Connection refused"));
+  EXPECT_THAT(why(refused),
+              HasSubstr("127.0.0.1:" + std::to_string(closed) + " cannot be reached: Connection refused"));
   EXPECT_FALSE(refused.sent);
   const Answer nobody = get({"nobody.invalid", 80, false, true}, {.connect_ms = 20'000});
   ASSERT_TRUE(nobody.error);
@@ -419,7 +423,9 @@ class TlsServer {
   }
   ~TlsServer() {
     stopping_ = true;
-    { const Client waker(port_); }
+    {
+      const Client waker(port_);
+    }
     thread_.join();
     std::filesystem::remove(ca_file_);
   }
@@ -435,7 +441,8 @@ class TlsServer {
     std::string in(65536, '\0');
     while (!ec) {
       stream.read_some(asio::buffer(in), ec);
-      if (!ec) asio::write(stream, asio::buffer(std::string_view("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret")), ec);
+      if (!ec)
+        asio::write(stream, asio::buffer(std::string_view("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret")), ec);
     }
   }
   void make_certificate(const std::string& name) {
@@ -529,16 +536,16 @@ TEST(BaseUrl, NamesTheUpstreamAndThePath) {
 }
 
 TEST(BaseUrl, SaysWhatIsWrong) {
-  for (const auto& [url, why] : std::vector<std::pair<std::string, std::string>>{
-           {"api.example.com/v1", "neither https"},
-           {"ftp://a", "neither https"},
-           {"https://user:key@a/v1", "user"},
-           {"https://a/v1?key=x", "query"},
-           {"https://a/v1#x", "fragment"},
-           {"https:///v1", "base URL"},
-           {"https://a:0/", "port"},
-           {"https://a:99999/", "port"},
-           {"https://a b/", "blank"}}) {
+  for (const auto& [url, why] :
+       std::vector<std::pair<std::string, std::string>>{{"api.example.com/v1", "neither https"},
+                                                        {"ftp://a", "neither https"},
+                                                        {"https://user:key@a/v1", "user"},
+                                                        {"https://a/v1?key=x", "query"},
+                                                        {"https://a/v1#x", "fragment"},
+                                                        {"https:///v1", "base URL"},
+                                                        {"https://a:0/", "port"},
+                                                        {"https://a:99999/", "port"},
+                                                        {"https://a b/", "blank"}}) {
     const auto parsed = parse_base_url(url);
     ASSERT_FALSE(parsed.ok()) << url;
     EXPECT_THAT(parsed.error().message(), HasSubstr(why)) << url;

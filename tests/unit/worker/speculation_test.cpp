@@ -50,6 +50,21 @@ double speed_up(std::size_t right_of_four) {
   return tokens * kStep / time;
 }
 
+TEST(Speculation, WhatTheNextStepCostsMoreIsTheirsToo) {
+  Speculation speculation;
+  double time = 0;
+  constexpr int kSteps = 20'000;
+  bool guessed = false;
+  for (int i = 0; i < kSteps; ++i) {
+    const bool guess = speculation.affords(1, 4);
+    const double step = 1e6 + (guess ? 0.1e6 : 0) + (guessed ? 0.2e6 : 0);
+    speculation.observe(1, guess ? 4 : 0, 0, static_cast<std::int64_t>(step));
+    time += step;
+    guessed = guess;
+  }
+  EXPECT_LT(time / (kSteps * 1e6), 1.03);
+}
+
 TEST(Speculation, GoesOnWhileItPays) {
   EXPECT_GT(speed_up(4), 2.5);
   EXPECT_GT(speed_up(2), 1.5);
