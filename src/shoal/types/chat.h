@@ -14,12 +14,78 @@ namespace shoal::types {
 
 enum class Role : std::uint8_t { kSystem, kUser, kAssistant, kTool };
 
+// A function that the model wants to be called.
+struct ToolCall {
+  std::string id;
+  std::string name;
+  std::string arguments;  // as the model wrote them: meant to be the text of a JSON object
+
+  bool operator==(const ToolCall&) const = default;
+};
+
+// One part of a message that is not text alone.
+struct ContentPart {
+  enum class Kind : std::uint8_t { kText, kImage };
+  Kind kind = Kind::kText;
+  std::string text;
+  std::string media_type;  // of an image in `data`: "image/png"
+  std::string data;        // base64
+  std::string url;         // in place of data
+  std::string detail;      // "auto", "low", "high"; empty: not said
+
+  bool operator==(const ContentPart&) const = default;
+};
+
 struct Message {
   Role role = Role::kUser;
-  std::string content;  // UTF-8
-  std::string name;     // empty: none
+  std::string content;                 // UTF-8; the text parts, joined
+  std::string name;                    // empty: none
+  std::vector<ContentPart> parts{};    // all of them in order, when one is no text; else empty
+  std::vector<ToolCall> tool_calls{};  // of an assistant
+  std::string tool_call_id{};          // of a tool: whose result `content` is
 
   bool operator==(const Message&) const = default;
+};
+
+// A function that the model may call.
+struct Tool {
+  std::string name;
+  std::string description;
+  std::string parameters;      // text of a JSON Schema; empty: it takes none
+  std::optional<bool> strict;  // arguments match the schema, always
+};
+
+struct ToolChoice {
+  enum class Kind : std::uint8_t { kAuto, kNone, kRequired, kNamed };
+  Kind kind = Kind::kAuto;
+  std::string name;  // kNamed
+};
+
+struct ResponseFormat {
+  enum class Kind : std::uint8_t { kText, kJsonObject, kJsonSchema };
+  Kind kind = Kind::kText;
+  std::string name;  // kJsonSchema, here and below
+  std::string description;
+  std::string schema;  // text of a JSON Schema
+  std::optional<bool> strict;
+};
+
+// What a request asks for that not every model can do. A candidate that cannot falls out of the route.
+enum class NeedKind : std::uint8_t {
+  kTools,
+  kImages,
+  kAudio,
+  kStructured,  // JSON, or JSON of a schema
+  kReasoning,   // an effort, a verbosity
+  kSignals,     // what only Shoal's own engine has: signals, P(True), hidden states, token ids
+  kPaid,        // has a price of its own: web search, predicted outputs, another service tier
+  kStored,      // the answer is to be kept by the provider
+};
+struct Need {
+  NeedKind kind = NeedKind::kTools;
+  std::string param;  // the parameter that asks for it: "tools"
+
+  bool operator==(const Need&) const = default;
 };
 
 // How the next token is chosen. Defaults are OpenAI's: temperature 1, everything else off.
@@ -56,6 +122,12 @@ struct ChatRequest {
   std::string model;  // empty: the configured default
   std::vector<Message> messages;
   GenerationParams params;
+  std::vector<Tool> tools;
+  std::optional<ToolChoice> tool_choice;
+  std::optional<bool> parallel_tool_calls;
+  ResponseFormat format;
+  std::string reasoning_effort;  // "low", "medium", "high", ...; empty: not said
+  std::vector<Need> needs;
   std::string user;  // the client's own end-user id, for the ledger; empty: none
 };
 
@@ -68,6 +140,7 @@ struct CompletionRequest {
   };
   std::vector<Prompt> prompts;
   GenerationParams params;
+  std::vector<Need> needs;
   bool echo = false;  // repeat the prompt before the answer
   std::string user;
 };

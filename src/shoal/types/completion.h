@@ -10,8 +10,10 @@
 namespace shoal::types {
 
 enum class FinishReason : std::uint8_t {
-  kStop,    // end-of-sequence token or a stop string
-  kLength,  // max_tokens or the context is used up
+  kStop,           // end-of-sequence token or a stop string
+  kLength,         // max_tokens or the context is used up
+  kToolCalls,      // the model wants functions called
+  kContentFilter,  // a provider's filter cut it, or the model refused
 };
 
 struct TopLogprob {
@@ -65,12 +67,18 @@ struct LabelLogprobs {
   std::vector<float> logprobs;  // one for each token
 };
 
+// In OpenAI's terms: a part is counted in its whole as well. ledger::disjoint() is the other way to say it.
 struct Usage {
   std::int32_t prompt_tokens = 0;
   std::int32_t completion_tokens = 0;
-  std::int32_t cached_tokens = 0;  // of prompt_tokens: not computed again
+  std::int32_t cached_tokens = 0;          // of prompt_tokens: not computed again
+  std::int32_t cache_write_5m_tokens = 0;  // of prompt_tokens: kept by the provider for five minutes
+  std::int32_t cache_write_1h_tokens = 0;  // of prompt_tokens: for an hour
+  std::int32_t reasoning_tokens = 0;       // of completion_tokens: thought, and not shown
 
   [[nodiscard]] std::int32_t total_tokens() const { return prompt_tokens + completion_tokens; }
+
+  bool operator==(const Usage&) const = default;
 };
 
 struct Timings {

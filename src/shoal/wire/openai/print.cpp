@@ -282,6 +282,10 @@ std::string_view finish_name(types::FinishReason reason) {
       return "stop";
     case types::FinishReason::kLength:
       return "length";
+    case types::FinishReason::kToolCalls:
+      return "tool_calls";
+    case types::FinishReason::kContentFilter:
+      return "content_filter";
   }
   return "stop";
 }
