@@ -31,6 +31,7 @@ namespace ssl = boost::asio::ssl;
 using asio::ip::tcp;
 using base::error_code;
 
+constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
 constexpr std::size_t kReadBytes = std::size_t{16} * 1024;
 // Up to here the body is written together with the head.
 constexpr std::size_t kOneWriteBytes = std::size_t{16} * 1024;
@@ -54,7 +55,8 @@ std::string authority_of(const Upstream& upstream) {
 
 // --- what an exchange works with
 
-// A connection, and the one timer of what is waited for on it.
+// A connection, and the one timer of what is waited for on it. A limit that moves away costs nothing: the timer looks
+// at it when it fires, and goes on waiting.
 struct HttpExchange::Link {
   explicit Link(asio::io_context& io) : socket(io), resolver(io), timer(io), resolved(io) {}
 
@@ -66,8 +68,10 @@ struct HttpExchange::Link {
   tcp::resolver::results_type addresses;
   error_code lookup;
   bool looked_up = false;
-  std::string in;  // received, not yet consumed
-  std::uint64_t generation = 0;
+  std::string in;                  // received, not yet consumed
+  std::int64_t limit_ns = kNever;  // when what is waited for now must have come
+  std::int64_t fires_ns = kNever;  // when the timer looks at that
+  std::uint64_t generation = 0;    // of the timer
   bool timed_out = false;
   bool cancelled = false;
   bool idle = false;
@@ -84,6 +88,19 @@ struct HttpExchange::Link {
     resolver.cancel();
     error_code ignored;
     socket.close(ignored);
+  }
+  static void arm(const std::shared_ptr<Link>& link, const base::Clock& clock) {
+    link->fires_ns = link->limit_ns;
+    link->timer.expires_after(std::chrono::nanoseconds(base::Deadline{link->fires_ns}.left_ns(clock)));
+    link->timer.async_wait([weak = std::weak_ptr(link), generation = ++link->generation, &clock](const error_code&) {
+      const auto watched = weak.lock();
+      if (!watched || watched->generation != generation) return;
+      watched->fires_ns = kNever;
+      if (watched->limit_ns == kNever) return;
+      if (!base::Deadline{watched->limit_ns}.passed(clock)) return arm(watched, clock);
+      watched->timed_out = true;
+      watched->stop();
+    });
   }
 };
 
@@ -209,24 +226,19 @@ HttpExchange::~HttpExchange() {
 
 namespace {
 
-// Runs `wait`, which suspends, and stops what it waits for after `limit_ms` or at the deadline. The link is kept alive
-// by the timer's handler.
+base::Deadline sooner(base::Deadline a, base::Deadline b) {
+  return {std::min(a.at_ns, b.at_ns)};
+}
+
+// Runs `wait`, which suspends, and stops what it waits for at `until`.
 template <class Link, class Wait>
-void within(const std::shared_ptr<Link>& link, std::int64_t limit_ms, base::Deadline deadline, const base::Clock& clock,
-            Wait&& wait) {
-  const std::int64_t left_ns = std::min(limit_ms * 1'000'000, deadline.left_ns(clock));
-  const std::uint64_t generation = ++link->generation;
-  link->timed_out = left_ns == 0;
+void within(const std::shared_ptr<Link>& link, base::Deadline until, const base::Clock& clock, Wait&& wait) {
+  link->timed_out = until.passed(clock);
   if (link->timed_out || link->cancelled) return;
-  link->timer.expires_after(std::chrono::nanoseconds(left_ns));
-  link->timer.async_wait([link, generation](const error_code&) {
-    if (generation != link->generation) return;
-    link->timed_out = true;
-    link->stop();
-  });
+  link->limit_ns = until.at_ns;
+  if (link->limit_ns < link->fires_ns) Link::arm(link, clock);
   std::forward<Wait>(wait)();
-  ++link->generation;
-  link->timer.cancel();
+  link->limit_ns = kNever;
 }
 
 }  // namespace
@@ -241,8 +253,7 @@ Error HttpExchange::failure(std::string_view what) const {
 
 Result<void> HttpExchange::connect(base::Yield yield) {
   const auto link = link_;
-  const base::Deadline connected = {
-      std::min(base::Deadline::after_ms(pool_->clock, limits_.connect_ms).at_ns, limits_.deadline.at_ns)};
+  const base::Deadline connected = sooner(base::Deadline::after_ms(pool_->clock, limits_.connect_ms), limits_.deadline);
   error_code ec;
   const auto literal = asio::ip::make_address(upstream_.host, ec);
   std::vector<tcp::endpoint> endpoints;
@@ -258,7 +269,7 @@ Result<void> HttpExchange::connect(base::Yield yield) {
                                    link->resolved.cancel();
                                  });
     link->resolved.expires_at(asio::steady_timer::time_point::max());
-    within(link, limits_.connect_ms, connected, pool_->clock, [&] {
+    within(link, connected, pool_->clock, [&] {
       error_code woken;
       link->resolved.async_wait(yield[woken]);
     });
@@ -277,9 +288,10 @@ Result<void> HttpExchange::connect(base::Yield yield) {
     refused_by_us = false;
     link->socket.close(ec);
     ec = asio::error::timed_out;
-    within(link, limits_.connect_ms, connected, pool_->clock, [&] { link->socket.async_connect(endpoint, yield[ec]); });
-    if (!ec && !link->timed_out && !link->cancelled) {
+    within(link, connected, pool_->clock, [&] { link->socket.async_connect(endpoint, yield[ec]); });
+    if (!ec) {
       link->socket.set_option(tcp::no_delay(true), ec);
+      link->socket.non_blocking(true, ec);
       return upstream_.tls ? start_tls(yield) : Result<void>();
     }
     why = link->timed_out ? fmt::format("did not accept a connection within {} ms", limits_.connect_ms)
@@ -301,10 +313,10 @@ Result<void> HttpExchange::start_tls(base::Yield yield) {
   if (ec) SSL_set_tlsext_host_name(link->tls->native_handle(), upstream_.host.c_str());
   link->tls->set_verify_callback(ssl::host_name_verification(upstream_.host), ec);
   ec = asio::error::timed_out;
-  within(link, limits_.connect_ms, limits_.deadline, pool_->clock,
+  within(link, sooner(base::Deadline::after_ms(pool_->clock, limits_.connect_ms), limits_.deadline), pool_->clock,
          [&] { link->tls->async_handshake(ssl::stream_base::client, yield[ec]); });
-  if (link->timed_out) return failure(fmt::format("did not finish the TLS handshake within {} ms", limits_.connect_ms));
   if (!ec) return {};
+  if (link->timed_out) return failure(fmt::format("did not finish the TLS handshake within {} ms", limits_.connect_ms));
   const long verified = SSL_get_verify_result(link->tls->native_handle());
   if (verified != X509_V_OK)
     return failure(fmt::format("has a certificate that is not trusted: {}", X509_verify_cert_error_string(verified)));
@@ -313,28 +325,39 @@ Result<void> HttpExchange::start_tls(base::Yield yield) {
 
 Result<void> HttpExchange::write(std::string_view bytes, base::Yield yield) {
   const auto link = link_;
-  error_code ec = asio::error::timed_out;
-  within(link, limits_.head_ms, limits_.deadline, pool_->clock, [&] {
-    sent_ = true;
-    if (link->tls) {
-      asio::async_write(*link->tls, asio::buffer(bytes), yield[ec]);
-    } else {
-      asio::async_write(link->socket, asio::buffer(bytes), yield[ec]);
-    }
-  });
-  if (ec || link->timed_out || link->cancelled)
-    return failure(fmt::format("did not take the request: {}", ec.message()));
+  if (link->cancelled) return failure("");
+  error_code ec;
+  sent_ = true;
+  if (!link->tls) {
+    // Most requests fit the socket's buffer: nobody waits, and no timer is needed.
+    bytes.remove_prefix(link->socket.write_some(asio::buffer(bytes), ec));
+    if (bytes.empty()) return {};
+    if (ec == asio::error::would_block || ec == asio::error::try_again) ec = {};
+  }
+  if (!ec) {
+    ec = asio::error::timed_out;
+    within(link, sooner(base::Deadline::after_ms(pool_->clock, limits_.head_ms), limits_.deadline), pool_->clock, [&] {
+      if (link->tls) {
+        asio::async_write(*link->tls, asio::buffer(bytes), yield[ec]);
+      } else {
+        asio::async_write(link->socket, asio::buffer(bytes), yield[ec]);
+      }
+    });
+  }
+  if (ec) return failure(fmt::format("did not take the request: {}", ec.message()));
   return {};
 }
 
-Result<ResponseHead> HttpExchange::send(const ClientRequest& request, base::Yield yield) {
+Result<void> HttpExchange::send(const ClientRequest& request, base::Yield yield) {
   assert(!link_ && !sent_);
-  std::string head = fmt::format("{} {} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n", request.method, request.target,
-                                 authority_of(upstream_), request.body.size());
+  std::string head;
+  head.reserve(kOneWriteBytes);
+  fmt::format_to(std::back_inserter(head), "{} {} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n", request.method,
+                 request.target, authority_of(upstream_), request.body.size());
   bool broken = breaks_line(request.method) || breaks_line(request.target);
   for (const auto& [name, value] : request.headers) {
     broken = broken || breaks_line(name) || breaks_line(value);
-    head += fmt::format("{}: {}\r\n", name, value);
+    head.append(name).append(": ").append(value).append("\r\n");
   }
   if (broken) return Error(ErrorCode::kInvalidRequest, "a header of the outgoing request has a line break in it");
   head += "\r\n";
@@ -353,55 +376,64 @@ Result<ResponseHead> HttpExchange::send(const ClientRequest& request, base::Yiel
   if (together) head += request.body;
   SHOAL_TRY(write(head, yield));
   if (!together) SHOAL_TRY(write(request.body, yield));
+  answered_ = sooner(base::Deadline::after_ms(pool_->clock, limits_.head_ms), limits_.deadline);
+  return {};
+}
 
-  const base::Deadline answered = {
-      std::min(base::Deadline::after_ms(pool_->clock, limits_.head_ms).at_ns, limits_.deadline.at_ns)};
+Result<std::optional<ResponseHead>> HttpExchange::head(base::Deadline wake, base::Yield yield) {
+  assert(link_ && sent_);
   for (;;) {
-    parser_ = std::make_unique<Parser>();
+    if (!parser_) {
+      parser_ = std::make_unique<Parser>();
+      parser_->response.header_limit(static_cast<std::uint32_t>(limits_.head_bytes));
+      parser_->response.body_limit(boost::none);
+    }
     auto& response = parser_->response;
-    response.header_limit(static_cast<std::uint32_t>(limits_.head_bytes));
-    response.body_limit(boost::none);
     while (!response.is_header_done()) {
       error_code ec = http::error::need_more;
       if (!link_->in.empty()) link_->in.erase(0, response.put(asio::buffer(link_->in), ec));
       if (response.is_header_done()) break;
       if (ec && ec != http::error::need_more) return failure(fmt::format("answered with no HTTP: {}", ec.message()));
-      SHOAL_TRY(read_more(answered, fmt::format("did not answer within {} ms", limits_.head_ms), yield));
+      if (!SHOAL_TRY(read_more(answered_, wake, "answer", yield))) return std::optional<ResponseHead>();
     }
-    if (response.get().result_int() / 100 != 1) break;  // 100 Continue and its like come before the answer
+    if (response.get().result_int() / 100 != 1) break;
+    parser_.reset();  // 100 Continue and its like come before the answer
   }
   ResponseHead answer;
   answer.status = static_cast<int>(parser_->response.get().result_int());
   for (const auto& field : parser_->response.get())
     answer.headers.emplace_back(std::string(field.name_string()), std::string(field.value()));
-  return answer;
+  next_ = sooner(base::Deadline::after_ms(pool_->clock, limits_.read_ms), limits_.deadline);
+  return std::optional(std::move(answer));
 }
 
-// More bytes into `in`, until `until`.
-Result<void> HttpExchange::read_more(base::Deadline until, const std::string& too_late, base::Yield yield) {
+Result<bool> HttpExchange::read_more(base::Deadline until, base::Deadline wake, std::string_view what,
+                                     base::Yield yield) {
   const auto link = link_;
   const std::size_t before = link->in.size();
   link->in.resize(before + kReadBytes);
   const auto room = asio::buffer(link->in.data() + before, kReadBytes);
   error_code ec = asio::error::timed_out;
   std::size_t got = 0;
-  within(link, std::numeric_limits<std::int64_t>::max() / 1'000'000, until, pool_->clock, [&] {
+  within(link, sooner(until, wake), pool_->clock, [&] {
     got = link->tls ? link->tls->async_read_some(room, yield[ec]) : link->socket.async_read_some(room, yield[ec]);
   });
   link->in.resize(before + got);
-  if (got > 0) return {};
-  if (link->timed_out || link->cancelled) return failure(too_late);
+  if (got > 0) return true;
+  if (link->timed_out && !link->cancelled && !until.passed(pool_->clock)) return false;
+  if (link->timed_out || link->cancelled)
+    return failure(fmt::format("did not {} within {} ms", what, what == "answer" ? limits_.head_ms : limits_.read_ms));
   if (parser_->response.is_header_done() && (ec == asio::error::eof || ec == ssl::error::stream_truncated)) {
     error_code cut;
     parser_->response.put_eof(cut);
-    if (!cut) return {};
+    if (!cut) return true;
   }
   return failure(fmt::format("closed the connection{}", parser_->response.is_header_done()
                                                             ? " in the midst of its answer"
                                                             : " without an answer"));
 }
 
-Result<bool> HttpExchange::read(std::string& out, base::Yield yield) {
+Result<HttpExchange::Read> HttpExchange::read(std::string& out, base::Deadline wake, base::Yield yield) {
   assert(parser_ && link_);
   auto& response = parser_->response;
   while (!response.is_done()) {
@@ -416,15 +448,16 @@ Result<bool> HttpExchange::read(std::string& out, base::Yield yield) {
       out.resize(out.size() - response.get().body().size);
       if (ec && ec != http::error::need_more && ec != http::error::need_buffer)
         return failure(fmt::format("answered with no HTTP: {}", ec.message()));
-      if (out.size() > before) return true;
+      if (out.size() > before) {
+        next_ = sooner(base::Deadline::after_ms(pool_->clock, limits_.read_ms), limits_.deadline);
+        return Read::kMore;
+      }
       if (used > 0) continue;  // the frame of a chunk
     }
-    SHOAL_TRY(
-        read_more({std::min(base::Deadline::after_ms(pool_->clock, limits_.read_ms).at_ns, limits_.deadline.at_ns)},
-                  fmt::format("sent nothing for {} ms", limits_.read_ms), yield));
+    if (!SHOAL_TRY(read_more(next_, wake, "send anything", yield))) return Read::kNotYet;
   }
   give_back();
-  return false;
+  return Read::kEnd;
 }
 
 void HttpExchange::give_back() {

@@ -4,8 +4,9 @@
 // again.
 //
 //   HttpExchange exchange(client, upstream, limits, cancel);
-//   ResponseHead head = SHOAL_TRY(exchange.send(request, yield));
-//   while (SHOAL_TRY(exchange.read(body, yield))) use(body);
+//   SHOAL_TRY(exchange.send(request, yield));
+//   std::optional<ResponseHead> head = SHOAL_TRY(exchange.head(wake, yield));  // nothing: `wake` passed; ask again
+//   switch (SHOAL_TRY(exchange.read(body, wake, yield))) ...
 //
 // Owned by cli/'s App; an exchange by the coroutine that runs it. Threads: the io_context's one thread.
 #pragma once
@@ -106,9 +107,17 @@ class HttpExchange {
   // Once. Errors: kUnreachable (no such name, refused, TLS, cut off, no HTTP, a limit of `limits` passed),
   // kPolicyDenied (an address that is not public), kDeadlineExceeded, kCancelled, kInvalidRequest (a line break in a
   // header).
-  [[nodiscard]] Result<ResponseHead> send(const ClientRequest& request, base::Yield yield);
-  // Appends what comes next to `out`; false: that was all, and nothing was appended. Errors: as send().
-  [[nodiscard]] Result<bool> read(std::string& out, base::Yield yield);
+  [[nodiscard]] Result<void> send(const ClientRequest& request, base::Yield yield);
+  // The head of the response, or nothing when `wake` passes first: call again. Once it came, not again.
+  // Errors: as send().
+  [[nodiscard]] Result<std::optional<ResponseHead>> head(base::Deadline wake, base::Yield yield);
+  enum class Read : std::uint8_t {
+    kMore,    // something was appended to `out`
+    kEnd,     // that was all
+    kNotYet,  // `wake` passed first: call again
+  };
+  // What comes next of the body. Nothing is appended but with kMore. Errors: as send().
+  [[nodiscard]] Result<Read> read(std::string& out, base::Deadline wake, base::Yield yield);
 
   // Whether a byte of the request may have left.
   [[nodiscard]] bool sent() const { return sent_; }
@@ -123,7 +132,8 @@ class HttpExchange {
   Result<void> connect(base::Yield yield);
   Result<void> start_tls(base::Yield yield);
   Result<void> write(std::string_view bytes, base::Yield yield);
-  Result<void> read_more(base::Deadline until, const std::string& too_late, base::Yield yield);
+  // More bytes into the link; false: `wake` passed first. `what` waited, for the message when `until` passes.
+  Result<bool> read_more(base::Deadline until, base::Deadline wake, std::string_view what, base::Yield yield);
   [[nodiscard]] Error failure(std::string_view what) const;
   void give_back();
 
@@ -132,6 +142,8 @@ class HttpExchange {
   const ClientLimits limits_;
   std::shared_ptr<Link> link_;
   std::unique_ptr<Parser> parser_;
+  base::Deadline answered_;  // when the head must have come
+  base::Deadline next_;      // when the next bytes of the body must have come
   bool sent_ = false;
   bool reused_ = false;
   std::stop_token cancel_;

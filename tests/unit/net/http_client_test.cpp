@@ -115,11 +115,17 @@ class HttpClientTest : public testing::Test {
     io.restart();
     io.run_for(time);
   }
+  static Result<ResponseHead> head_of(HttpExchange& exchange, const ClientRequest& request, base::Yield yield) {
+    SHOAL_TRY(exchange.send(request, yield));
+    std::optional<ResponseHead> head = SHOAL_TRY(exchange.head({}, yield));
+    EXPECT_TRUE(head) << "nothing wakes it";
+    return *std::move(head);
+  }
   static void read_all(HttpExchange& exchange, Answer& answer, base::Yield yield) {
     for (;;) {
-      const auto more = exchange.read(answer.body, yield);
+      const auto more = exchange.read(answer.body, {}, yield);
       if (!more.ok()) answer.error = more.error();
-      if (!more.ok() || !*more) return;
+      if (!more.ok() || *more == HttpExchange::Read::kEnd) return;
     }
   }
   // The whole answer, or what went wrong.
@@ -128,7 +134,7 @@ class HttpClientTest : public testing::Test {
     Answer answer;
     run([&](base::Yield yield) {
       HttpExchange exchange(client, upstream, limits, cancel);
-      auto head = exchange.send(request, yield);
+      auto head = head_of(exchange, request, yield);
       answer.reused = exchange.reused();
       answer.sent = exchange.sent();
       if (!head.ok()) {
@@ -296,13 +302,80 @@ TEST_F(HttpClientTest, EachWaitHasALimitAndAllHaveADeadline) {
   });
   const Answer stalled = get(local(stalls.port()), {.read_ms = 30});
   EXPECT_EQ(stalled.body, "hello");
-  EXPECT_THAT(why(stalled), HasSubstr("sent nothing for 30 ms"));
+  EXPECT_THAT(why(stalled), HasSubstr("did not send anything within 30 ms"));
 
   Upstream tls = local(mute.port());
   tls.tls = true;
   const Answer no_tls = get(tls, {.connect_ms = 30});
   EXPECT_THAT(why(no_tls), HasSubstr("did not finish the TLS handshake within 30 ms"));
   EXPECT_FALSE(no_tls.sent);
+}
+
+// Whoever waits has other things to do now and then, such as a sign of life for its own client.
+TEST_F(HttpClientTest, AWakeInterruptsTheWaitAndNothingElse) {
+  std::atomic<int> go = 0;
+  const auto wait_for = [&](int step) {
+    while (go < step) std::this_thread::yield();
+  };
+  const std::shared_ptr<void> at_the_end(nullptr, [&](void*) { go = 2; });  // the server's thread waits for it
+  ScriptedServer server([&](int fd) {
+    ScriptedServer::read_request(fd);
+    wait_for(1);
+    ScriptedServer::write(fd, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello");
+    wait_for(2);
+    ScriptedServer::write(fd, "world");
+    ScriptedServer::wait_for_end(fd);
+  });
+  run([&](base::Yield yield) {
+    HttpExchange exchange(client, local(server.port()), {}, {});
+    ASSERT_TRUE(exchange.send({"GET", "/", {}, {}}, yield).ok());
+    for (int i = 0; i < 3; ++i) {
+      const auto none = exchange.head(base::Deadline::after_ms(clock, 5), yield);
+      ASSERT_TRUE(none.ok()) << none.error().message();
+      EXPECT_FALSE(*none);
+    }
+    go = 1;
+    const auto head = exchange.head({}, yield);
+    ASSERT_TRUE(head.ok()) << head.error().message();
+    ASSERT_TRUE(*head);
+    std::string body;
+    while (body != "hello") ASSERT_TRUE(exchange.read(body, {}, yield).ok());
+    for (int i = 0; i < 3; ++i) {
+      const auto none = exchange.read(body, base::Deadline::after_ms(clock, 5), yield);
+      ASSERT_TRUE(none.ok()) << none.error().message();
+      EXPECT_EQ(*none, HttpExchange::Read::kNotYet);
+      EXPECT_EQ(body, "hello");
+    }
+    go = 2;
+    for (;;) {
+      const auto more = exchange.read(body, {}, yield);
+      ASSERT_TRUE(more.ok());
+      if (*more == HttpExchange::Read::kEnd) break;
+    }
+    EXPECT_EQ(body, "helloworld");
+  });
+  EXPECT_EQ(client.idle(), 1U);
+  client.close_idle();  // the server waits for it
+}
+
+// The limit of one wait is not that of the next, though one timer watches them all.
+TEST_F(HttpClientTest, WakesDoNotMoveTheLimitOfAWait) {
+  ScriptedServer mute([](int fd) { ScriptedServer::wait_for_end(fd); });
+  run([&](base::Yield yield) {
+    HttpExchange exchange(client, local(mute.port()), {.head_ms = 60}, {});
+    ASSERT_TRUE(exchange.send({"GET", "/", {}, {}}, yield).ok());
+    int wakes = 0;
+    for (;; ++wakes) {
+      const auto head = exchange.head(base::Deadline::after_ms(clock, 10), yield);
+      if (head.ok()) {
+        ASSERT_LT(wakes, 60) << "the limit never comes";
+        continue;
+      }
+      EXPECT_THAT(head.error().message(), HasSubstr("did not answer within 60 ms"));
+      break;
+    }
+    EXPECT_GE(wakes, 1);
+  });
 }
 
 TEST_F(HttpClientTest, ACancelEndsAnyWait) {
@@ -379,7 +452,7 @@ TEST_F(HttpClientTest, AnExchangeThatIsGivenUpClosesItsConnection) {
   });
   run([&](base::Yield yield) {
     HttpExchange exchange(client, local(server.port()), {}, {});
-    EXPECT_TRUE(exchange.send({"GET", "/", {}, {}}, yield).ok());
+    EXPECT_TRUE(head_of(exchange, {"GET", "/", {}, {}}, yield).ok());
   });
   while (!closed) std::this_thread::yield();
   EXPECT_EQ(client.idle(), 0U);
@@ -486,7 +559,7 @@ TEST_F(HttpClientTest, TlsWithACertificateThatIsTrusted) {
   for (const bool reused : {false, true}) {
     run([&](base::Yield yield) {
       HttpExchange exchange(trusting, {"localhost", server.port(), true, true}, {}, {});
-      const auto head = exchange.send({"GET", "/", {}, {}}, yield);
+      const auto head = head_of(exchange, {"GET", "/", {}, {}}, yield);
       ASSERT_TRUE(head.ok()) << head.error().message();
       EXPECT_EQ(exchange.reused(), reused);
       answer = {};
@@ -508,7 +581,7 @@ TEST_F(HttpClientTest, TlsRefusesAnUnknownAuthorityAndAnotherName) {
   HttpClient trusting(io, clock, {.ca_file = server.ca_file()});
   run([&](base::Yield yield) {
     HttpExchange exchange(trusting, {"127.0.0.1", server.port(), true, true}, {}, {});
-    const auto head = exchange.send({"GET", "/", {}, {}}, yield);
+    const auto head = head_of(exchange, {"GET", "/", {}, {}}, yield);
     ASSERT_FALSE(head.ok());
     EXPECT_THAT(head.error().message(), HasSubstr("certificate that is not trusted"));
     EXPECT_FALSE(exchange.sent());
@@ -516,7 +589,7 @@ TEST_F(HttpClientTest, TlsRefusesAnUnknownAuthorityAndAnotherName) {
   HttpClient nowhere(io, clock, {.ca_file = "/nowhere.pem"});
   run([&](base::Yield yield) {
     HttpExchange exchange(nowhere, {"localhost", server.port(), true, true}, {}, {});
-    const auto head = exchange.send({"GET", "/", {}, {}}, yield);
+    const auto head = head_of(exchange, {"GET", "/", {}, {}}, yield);
     ASSERT_FALSE(head.ok());
     EXPECT_THAT(head.error().message(), HasSubstr("/nowhere.pem"));
   });
