@@ -30,7 +30,7 @@ std::string json_string(std::string_view text) {
 
 std::string_view reason_phrase(int status) {
   // The IANA registry of status codes, and 499 as nginx names it.
-  static constexpr std::array<std::pair<int, std::string_view>, 29> kPhrases{{
+  static constexpr std::array<std::pair<int, std::string_view>, 30> kPhrases{{
       {100, "Continue"},
       {200, "OK"},
       {201, "Created"},
@@ -57,6 +57,7 @@ std::string_view reason_phrase(int status) {
       {499, "Client Closed Request"},
       {500, "Internal Server Error"},
       {501, "Not Implemented"},
+      {502, "Bad Gateway"},
       {503, "Service Unavailable"},
       {504, "Gateway Timeout"},
       {505, "HTTP Version Not Supported"},

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "shoal/types/completion.h"
@@ -50,6 +51,8 @@ struct RemoteEvent {
   std::string model;           // that the provider says answered; empty: not said
   std::string id;              // the provider's own; empty: not said
   bool last = false;           // the provider's mark of a complete answer: nothing follows
+
+  bool operator==(const RemoteEvent&) const = default;
 };
 
 // What a provider says went wrong.
@@ -59,6 +62,11 @@ struct RemoteError {
   std::string code;     // "context_length_exceeded"; empty: not said
   std::string message;  // the provider's words
   std::string param;
+
+  bool operator==(const RemoteError&) const = default;
 };
+
+// What one event of a stream, or a body of status 200, may turn out to be: some providers send errors there, too.
+using RemoteReply = std::variant<RemoteEvent, RemoteError>;
 
 }  // namespace shoal::types

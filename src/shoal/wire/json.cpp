@@ -20,15 +20,14 @@ namespace {
 
 enum class Refusal : std::uint8_t { kNone, kNodes, kNumber };
 
-// Builds the document from the parser's events, counts nodes, refuses numbers that no double holds, and
-// notes the first key that an object names twice.
-struct Builder {
+// Takes the parser's events, counts nodes, and refuses numbers that no double holds.
+struct Checker {
   static constexpr std::size_t max_object_size = json::object::max_size();
   static constexpr std::size_t max_array_size = json::array::max_size();
   static constexpr std::size_t max_key_size = json::string::max_size();
   static constexpr std::size_t max_string_size = json::string::max_size();
 
-  explicit Builder(std::size_t max_nodes) : nodes_left(max_nodes) { stack.reset(); }
+  explicit Checker(std::size_t max_nodes) : nodes_left(max_nodes) {}
 
   bool node(json::error_code& ec) {
     if (nodes_left == 0) return refuse(Refusal::kNodes, ec);
@@ -44,6 +43,32 @@ struct Builder {
   bool on_document_begin(json::error_code&) { return true; }
   bool on_document_end(json::error_code&) { return true; }
   bool on_array_begin(json::error_code& ec) { return node(ec); }
+  bool on_array_end(std::size_t, json::error_code&) { return true; }
+  bool on_object_begin(json::error_code& ec) { return node(ec); }
+  bool on_object_end(std::size_t, json::error_code&) { return true; }
+  bool on_key_part(json::string_view, std::size_t, json::error_code&) { return true; }
+  bool on_key(json::string_view, std::size_t, json::error_code&) { return true; }
+  bool on_string_part(json::string_view, std::size_t, json::error_code&) { return true; }
+  bool on_string(json::string_view, std::size_t, json::error_code& ec) { return node(ec); }
+  bool on_number_part(json::string_view, json::error_code&) { return true; }
+  bool on_int64(std::int64_t, json::string_view, json::error_code& ec) { return node(ec); }
+  bool on_uint64(std::uint64_t, json::string_view, json::error_code& ec) { return node(ec); }
+  bool on_double(double d, json::string_view, json::error_code& ec) {
+    return std::isfinite(d) ? node(ec) : refuse(Refusal::kNumber, ec);
+  }
+  bool on_bool(bool, json::error_code& ec) { return node(ec); }
+  bool on_null(json::error_code& ec) { return node(ec); }
+  bool on_comment_part(json::string_view, json::error_code&) { return true; }
+  bool on_comment(json::string_view, json::error_code&) { return true; }
+
+  std::size_t nodes_left;
+  Refusal refusal = Refusal::kNone;
+};
+
+// Builds the document as well, and notes the first key that an object names twice.
+struct Builder : Checker {
+  explicit Builder(std::size_t max_nodes) : Checker(max_nodes) { stack.reset(); }
+
   bool on_array_end(std::size_t n, json::error_code&) {
     stack.push_array(n);
     return true;
@@ -80,7 +105,6 @@ struct Builder {
     stack.push_string(s);
     return node(ec);
   }
-  bool on_number_part(json::string_view, json::error_code&) { return true; }
   bool on_int64(std::int64_t i, json::string_view, json::error_code& ec) {
     stack.push_int64(i);
     return node(ec);
@@ -89,10 +113,9 @@ struct Builder {
     stack.push_uint64(u);
     return node(ec);
   }
-  bool on_double(double d, json::string_view, json::error_code& ec) {
-    if (!std::isfinite(d)) return refuse(Refusal::kNumber, ec);
+  bool on_double(double d, json::string_view s, json::error_code& ec) {
     stack.push_double(d);
-    return node(ec);
+    return Checker::on_double(d, s, ec);
   }
   bool on_bool(bool b, json::error_code& ec) {
     stack.push_bool(b);
@@ -102,12 +125,8 @@ struct Builder {
     stack.push_null();
     return node(ec);
   }
-  bool on_comment_part(json::string_view, json::error_code&) { return true; }
-  bool on_comment(json::string_view, json::error_code&) { return true; }
 
   json::value_stack stack;
-  std::size_t nodes_left;
-  Refusal refusal = Refusal::kNone;
   std::vector<std::unordered_set<std::string>> keys;  // of the objects that are open
   std::string key;
   bool has_duplicate = false;
@@ -130,6 +149,38 @@ Error syntax_error(std::string_view text, std::size_t at, const json::error_code
           fmt::format("the body is not valid JSON at byte {}: {}; {}", at, what, describe_byte(text, at))};
 }
 
+json::parse_options parser_options(const JsonLimits& limits) {
+  json::parse_options options;
+  options.max_depth = limits.depth;
+  return options;
+}
+
+template <class Handler>
+Result<void> run(json::basic_parser<Handler>& parser, std::string_view text, const JsonLimits& limits) {
+  if (text.size() > limits.bytes) {
+    return Error(ErrorCode::kPayloadTooLarge,
+                 fmt::format("the JSON has {} bytes; at most {} are read", text.size(), limits.bytes));
+  }
+  json::error_code ec;
+  const std::size_t read = parser.write_some(false, text.data(), text.size(), ec);
+  const Refusal refusal = parser.handler().refusal;
+  if (refusal == Refusal::kNodes) {
+    return Error(ErrorCode::kInvalidJson,
+                 fmt::format("the JSON at byte {} goes past {} values, the most that are read", read, limits.nodes));
+  }
+  if (refusal == Refusal::kNumber) {
+    return Error(ErrorCode::kInvalidJson,
+                 fmt::format("the number before byte {} is larger than a double can hold", read));
+  }
+  if (ec == json::error::too_deep) {
+    return Error(ErrorCode::kInvalidJson,
+                 fmt::format("the JSON at byte {} is nested deeper than {} levels", read, limits.depth));
+  }
+  if (!ec && read < text.size()) ec = json::error::extra_data;
+  if (ec) return syntax_error(text, read, ec);
+  return {};
+}
+
 }  // namespace
 
 struct JsonDocument::Parsed {
@@ -144,35 +195,19 @@ JsonDocument& JsonDocument::operator=(JsonDocument&&) noexcept = default;
 JsonDocument::~JsonDocument() = default;
 
 Result<JsonDocument> JsonDocument::parse(std::string_view text, const JsonLimits& limits) {
-  if (text.size() > limits.bytes) {
-    return Error(ErrorCode::kPayloadTooLarge,
-                 fmt::format("the JSON has {} bytes; at most {} are read", text.size(), limits.bytes));
-  }
-  json::parse_options options;
-  options.max_depth = limits.depth;
-  json::basic_parser<Builder> parser(options, limits.nodes);
-  json::error_code ec;
-  const std::size_t read = parser.write_some(false, text.data(), text.size(), ec);
+  json::basic_parser<Builder> parser(parser_options(limits), limits.nodes);
+  SHOAL_TRY(run(parser, text, limits));
   Builder& builder = parser.handler();
-  if (builder.refusal == Refusal::kNodes) {
-    return Error(ErrorCode::kInvalidJson,
-                 fmt::format("the JSON at byte {} goes past {} values, the most that are read", read, limits.nodes));
-  }
-  if (builder.refusal == Refusal::kNumber) {
-    return Error(ErrorCode::kInvalidJson,
-                 fmt::format("the number before byte {} is larger than a double can hold", read));
-  }
-  if (ec == json::error::too_deep) {
-    return Error(ErrorCode::kInvalidJson,
-                 fmt::format("the JSON at byte {} is nested deeper than {} levels", read, limits.depth));
-  }
-  if (!ec && read < text.size()) ec = json::error::extra_data;
-  if (ec) return syntax_error(text, read, ec);
   auto parsed = std::make_unique<Parsed>();
   parsed->root = builder.stack.release();
   parsed->has_duplicate = builder.has_duplicate;
   parsed->duplicate = std::move(builder.duplicate);
   return JsonDocument(std::move(parsed));
+}
+
+Result<void> check_json(std::string_view text, const JsonLimits& limits) {
+  json::basic_parser<Checker> parser(parser_options(limits), limits.nodes);
+  return run(parser, text, limits);
 }
 
 const json::value& JsonDocument::root() const {

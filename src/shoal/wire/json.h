@@ -1,4 +1,4 @@
-// Bounded JSON: every body that a client sends is read here, and by nothing else. RFC 8259 to the letter,
+// Bounded JSON: every body that a client or a provider sends is read here first. RFC 8259 to the letter,
 // strict UTF-8, numbers that a double can hold, with limits on depth, nodes and bytes; a fault is named with
 // its byte offset. Boost.JSON does the reading; only wire/ and its tests include it.
 // Owned by value. Threads: any; pure.
@@ -42,5 +42,8 @@ class JsonDocument {
 
   std::unique_ptr<Parsed> parsed_;
 };
+
+// Whether it is JSON within the limits, without making a document. Errors: as JsonDocument::parse.
+[[nodiscard]] Result<void> check_json(std::string_view text, const JsonLimits& limits = {});
 
 }  // namespace shoal::wire

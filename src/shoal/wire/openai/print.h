@@ -15,10 +15,9 @@
 #include "shoal/types/completion.h"
 #include "shoal/types/model.h"
 #include "shoal/types/score.h"
+#include "shoal/wire/openai/answer_kind.h"
 
 namespace shoal::wire::openai {
-
-enum class AnswerKind : std::uint8_t { kChat, kText };
 
 // What is the same in a whole answer and in each of its chunks.
 struct AnswerHead {

@@ -1,0 +1,55 @@
+// The OpenAI dialect, upward: what goes to a provider that speaks it and what comes back. A client that speaks it, too,
+// has its own bytes passed on, both ways, with only what must change changed: nothing here makes a document.
+// Threads: any; pure.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "shoal/base/result.h"
+#include "shoal/types/remote.h"
+#include "shoal/wire/openai/answer_kind.h"
+#include "shoal/wire/remote_error.h"
+
+namespace shoal::wire::openai {
+
+using wire::parse_error;
+
+// --- what comes
+
+// A whole chat.completion or text_completion; `raw` stays empty, and `last` says whether each answer has its
+// finish_reason. A body of status 200 may be an error as well. Errors: kBadAnswer when it is no such JSON.
+[[nodiscard]] Result<types::RemoteReply> parse_answer(std::string_view body, AnswerKind kind);
+
+// The data of one event of a stream; `raw` stays empty. "[DONE]" has `last`; whether the answers are complete is told
+// by their finish reasons, and "[DONE]" alone is not enough. A call of a tool without an index has its place in this
+// event. Errors: as parse_answer.
+[[nodiscard]] Result<types::RemoteReply> parse_chunk(std::string_view data, AnswerKind kind);
+
+// --- what goes
+
+struct RequestPatch {
+  enum class Limit : std::uint8_t { kMaxTokens, kMaxCompletionTokens };
+
+  std::string_view model;                  // as the provider names it
+  std::optional<std::int32_t> max_tokens;  // when the client set no limit under either name
+  Limit limit = Limit::kMaxTokens;         // the name that the provider knows
+  bool include_usage = false;              // set stream_options.include_usage: for streams only
+};
+
+// The client's own bytes with the model replaced, what is Shoal's alone (x_shoal, ignore_eos) cut out, and the rest of
+// the patch put in; every other byte as it came. REQUIRES: one of the parsers in parse.h accepted `body`.
+[[nodiscard]] std::string patch_request(std::string_view body, const RequestPatch& patch);
+
+// --- what is handed on
+
+// `object` with a member x_shoal, whose value is the JSON text `x_shoal`, before its last brace, and in place of one
+// that is there already. REQUIRES: check_json accepted both; `object` is one.
+[[nodiscard]] std::string with_x_shoal(std::string_view object, std::string_view x_shoal);
+
+// `chunk` without the member usage, for a client that did not ask for it. REQUIRES: parse_chunk accepted it.
+[[nodiscard]] std::string without_usage(std::string chunk);
+
+}  // namespace shoal::wire::openai
