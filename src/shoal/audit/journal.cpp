@@ -1,0 +1,324 @@
+#include "shoal/audit/journal.h"
+
+#include <atomic>
+#include <cassert>
+#include <chrono>
+#include <condition_variable>
+#include <csignal>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <pthread.h>
+
+#include <boost/asio/post.hpp>
+
+#include "shoal/audit/segment.h"
+#include "shoal/audit/waiters.h"
+#include "shoal/base/scheduling.h"
+
+namespace shoal::audit {
+namespace {
+
+constexpr std::size_t kKeptBytes = std::size_t{256} << 10;  // memory of a batch that is kept for the next one
+constexpr std::int64_t kTurnNs = 100'000;                   // the shortest that there is
+
+}  // namespace
+
+// The I/O thread fills `filling_` while the writer writes `writing_`; `mutex_` is held for copies only.
+class Journal::Impl {
+ public:
+  Impl(base::asio::any_io_executor io, const base::Clock& clock, Disk& disk, JournalOptions options,
+       std::unique_ptr<Segments> segments)
+      : io_(io),
+        disk_(disk),
+        options_(std::move(options)),
+        segments_(std::move(segments)),
+        recovery_(segments_->recovery()),
+        wakes_(std::make_shared<Wakes>(std::move(io), clock)),
+        next_sequence_(recovery_.next_sequence),
+        filling_from_(next_sequence_) {
+    wakes_->synced = next_sequence_ - 1;
+    writer_ = std::thread([this] { run(); });
+  }
+
+  ~Impl() { close().ignore("whoever waits has been told"); }
+
+  Result<std::uint64_t> append(std::uint8_t type, std::string_view payload, Urgency urgency);
+  Result<void> synced(std::uint64_t sequence, base::Deadline deadline, base::Yield yield);
+  Result<void> close();
+  void on_durable(std::function<void(std::span<const Record>)> consume);
+
+  [[nodiscard]] Result<void> read(std::uint64_t from, const RecordVisit& visit) const {
+    return read_records(disk_, options_.segments.folder, from, synced_sequence(), visit);
+  }
+  [[nodiscard]] const Recovery& recovery() const { return recovery_; }
+  [[nodiscard]] bool poisoned() const { return poisoned_; }
+  [[nodiscard]] JournalStats stats() const;
+
+ private:
+  // What the I/O thread shares with the writer, and with what the writer has posted, which may outlive the journal.
+  struct Wakes {
+    Wakes(base::asio::any_io_executor io, const base::Clock& clock)
+        : waiters(std::make_shared<Waiters>(std::move(io), clock)) {}
+
+    const std::shared_ptr<Waiters> waiters;  // the I/O thread's
+    std::mutex mutex;
+    std::uint64_t synced = 0;      // the last sequence number that is on disk
+    std::optional<Error> failure;  // poisoned
+    bool posted = false;           // settle() will run, and has not
+  };
+  enum class Writer : std::uint8_t { kAwake, kNaps, kSleeps };
+
+  [[nodiscard]] std::uint64_t synced_sequence() const;
+  void wake_writer(std::unique_lock<std::mutex>& lock);
+  static void settle(Wakes& wakes);
+
+  void run();
+  bool take_batch();
+  void prepare(std::unique_lock<std::mutex>& lock);
+  void publish(Result<void> written);
+  void deliver();
+
+  const base::asio::any_io_executor io_;
+  Disk& disk_;
+  const JournalOptions options_;
+  const std::unique_ptr<Segments> segments_;  // the writer's
+  const Recovery recovery_;
+  const std::shared_ptr<Wakes> wakes_;
+  std::atomic<bool> poisoned_ = false;
+
+  // Below: under wakes_->mutex.
+  std::condition_variable wake_;
+  Writer writer_is_ = Writer::kAwake;
+  std::uint64_t next_sequence_;
+  std::uint64_t filling_from_;  // sequence number that filling_ begins with
+  std::string filling_;
+  bool prompt_ = false;  // filling_ is to be written at once
+  bool closing_ = false;
+  std::size_t writing_bytes_ = 0;
+  std::function<void(std::span<const Record>)> consume_;
+  JournalStats counts_;
+
+  // The writer's.
+  std::string writing_;
+  std::uint64_t writing_to_ = 0;  // the last sequence number in writing_
+  std::vector<Record> records_;
+  std::thread writer_;  // last: it uses all of these
+};
+
+Result<std::uint64_t> Journal::Impl::append(std::uint8_t type, std::string_view payload, Urgency urgency) {
+  if (payload.size() > segments_->max_payload_bytes()) {
+    return Error(ErrorCode::kPayloadTooLarge, fmt::format("a record of {} bytes; the journal takes {} at most",
+                                                          payload.size(), segments_->max_payload_bytes()));
+  }
+  std::unique_lock lock(wakes_->mutex);
+  if (wakes_->failure) return *wakes_->failure;
+  if (closing_) return Error(ErrorCode::kShuttingDown, "the journal is closed");
+  if (filling_.size() + writing_bytes_ + kFrameHeadBytes + payload.size() > options_.max_pending_bytes) {
+    return Error(ErrorCode::kOverloaded,
+                 fmt::format("the disk is slow: {} bytes wait to be written to the journal, the most that may",
+                             filling_.size() + writing_bytes_));
+  }
+  append_frame(filling_, next_sequence_, type, payload);
+  if (urgency == Urgency::kPrompt) prompt_ = true;
+  // The first quiet one wakes a writer that sleeps, so that it looks at the time from then on.
+  const bool wakes = prompt_ ? writer_is_ != Writer::kAwake : writer_is_ == Writer::kSleeps;
+  const std::uint64_t sequence = next_sequence_++;
+  if (wakes) wake_writer(lock);
+  return sequence;
+}
+
+Result<void> Journal::Impl::synced(std::uint64_t sequence, base::Deadline deadline, base::Yield yield) {
+  std::unique_lock lock(wakes_->mutex);
+  assert(sequence > 0 && sequence < next_sequence_);
+  if (sequence <= wakes_->synced) return {};
+  if (wakes_->failure) return *wakes_->failure;
+  wakes_->waiters->announce();
+  if (sequence >= filling_from_ && !prompt_) {
+    prompt_ = true;
+    if (writer_is_ != Writer::kAwake) wake_writer(lock);
+  }
+  if (lock) lock.unlock();
+  return wakes_->waiters->wait(sequence, deadline, std::move(yield));
+}
+
+// Woken with the lock taken it would only wait for that.
+void Journal::Impl::wake_writer(std::unique_lock<std::mutex>& lock) {
+  writer_is_ = Writer::kAwake;
+  lock.unlock();
+  wake_.notify_one();
+}
+
+std::uint64_t Journal::Impl::synced_sequence() const {
+  const std::lock_guard lock(wakes_->mutex);
+  return wakes_->synced;
+}
+
+JournalStats Journal::Impl::stats() const {
+  const std::lock_guard lock(wakes_->mutex);
+  JournalStats stats = counts_;
+  stats.next_sequence = next_sequence_;
+  stats.synced_sequence = wakes_->synced;
+  stats.pending_bytes = filling_.size() + writing_bytes_;
+  return stats;
+}
+
+void Journal::Impl::on_durable(std::function<void(std::span<const Record>)> consume) {
+  const std::lock_guard lock(wakes_->mutex);
+  assert(next_sequence_ == recovery_.next_sequence && !consume_);
+  consume_ = std::move(consume);
+}
+
+Result<void> Journal::Impl::close() {
+  {
+    std::unique_lock lock(wakes_->mutex);
+    closing_ = true;
+    wake_writer(lock);
+  }
+  if (writer_.joinable()) writer_.join();
+  wakes_->waiters->stop_timer();
+  const std::lock_guard lock(wakes_->mutex);
+  if (wakes_->failure) return *wakes_->failure;
+  return {};
+}
+
+// Signals are for the threads that expect them.
+void Journal::Impl::run() {
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, nullptr);
+  pthread_setname_np(pthread_self(), "journal");
+  base::ask_for_turns_of(kTurnNs);  // requests wait for it; without that it runs as others do
+  while (take_batch()) {
+    auto written = segments_->write(writing_);
+    const bool ok = written.ok();
+    publish(std::move(written));
+    if (!ok) return;
+    deliver();
+  }
+}
+
+// Waits until there is something to write. False: it was closed, and all is written.
+bool Journal::Impl::take_batch() {
+  std::unique_lock lock(wakes_->mutex);
+  std::optional<std::chrono::steady_clock::time_point> quiet_until;
+  while (!prompt_ && !closing_) {
+    if (filling_.empty()) {
+      if (segments_->wants_to_prepare(true)) {
+        prepare(lock);
+        continue;
+      }
+      writer_is_ = Writer::kSleeps;
+      wake_.wait(lock);
+    } else {
+      const auto now = std::chrono::steady_clock::now();
+      if (!quiet_until) quiet_until = now + std::chrono::milliseconds(options_.quiet_ms);
+      if (now >= *quiet_until) break;
+      writer_is_ = Writer::kNaps;
+      wake_.wait_until(lock, *quiet_until);
+    }
+    writer_is_ = Writer::kAwake;
+  }
+  if (filling_.empty()) return false;
+  if (segments_->wants_to_prepare(false)) prepare(lock);
+  writing_.clear();
+  if (writing_.capacity() > kKeptBytes) writing_.shrink_to_fit();
+  std::swap(filling_, writing_);
+  writing_bytes_ = writing_.size();
+  writing_to_ = next_sequence_ - 1;
+  filling_from_ = next_sequence_;
+  prompt_ = false;
+  return true;
+}
+
+void Journal::Impl::prepare(std::unique_lock<std::mutex>& lock) {
+  lock.unlock();
+  const auto prepared = segments_->prepare();
+  lock.lock();
+  counts_.prepare_error = prepared.ok() ? "" : prepared.error().message();
+}
+
+void Journal::Impl::publish(Result<void> written) {
+  bool post = false;
+  {
+    const std::lock_guard lock(wakes_->mutex);
+    writing_bytes_ = 0;
+    if (written.ok()) {
+      wakes_->synced = writing_to_;
+      ++counts_.batches;
+      counts_.bytes += writing_.size();
+    } else {
+      wakes_->failure = Error(ErrorCode::kJournalFailed,
+                              fmt::format("the journal cannot be written any more: {}", written.error().message()));
+      poisoned_ = true;
+      filling_.clear();
+    }
+    post = wakes_->waiters->count() > 0 && !wakes_->posted;
+    wakes_->posted = wakes_->posted || post;
+  }
+  if (post) base::asio::post(io_, [wakes = wakes_] { settle(*wakes); });
+}
+
+void Journal::Impl::settle(Wakes& wakes) {
+  std::uint64_t synced = 0;
+  std::optional<Error> failure;
+  {
+    const std::lock_guard lock(wakes.mutex);
+    wakes.posted = false;
+    synced = wakes.synced;
+    failure = wakes.failure;
+  }
+  wakes.waiters->settle(synced, failure);
+}
+
+void Journal::Impl::deliver() {
+  if (!consume_) return;
+  records_.clear();
+  for (std::string_view rest = writing_; !rest.empty();) {
+    const Frame frame = unsealed_frame(rest);
+    records_.push_back(frame.record);
+    rest.remove_prefix(frame.bytes);
+  }
+  consume_(records_);
+}
+
+Journal::Journal(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Journal::~Journal() = default;
+
+Result<std::unique_ptr<Journal>> Journal::open(base::asio::any_io_executor io, const base::Clock& clock, Disk& disk,
+                                               JournalOptions options) {
+  auto segments = SHOAL_TRY(Segments::open(disk, options.segments));
+  return std::unique_ptr<Journal>(
+      new Journal(std::make_unique<Impl>(std::move(io), clock, disk, std::move(options), std::move(segments))));
+}
+
+const Recovery& Journal::recovery() const {
+  return impl_->recovery();
+}
+Result<std::uint64_t> Journal::append(std::uint8_t type, std::string_view payload, Urgency urgency) {
+  return impl_->append(type, payload, urgency);
+}
+Result<void> Journal::synced(std::uint64_t sequence, base::Deadline deadline, base::Yield yield) {
+  return impl_->synced(sequence, deadline, std::move(yield));
+}
+Result<void> Journal::read(std::uint64_t from, const std::function<Result<void>(const Record&)>& visit) const {
+  return impl_->read(from, visit);
+}
+void Journal::on_durable(std::function<void(std::span<const Record>)> consume) {
+  impl_->on_durable(std::move(consume));
+}
+bool Journal::poisoned() const {
+  return impl_->poisoned();
+}
+JournalStats Journal::stats() const {
+  return impl_->stats();
+}
+Result<void> Journal::close() {
+  return impl_->close();
+}
+
+}  // namespace shoal::audit

@@ -1,0 +1,113 @@
+// What is in the records of the journal, as values, and as the JSON that is written: one object, its version first, no
+// white space. Readers take what any version so far has written, and nothing else: a field that is missing, of another
+// type, unknown, or given twice is an error, so that a record is never half understood. A field comes or goes with a
+// new version.
+// Use: print(intent, text) with a string that is used again; parse_intent(record.payload).
+// Text is UTF-8; bytes that are none become U+FFFD when they are printed. All else comes back as it was.
+// Owned by value. Threads: any; pure.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "shoal/base/result.h"
+
+namespace shoal::audit {
+
+// The type byte of a record. The numbers stand in files.
+enum class RecordType : std::uint8_t { kIntent = 1, kOutcome = 2, kReceipt = 3 };
+
+__extension__ using Pico = __int128;  // of a dollar: 10^-12
+
+// Bytes are about to leave for a provider, and money may be spent. On disk before the first of them leaves.
+struct Intent {
+  std::string attempt;  // id; one request may make several
+  std::string request;  // id
+  std::int64_t unix_ms = 0;
+  std::string principal;  // stable id; empty: anonymous
+  std::string provider;
+  std::string model;        // as the provider calls it
+  std::string purpose;      // "answer", "probe"
+  std::string body_sha256;  // lower-case hexadecimal, of the bytes that leave
+  std::int64_t body_bytes = 0;
+  Pico reserved_pico = 0;
+  std::string price;  // id of the price row: "openai/gpt-4o-mini@2026-03-01"
+  std::string route;
+
+  bool operator==(const Intent&) const = default;
+};
+
+enum class OutcomeKind : std::uint8_t {
+  kSettled,  // the provider said what it counted
+  kNotSent,  // no byte left
+  kUnknown,  // bytes left and no count came back: the reservation is what it costs
+};
+
+// Tokens as they are billed: each in one count only.
+struct TokenCounts {
+  std::int64_t input = 0;  // without those of the cache
+  std::int64_t cache_read = 0;
+  std::int64_t cache_write_5m = 0;
+  std::int64_t cache_write_1h = 0;
+  std::int64_t output = 0;  // without reasoning
+  std::int64_t reasoning = 0;
+
+  bool operator==(const TokenCounts&) const = default;
+};
+
+// What came of an attempt.
+struct Outcome {
+  std::string attempt;
+  std::int64_t unix_ms = 0;
+  OutcomeKind kind = OutcomeKind::kUnknown;
+  TokenCounts tokens;
+  Pico cost_pico = 0;
+  std::int32_t status = 0;  // of HTTP; 0: none came
+  std::string failure;      // slug of the error; empty: none
+  std::string upstream_id;  // the provider's id of the request
+
+  bool operator==(const Outcome&) const = default;
+};
+
+enum class Decision : std::uint8_t { kLocal, kRemote, kEscalated, kFailedOver, kRefused };
+
+// How a request was answered, local ones too.
+struct Receipt {
+  std::string request;
+  std::int64_t unix_ms = 0;
+  std::string principal;
+  std::string route;
+  std::string model;  // that answered
+  Decision decision = Decision::kLocal;
+  std::string egress;               // the providers that bytes went to; empty: nothing left
+  std::int64_t billed_micro = 0;    // of a dollar: 10^-6
+  std::int64_t baseline_micro = 0;  // what it would have cost without Shoal; -1: unknown
+  std::int64_t prompt_tokens = 0;
+  std::int64_t completion_tokens = 0;
+  std::int64_t local_ms = 0;
+  std::string durability;  // "strict", "batch", "none"
+  std::int32_t status = 0;
+  std::optional<double> confidence;  // one that is not finite is printed as none
+  std::string detail;                // everything else: a JSON value, printed as it is; empty: none
+
+  bool operator==(const Receipt&) const = default;
+};
+
+// Append to `out`.
+void print(const Intent& intent, std::string& out);
+void print(const Outcome& outcome, std::string& out);
+// REQUIRES: detail is empty or one JSON value of at most 64 levels; another makes a record that nobody can read.
+void print(const Receipt& receipt, std::string& out);
+
+// Errors: kJournalDamaged when it is not such a record, with the field as param; kUnimplemented for a later version.
+[[nodiscard]] Result<Intent> parse_intent(std::string_view json);
+[[nodiscard]] Result<Outcome> parse_outcome(std::string_view json);
+[[nodiscard]] Result<Receipt> parse_receipt(std::string_view json);
+
+// "settled", "failed_over".
+[[nodiscard]] std::string_view name_of(OutcomeKind kind);
+[[nodiscard]] std::string_view name_of(Decision decision);
+
+}  // namespace shoal::audit
