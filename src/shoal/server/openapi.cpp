@@ -8,6 +8,7 @@
 
 #include "shoal/base/error.h"
 #include "shoal/server/server.h"
+#include "shoal/types/unsupported.h"
 #include "shoal/wire/json_text.h"
 #include "shoal/wire/openai/fields.h"
 
@@ -57,7 +58,13 @@ void append_property(std::string& out, const FieldSpec& field) {
     out += ',';
   }
   out += R"("description":)";
-  append_json_string(out, field.what);
+  std::string what(field.what);
+  if (field.rule == FieldRule::kNeeds && field.need != types::NeedKind::kSignals) {
+    what += " 422 when no model that may answer ";
+    what += types::ability(field.need);
+    what += '.';
+  }
+  append_json_string(out, what);
   out += '}';
 }
 
@@ -245,6 +252,15 @@ std::string openapi_document() {
       {"XShoalRequest", openai::generation_x_shoal_fields()},
       {"Message", openai::message_fields()},
       {"ContentPart", openai::content_part_fields()},
+      {"ImageUrl", openai::image_url_fields()},
+      {"Tool", openai::tool_fields()},
+      {"Function", openai::function_fields()},
+      {"NamedToolChoice", openai::named_tool_choice_fields()},
+      {"FunctionName", openai::function_name_fields()},
+      {"ToolCall", openai::tool_call_fields()},
+      {"CalledFunction", openai::called_function_fields()},
+      {"ResponseFormat", openai::response_format_fields()},
+      {"JsonSchemaFormat", openai::json_schema_format_fields()},
       {"CompletionRequest", openai::completion_fields()},
       {"EmbeddingRequest", openai::embedding_fields()},
       {"ScoreRequest", openai::score_fields()},

@@ -13,6 +13,7 @@
 #include "shoal/server/answer_writer.h"
 #include "shoal/server/chat_page.h"
 #include "shoal/server/server.h"
+#include "shoal/types/unsupported.h"
 #include "shoal/wire/json_text.h"
 #include "shoal/wire/openai/parse.h"
 
@@ -84,6 +85,14 @@ Result<void> check_dimensions(const types::EmbeddingRequest& request, const type
       .with_param("dimensions");
 }
 
+// What a request asks for that no local model can do. Errors: kUnsupportedParameter.
+Result<void> refuse_needs(const std::vector<types::Need>& needs) {
+  for (const types::Need& need : needs) {
+    if (need.kind != types::NeedKind::kSignals) return types::unsupported(need);
+  }
+  return {};
+}
+
 openai::ModelEntry entry_of(types::ModelInfo info, const std::vector<engine::WorkerStatus>& workers) {
   openai::ModelEntry entry;
   const auto worker = std::ranges::find(workers, info.name, &engine::WorkerStatus::model);
@@ -126,6 +135,7 @@ void Server::answer(Exchange& exchange, openai::AnswerKind kind, gateway::Answer
 void Server::chat(Exchange& exchange) {
   auto parsed = openai::parse_chat_request(exchange.request.body);
   if (!parsed.ok()) return exchange.send_error(parsed.error());
+  if (auto local = refuse_needs(parsed->needs); !local.ok()) return exchange.send_error(local.error());
   gateway::AnswerRequest request;
   request.model = std::move(parsed->model);
   request.prompts.push_back({std::move(parsed->messages)});
@@ -136,6 +146,7 @@ void Server::chat(Exchange& exchange) {
 void Server::complete(Exchange& exchange) {
   auto parsed = openai::parse_completion_request(exchange.request.body);
   if (!parsed.ok()) return exchange.send_error(parsed.error());
+  if (auto local = refuse_needs(parsed->needs); !local.ok()) return exchange.send_error(local.error());
   gateway::AnswerRequest request;
   request.model = std::move(parsed->model);
   request.params = std::move(parsed->params);

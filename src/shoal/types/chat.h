@@ -80,6 +80,7 @@ enum class NeedKind : std::uint8_t {
   kSignals,     // what only Shoal's own engine has: signals, P(True), hidden states, token ids
   kPaid,        // has a price of its own: web search, predicted outputs, another service tier
   kStored,      // the answer is to be kept by the provider
+  kOpenAi,      // said by the client's own bytes alone, no field here holds it: only for OpenAI's dialect
 };
 struct Need {
   NeedKind kind = NeedKind::kTools;

@@ -42,6 +42,9 @@ std::string range_text(const FieldSpec& spec) {
 }
 
 bool is_harmless(const FieldSpec& spec, const json::value& value) {
+  // Nothing harmless has two parts, and what has them may be long.
+  if (value.is_array() && value.get_array().size() > 1) return false;
+  if (value.is_object() && value.get_object().size() > 1) return false;
   const std::string text = json::serialize(value);
   std::string_view left = spec.harmless;
   while (!left.empty()) {
@@ -203,6 +206,16 @@ const json::object* Fields::object(std::string_view key) {
   return value == nullptr ? nullptr : &value->get_object();
 }
 
+void Fields::need(types::NeedKind kind, const std::string& param, bool verbatim) {
+  needs_.push_back({kind, param});
+  if (verbatim && kind != types::NeedKind::kOpenAi) needs_.push_back({types::NeedKind::kOpenAi, param});
+}
+
+void Fields::finish(Fields& inner) {
+  if (auto read = inner.finish(); !read.ok()) return fail(std::move(read).error());
+  needs_.insert(needs_.end(), inner.needs_.begin(), inner.needs_.end());
+}
+
 void Fields::check_key(std::string_view key, const json::value& value) {
   const auto found = std::ranges::find(table_, key, &FieldSpec::name);
   if (found == table_.end()) {
@@ -219,8 +232,11 @@ void Fields::check_key(std::string_view key, const json::value& value) {
     return;
   }
   if (value.is_null() || found->rule == FieldRule::kHonoured) return;
-  if (found->rule == FieldRule::kAccepted) {
-    if (!has_type(*found, value)) fail(wrong_type(path_of(key), type_name(found->type), value));
+  if (found->rule != FieldRule::kRefused) {
+    if (!has_type(*found, value)) return fail(wrong_type(path_of(key), type_name(found->type), value));
+    if (found->rule == FieldRule::kNeeds && !is_harmless(*found, value)) {
+      need(found->need, path_of(key), found->verbatim);
+    }
     return;
   }
   if (!is_harmless(*found, value)) {

@@ -212,9 +212,12 @@ TEST_F(ServerTest, TokenIdsReachTheEngineAsTheyAre) {
 TEST_F(ServerTest, BadBodiesNeverReachTheEngine) {
   EXPECT_EQ(status_of(post(kChat, "{")), 400);
   EXPECT_EQ(code(), "invalid_json");
-  EXPECT_EQ(status_of(post(kChat, chat(R"(,"tools":[{}])"))), 422);
+  EXPECT_EQ(status_of(post(kChat, chat(R"(,"tools":[{"type":"function","function":{"name":"f"}}])"))), 422);
+  EXPECT_EQ(code(), "unsupported_parameter");
   EXPECT_EQ(error_field("param"), "tools");
   EXPECT_EQ(writer->headers.at("x-should-retry"), "false");
+  EXPECT_EQ(status_of(post(kText, R"({"prompt":"a","suffix":"b"})")), 422);
+  EXPECT_EQ(error_field("param"), "suffix");
   EXPECT_EQ(status_of(post(kText, "{}")), 400);
   EXPECT_TRUE(engine.requests.empty());
 }

@@ -49,7 +49,8 @@ TEST(OpenApi, EveryReferenceLeadsSomewhere) {
 TEST(OpenApi, TheParserKnowsEveryDocumentedParameterAndItsRange) {
   const json::value doc = document();
   const auto& properties = doc.at("components").at("schemas").at("ChatRequest").at("properties").get_object();
-  EXPECT_TRUE(properties.contains("temperature") && properties.contains("messages") && !properties.contains("tools"));
+  EXPECT_TRUE(properties.contains("temperature") && properties.contains("messages") && properties.contains("tools"));
+  EXPECT_FALSE(properties.contains("repeat_penalty"));
   for (const auto& [name, schema] : properties) {
     // A value of an impossible type is refused as such, not as unknown.
     const std::string body = R"({"messages":[{"role":"user","content":"x"}],")" +

@@ -8,6 +8,7 @@ namespace {
 
 using enum FieldType;
 using enum FieldRule;
+using types::NeedKind;
 constexpr double kInt32Max = std::numeric_limits<std::int32_t>::max();
 constexpr double kAnyLow = std::numeric_limits<double>::lowest();
 constexpr double kAnyHigh = std::numeric_limits<double>::max();
@@ -52,6 +53,20 @@ constexpr FieldSpec refused(std::string_view name, std::string_view harmless = {
   return spec;
 }
 
+// What not every model can do, and a field of types/ holds.
+constexpr FieldSpec needs(NeedKind kind, FieldSpec spec, std::string_view harmless = {}) {
+  spec.rule = kNeeds;
+  spec.need = kind;
+  spec.harmless = harmless;
+  return spec;
+}
+// The same, of which nothing but its name is read.
+constexpr FieldSpec verbatim(NeedKind kind, FieldSpec spec, std::string_view harmless = {}) {
+  spec = needs(kind, spec, harmless);
+  spec.verbatim = true;
+  return spec;
+}
+
 // The name that another server gives to a parameter of ours.
 constexpr FieldSpec foreign(std::string_view name, std::string_view instead) {
   FieldSpec spec = refused(name);
@@ -82,14 +97,15 @@ constexpr std::array kGeneration = {
     field("stream", kBoolean, "Send the answer as server-sent events while it is written."),
     field("stream_options", kObject, "Only with stream.", kAnyLow, kAnyHigh,
           R"("type":"object","properties":{"include_usage":{"type":"boolean"}},"additionalProperties":false)"),
-    field("ignore_eos", kBoolean, "Go on past the end-of-sequence token."),
+    needs(NeedKind::kSignals, field("ignore_eos", kBoolean, "Go on past the end-of-sequence token."), "false"),
     field("user", kString, "The client's own id of its user."),
     field("x_shoal", kObject, "Shoal's own switches.", kAnyLow, kAnyHigh,
           R"("$ref":"#/components/schemas/XShoalRequest")"),
     accepted("metadata", kObject, "Accepted and not kept."),
     accepted("safety_identifier", kString, "Accepted and not kept."),
     accepted("prompt_cache_key", kString, "Accepted; has no effect."),
-    refused("service_tier", R"("auto"|"default")"),
+    verbatim(NeedKind::kPaid, field("service_tier", kString, "How fast and how dear a provider answers."),
+             R"("auto"|"default")"),
     foreign("repeat_penalty", "repetition_penalty"),
     foreign("n_predict", "max_tokens"),
     foreign("num_predict", "max_tokens"),
@@ -103,20 +119,30 @@ constexpr std::array kChatOnly = {
     field("max_completion_tokens", kInteger, "The newer name of max_tokens.", 1, kInt32Max),
     field("logprobs", kBoolean, "Report the log-probability of each token of the answer."),
     field("top_logprobs", kInteger, "Alternatives for each token; needs logprobs.", 0, 20),
-    refused("tools", "[]"),
-    refused("tool_choice", R"("none"|"auto")"),
-    refused("parallel_tool_calls", "true|false"),
-    refused("functions", "[]"),
-    refused("function_call", R"("none"|"auto")"),
-    refused("response_format", R"({"type":"text"})"),
-    refused("modalities", R"(["text"])"),
-    refused("store", "false"),
-    refused("audio"),
-    refused("prediction"),
-    refused("web_search_options"),
-    refused("reasoning_effort"),
-    refused("verbosity"),
-    refused("prompt_cache_retention"),
+    needs(NeedKind::kTools,
+          field("tools", kArray, "Functions that the model may call.", kAnyLow, kAnyHigh,
+                R"("type":"array","maxItems":128,"items":{"$ref":"#/components/schemas/Tool"})"),
+          "[]"),
+    needs(NeedKind::kTools,
+          field("tool_choice", kAny, "Whether functions may or must be called, or which.", kAnyLow, kAnyHigh,
+                R"("oneOf":[{"type":"string","enum":["none","auto","required"]},)"
+                R"({"$ref":"#/components/schemas/NamedToolChoice"}])"),
+          R"("none"|"auto")"),
+    field("parallel_tool_calls", kBoolean, "Whether several functions may be called at once."),
+    verbatim(NeedKind::kTools, field("functions", kArray, "The older form of tools."), "[]"),
+    verbatim(NeedKind::kTools, field("function_call", kAny, "The older form of tool_choice."), R"("none"|"auto")"),
+    needs(NeedKind::kStructured,
+          field("response_format", kObject, "Whether the answer is text, JSON, or JSON of a schema.", kAnyLow, kAnyHigh,
+                R"("$ref":"#/components/schemas/ResponseFormat")"),
+          R"({"type":"text"})"),
+    needs(NeedKind::kReasoning, field("reasoning_effort", kString, "How much the model thinks before it answers.")),
+    verbatim(NeedKind::kReasoning, field("verbosity", kString, "How much the model says.")),
+    verbatim(NeedKind::kAudio, field("modalities", kArray, "What an answer is made of."), R"(["text"])"),
+    verbatim(NeedKind::kAudio, field("audio", kObject, "The voice and the format of spoken answers.")),
+    verbatim(NeedKind::kPaid, field("prediction", kObject, "Text that the answer will mostly repeat.")),
+    verbatim(NeedKind::kPaid, field("web_search_options", kObject, "Let a provider search the web.")),
+    verbatim(NeedKind::kStored, field("store", kBoolean, "Let a provider keep the answer."), "false"),
+    verbatim(NeedKind::kStored, field("prompt_cache_retention", kString, "How long a provider keeps the prompt.")),
 };
 
 constexpr std::array kCompletionOnly = {
@@ -127,8 +153,8 @@ constexpr std::array kCompletionOnly = {
         R"({"type":"array","minItems":1,"items":{"type":"array","minItems":1,"items":{"type":"integer"}}}])")),
     field("logprobs", kInteger, "Report the log-probabilities, with this many alternatives for each token.", 0, 20),
     field("echo", kBoolean, "Put the prompt before the answer; only for texts, and without logprobs."),
-    refused("best_of", "1"),
-    refused("suffix", R"("")"),
+    verbatim(NeedKind::kPaid, field("best_of", kInteger, "Make more answers than are shown.", 1, 20), "1"),
+    verbatim(NeedKind::kOpenAi, field("suffix", kString, "The text that comes after the answer."), R"("")"),
 };
 
 constexpr auto kChat = join(kChatOnly, kGeneration);
@@ -136,23 +162,91 @@ constexpr auto kCompletion = join(kCompletionOnly, kGeneration);
 
 constexpr std::array kMessage = {
     required(field("role", kString, "Who speaks.", kAnyLow, kAnyHigh,
-                   R"("type":"string","enum":["system","developer","user","assistant"])")),
+                   R"("type":"string","enum":["system","developer","user","assistant","tool","function"])")),
     field(
-        "content", kAny, "Text, or an array of text parts, which are joined.", kAnyLow, kAnyHigh,
+        "content", kAny, "Text, or an array of parts; of several texts, all joined.", kAnyLow, kAnyHigh,
         R"("oneOf":[{"type":"string"},{"type":"array","minItems":1,"items":{"$ref":"#/components/schemas/ContentPart"}}])"),
     accepted("name", kString, "Accepted; chat templates have no place for it."),
     accepted("annotations", kArray, "Of an earlier answer; accepted and not used."),
-    refused("refusal"),
-    refused("tool_calls", "[]"),
-    refused("tool_call_id"),
-    refused("function_call"),
-    refused("audio"),
-    refused("reasoning_content", R"("")"),
+    needs(NeedKind::kTools,
+          field("tool_calls", kArray, "Of an assistant: the functions that it called.", kAnyLow, kAnyHigh,
+                R"("type":"array","items":{"$ref":"#/components/schemas/ToolCall"})"),
+          "[]"),
+    field("tool_call_id", kString, "Of a tool: the call whose result this is."),
+    verbatim(NeedKind::kTools, field("function_call", kObject, "The older form of tool_calls.")),
+    verbatim(NeedKind::kOpenAi, field("refusal", kString, "Of an assistant: why it did not answer.")),
+    verbatim(NeedKind::kAudio, field("audio", kObject, "Of an assistant: an earlier spoken answer.")),
+    verbatim(NeedKind::kReasoning, field("reasoning_content", kString, "Of an assistant: what it thought."), R"("")"),
 };
 
+// `type` and, by its value, one of the others.
 constexpr std::array kContentPart = {
-    required(field("type", kString, "Only text.", kAnyLow, kAnyHigh, R"("type":"string","enum":["text"])")),
-    required(field("text", kString, "The text.")),
+    required(field("type", kString, "Which of the others it has.", kAnyLow, kAnyHigh,
+                   R"("type":"string","enum":["text","image_url","input_audio","file","refusal"])")),
+    field("text", kString, "The text."),
+    field("image_url", kObject, "An image; only from a user.", kAnyLow, kAnyHigh,
+          R"("$ref":"#/components/schemas/ImageUrl")"),
+    field("input_audio", kObject, "A recording: its data and its format."),
+    field("file", kObject, "A document."),
+    field("refusal", kString, "Of an assistant: why it did not answer."),
+};
+
+constexpr std::array kImageUrl = {
+    required(field("url", kString, "Where the image is, or the image itself as data:image/png;base64,...")),
+    field("detail", kString, "How closely it is looked at.", kAnyLow, kAnyHigh,
+          R"("type":"string","enum":["auto","low","high"])"),
+};
+
+constexpr std::string_view kOnlyFunction = R"("type":"string","enum":["function"])";
+
+constexpr std::array kTool = {
+    required(field("type", kString, "Only functions.", kAnyLow, kAnyHigh, kOnlyFunction)),
+    required(
+        field("function", kObject, "The function.", kAnyLow, kAnyHigh, R"("$ref":"#/components/schemas/Function")")),
+};
+
+constexpr std::array kFunction = {
+    required(field("name", kString, "How the model calls it.")),
+    field("description", kString, "What it does, for the model."),
+    field("parameters", kObject, "A JSON Schema of its arguments; it takes none when absent."),
+    field("strict", kBoolean, "Whether arguments always match the schema."),
+};
+
+constexpr std::array kNamedToolChoice = {
+    required(field("type", kString, "Only functions.", kAnyLow, kAnyHigh, kOnlyFunction)),
+    required(field("function", kObject, "The one to call.", kAnyLow, kAnyHigh,
+                   R"("$ref":"#/components/schemas/FunctionName")")),
+};
+
+constexpr std::array kFunctionName = {
+    required(field("name", kString, "One of the functions in tools.")),
+};
+
+constexpr std::array kToolCall = {
+    required(field("id", kString, "By which its result names it.")),
+    required(field("type", kString, "Only functions.", kAnyLow, kAnyHigh, kOnlyFunction)),
+    required(field("function", kObject, "What was called.", kAnyLow, kAnyHigh,
+                   R"("$ref":"#/components/schemas/CalledFunction")")),
+    accepted("index", kInteger, "Of the stream that it came in; accepted and not used."),
+};
+
+constexpr std::array kCalledFunction = {
+    required(field("name", kString, "Of the function.")),
+    required(field("arguments", kString, "Its arguments, as the model wrote them.")),
+};
+
+constexpr std::array kResponseFormat = {
+    required(field("type", kString, "What the answer is.", kAnyLow, kAnyHigh,
+                   R"("type":"string","enum":["text","json_object","json_schema"])")),
+    field("json_schema", kObject, "With json_schema only: which.", kAnyLow, kAnyHigh,
+          R"("$ref":"#/components/schemas/JsonSchemaFormat")"),
+};
+
+constexpr std::array kJsonSchemaFormat = {
+    required(field("name", kString, "Of the format.")),
+    field("description", kString, "What the format is for."),
+    field("schema", kObject, "A JSON Schema."),
+    field("strict", kBoolean, "Whether the answer always matches it."),
 };
 
 constexpr std::array kStreamOptions = {
@@ -161,12 +255,21 @@ constexpr std::array kStreamOptions = {
 };
 
 constexpr std::array kGenerationXShoal = {
-    field("signals", kBoolean,
-          "Show how sure the model was: x_shoal.signals of the answer, and with logprobs x_shoal of each token."),
-    field("p_true", kBoolean,
-          "Ask the model after its answer whether that is true: p_true in x_shoal.signals. The answer stays as it is."),
-    field("hidden_state", kAny, "Return the last layer's vector of the last prompt token, in x_shoal.hidden_states.",
-          kAnyLow, kAnyHigh, R"("oneOf":[{"type":"boolean"},{"type":"string","enum":["float","base64"]}])"),
+    needs(NeedKind::kSignals,
+          field("signals", kBoolean,
+                "Show how sure the model was: x_shoal.signals of the answer, and with logprobs x_shoal of each token."),
+          "false"),
+    needs(
+        NeedKind::kSignals,
+        field("p_true", kBoolean,
+              "Ask the model after its answer whether that is true: p_true in x_shoal.signals. The answer stays as it "
+              "is."),
+        "false"),
+    needs(NeedKind::kSignals,
+          field("hidden_state", kAny,
+                "Return the last layer's vector of the last prompt token, in x_shoal.hidden_states.", kAnyLow, kAnyHigh,
+                R"("oneOf":[{"type":"boolean"},{"type":"string","enum":["float","base64"]}])"),
+          "false"),
 };
 
 constexpr std::array kEmbedding = {
@@ -265,6 +368,33 @@ std::span<const FieldSpec> message_fields() {
 }
 std::span<const FieldSpec> content_part_fields() {
   return kContentPart;
+}
+std::span<const FieldSpec> image_url_fields() {
+  return kImageUrl;
+}
+std::span<const FieldSpec> tool_fields() {
+  return kTool;
+}
+std::span<const FieldSpec> function_fields() {
+  return kFunction;
+}
+std::span<const FieldSpec> named_tool_choice_fields() {
+  return kNamedToolChoice;
+}
+std::span<const FieldSpec> function_name_fields() {
+  return kFunctionName;
+}
+std::span<const FieldSpec> tool_call_fields() {
+  return kToolCall;
+}
+std::span<const FieldSpec> called_function_fields() {
+  return kCalledFunction;
+}
+std::span<const FieldSpec> response_format_fields() {
+  return kResponseFormat;
+}
+std::span<const FieldSpec> json_schema_format_fields() {
+  return kJsonSchemaFormat;
 }
 std::span<const FieldSpec> completion_fields() {
   return kCompletion;

@@ -12,6 +12,15 @@ namespace shoal::wire::openai {
 [[nodiscard]] std::span<const FieldSpec> chat_fields();
 [[nodiscard]] std::span<const FieldSpec> message_fields();
 [[nodiscard]] std::span<const FieldSpec> content_part_fields();
+[[nodiscard]] std::span<const FieldSpec> image_url_fields();
+[[nodiscard]] std::span<const FieldSpec> tool_fields();
+[[nodiscard]] std::span<const FieldSpec> function_fields();
+[[nodiscard]] std::span<const FieldSpec> named_tool_choice_fields();
+[[nodiscard]] std::span<const FieldSpec> function_name_fields();
+[[nodiscard]] std::span<const FieldSpec> tool_call_fields();
+[[nodiscard]] std::span<const FieldSpec> called_function_fields();
+[[nodiscard]] std::span<const FieldSpec> response_format_fields();
+[[nodiscard]] std::span<const FieldSpec> json_schema_format_fields();
 [[nodiscard]] std::span<const FieldSpec> completion_fields();
 [[nodiscard]] std::span<const FieldSpec> stream_options_fields();
 [[nodiscard]] std::span<const FieldSpec> embedding_fields();

@@ -18,6 +18,7 @@
 #include "shoal/wire/json.h"
 #include "shoal/wire/json_text.h"
 #include "shoal/wire/openai/fields.h"
+#include "shoal/wire/openai/read.h"
 
 namespace shoal::wire::openai {
 namespace json = boost::json;
@@ -31,17 +32,6 @@ constexpr std::size_t kMaxLabels = 256;
 constexpr std::size_t kMaxLabelBytes = 65'536;  // the scores of their tokens fit a frame
 constexpr std::size_t kMaxClassified = 256;
 constexpr std::string_view kContentFree = "N/A";  // Zhao et al. 2021, "Calibrate Before Use"
-
-std::string_view view(const json::string& s) {
-  return {s.data(), s.size()};
-}
-std::string_view view(json::string_view s) {
-  return {s.data(), s.size()};
-}
-
-Error bad(std::string path, std::string message) {
-  return Error(ErrorCode::kInvalidRequest, fmt::format("{} {}", path, message)).with_param(std::move(path));
-}
 
 void read_logit_bias(Fields& in, types::SamplingParams& sampling) {
   const json::object* biases = in.object("logit_bias");
@@ -86,7 +76,7 @@ void read_stream(Fields& in, types::GenerationParams& params) {
     return in.fail(bad("stream_options", "is only for streams; set \"stream\": true or leave it out"));
   Fields inner(*options, "stream_options", stream_options_fields());
   params.include_usage = inner.boolean("include_usage").value_or(false);
-  if (auto read = inner.finish(); !read.ok()) in.fail(std::move(read).error());
+  in.finish(inner);
 }
 
 void read_x_shoal(Fields& in, types::GenerationParams& params) {
@@ -103,7 +93,7 @@ void read_x_shoal(Fields& in, types::GenerationParams& params) {
       inner.fail(wrong_type("x_shoal.hidden_state", "true, false, \"float\" or \"base64\"", *state));
     }
   }
-  if (auto read = inner.finish(); !read.ok()) in.fail(std::move(read).error());
+  in.finish(inner);
 }
 
 void read_generation(Fields& in, types::GenerationParams& params) {
@@ -139,64 +129,14 @@ void read_max_completion_tokens(Fields& in, types::GenerationParams& params) {
   params.max_tokens = static_cast<std::int32_t>(*value);
 }
 
-Result<types::Role> read_role(Fields& in) {
-  const std::string role = in.text("role").value_or("");
-  if (!in.ok()) return in.finish().error();
-  if (role == "system" || role == "developer") return types::Role::kSystem;
-  if (role == "user") return types::Role::kUser;
-  if (role == "assistant") return types::Role::kAssistant;
-  const std::string path = in.path_of("role");
-  if (role == "tool" || role == "function") {
-    return Error(ErrorCode::kUnsupportedParameter,
-                 fmt::format("{} \"{}\" is not supported by this version of Shoal, which calls no tools", path, role))
-        .with_param(path);
-  }
-  if (role.empty()) return bad(path, "is missing; it must be system, developer, user or assistant");
-  return bad(path, fmt::format("must be system, developer, user or assistant, not \"{}\"", shortened(role)));
-}
-
-Result<std::string> join_parts(const json::array& parts, const std::string& path) {
-  if (parts.empty()) return bad(path, "must not be empty");
-  std::string text;
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    const std::string at = fmt::format("{}[{}]", path, i);
-    if (!parts[i].is_object())
-      return wrong_type(at, "an object, as in {\"type\": \"text\", \"text\": \"...\"}", parts[i]);
-    const json::object& part = parts[i].get_object();
-    const json::value* type = part.if_contains("type");
-    if (type != nullptr && type->is_string() && view(type->get_string()) != "text") {
-      return Error(ErrorCode::kUnsupportedParameter,
-                   fmt::format("{} is {}; only parts of type \"text\" are supported", at, describe(*type)))
-          .with_param(at);
-    }
-    Fields in(part, at, content_part_fields());
-    static_cast<void>(in.text("type"));
-    text += in.text("text").value_or("");
-    SHOAL_TRY(in.finish());
-  }
-  return text;
-}
-
-Result<types::Message> read_message(const json::value& value, const std::string& path) {
-  if (!value.is_object()) return wrong_type(path, "an object, as in {\"role\": \"user\", \"content\": \"...\"}", value);
-  Fields in(value.get_object(), path, message_fields());
-  types::Message message;
-  message.role = SHOAL_TRY(read_role(in));
-  message.name = in.text("name").value_or("");
-  const json::value* content = in.any("content");
-  const std::string at = in.path_of("content");
-  if (content != nullptr && content->is_string()) {
-    message.content = view(content->get_string());
-  } else if (content != nullptr && content->is_array()) {
-    auto joined = join_parts(content->get_array(), at);
-    if (!joined.ok()) return std::move(joined).error();
-    message.content = *std::move(joined);
-  } else if (content != nullptr) {
-    in.fail(wrong_type(at, "a string or an array of text parts", *content));
-  }
-  SHOAL_TRY(in.finish());
-  if (content == nullptr) return bad(at, "is missing; it must be a string or an array of text parts");
-  return message;
+// Names differ from provider to provider: none, minimal, low, medium, high, xhigh, default.
+void read_reasoning_effort(Fields& in, std::string& effort) {
+  auto text = in.text("reasoning_effort");
+  if (!text) return;
+  const bool fits = !text->empty() && text->size() <= 16 &&
+                    std::ranges::all_of(*text, [](char c) { return (c >= 'a' && c <= 'z') || c == '_'; });
+  if (!fits) in.fail(bad("reasoning_effort", fmt::format("must be a name such as low, not \"{}\"", shortened(*text))));
+  effort = *std::move(text);
 }
 
 Result<std::vector<std::int32_t>> read_token_ids(const json::array& ids, const std::string& path) {
@@ -209,20 +149,6 @@ Result<std::vector<std::int32_t>> read_token_ids(const json::array& ids, const s
     tokens.push_back(static_cast<std::int32_t>(ids[i].get_int64()));
   }
   return tokens;
-}
-
-std::vector<types::Message> read_messages(Fields& in, const json::array& values, const std::string& path) {
-  std::vector<types::Message> messages;
-  if (values.empty()) in.fail(bad(path, "must have at least one message"));
-  for (std::size_t i = 0; i < values.size() && in.ok(); ++i) {
-    auto message = read_message(values[i], fmt::format("{}[{}]", path, i));
-    if (message.ok()) {
-      messages.push_back(*std::move(message));
-    } else {
-      in.fail(std::move(message).error());
-    }
-  }
-  return messages;
 }
 
 // One of the four shapes of `prompt` and `input`: "a", ["a", "b"], [1, 2], [[1, 2], [3]].
@@ -286,7 +212,12 @@ Result<types::ChatRequest> parse_chat_request(std::string_view body) {
   if (const json::array* messages = in.array("messages")) {
     request.messages = read_messages(in, *messages, "messages");
   }
+  read_tools(in, request);
+  read_response_format(in, request.format);
+  check_modalities(in);
+  read_reasoning_effort(in, request.reasoning_effort);
   SHOAL_TRY(in.finish());
+  request.needs = std::move(in.needs());
   return request;
 }
 
@@ -306,11 +237,14 @@ Result<types::CompletionRequest> parse_completion_request(std::string_view body)
     auto prompts = read_texts<types::CompletionRequest::Prompt>(*prompt, "prompt", kMaxPrompts);
     if (prompts.ok()) {
       request.prompts = *std::move(prompts);
+      if (!request.prompts.front().tokens.empty()) in.need(types::NeedKind::kSignals, "prompt");
     } else {
       in.fail(std::move(prompts).error());
     }
   }
+  static_cast<void>(in.integer("best_of"));  // for its range
   SHOAL_TRY(in.finish());
+  request.needs = std::move(in.needs());
   const std::size_t answers = request.prompts.size() * static_cast<std::size_t>(request.params.n);
   if (answers > kMaxAnswers) {
     return bad("n", fmt::format("times the number of prompts is {}; at most {} answers come from one request", answers,
@@ -341,7 +275,7 @@ Result<types::EmbeddingRequest> parse_embedding_request(std::string_view body) {
   }
   if (const json::object* own = in.object("x_shoal")) {
     Fields inner(*own, "x_shoal", {});
-    if (auto read = inner.finish(); !read.ok()) in.fail(std::move(read).error());
+    in.finish(inner);
   }
   if (const json::value* input = in.any("input")) {
     auto inputs = read_texts<types::EmbeddingRequest::Input>(*input, "input", kMaxInputs);
@@ -445,6 +379,7 @@ Result<types::ScoreRequest> parse_score_request(std::string_view body) {
     }
   }
   if (in.ok()) read_labels(in, 1, request.labels);
+  refuse_needs(in);
   const bool neither = messages == nullptr && prompt == nullptr;
   SHOAL_TRY(in.finish());
   if (neither) return bad("prompt", "is missing; send prompt or messages");
@@ -496,6 +431,7 @@ Result<types::TokenizeRequest> parse_tokenize_request(std::string_view body) {
   const bool neither = messages == nullptr && !prompt;
   if (messages != nullptr && prompt) in.fail(bad("prompt", "and messages exclude each other; send one of them"));
   if (messages != nullptr && in.ok()) request.input = read_messages(in, *messages, "messages");
+  refuse_needs(in);
   if (prompt) request.input = *std::move(prompt);
   SHOAL_TRY(in.finish());
   if (neither) return bad("prompt", "is missing; send prompt or messages");
