@@ -6,7 +6,7 @@ BUILD := build/$(PRESET)
 SHOAL := $(BUILD)/bin/shoal
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test bench bench-engine fuzz lint format install clean deps deps-dev
+.PHONY: help run build test bench bench-engine bench-gateway fuzz lint format install clean deps deps-dev
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,11 @@ bench: deps-dev ## measure, on the release build
 bench-engine: build deps-dev ## measure the engine beside llama-server (BENCH_ARGS="stall --quick" for some)
 	@ninja -C $(BUILD) -j$(JOBS) load_client frame_clock signals_bench
 	@python3 bench/engine $(BENCH_ARGS)
+
+bench-gateway: build ## measure Shoal as a proxy, beside nginx (BENCH_ARGS="requests --quick" for some)
+	@tools/install_deps --bench
+	@ninja -C $(BUILD) -j$(JOBS) mock_upstream proxy_load
+	@bench/gateway/run $(BENCH_ARGS)
 
 fuzz: deps-dev ## run every fuzz target, and check that each finds a planted bug
 	@tools/fuzz_check
