@@ -1,10 +1,13 @@
 #include "shoal/ledger/prices.h"
 
-#include <set>
+#include <map>
+#include <sstream>
+#include <string>
 
 #include <gtest/gtest.h>
 
 #include "shoal/ledger/calendar.h"
+#include "shoal/ledger/usage.h"
 
 namespace shoal::ledger {
 namespace {
@@ -218,6 +221,87 @@ TEST(PriceRow, NamesTheFieldAtFault) {
   text.output_usd = "two";
   EXPECT_EQ(make_price_row(text).error().message(),
             "price of p/m: output_usd: wanted a price in USD per million tokens such as \"0.15\", got \"two\"");
+}
+
+// The rows that come with Shoal, by their own `key = "text"` and `key = number` lines: config/ reads TOML.
+std::vector<PriceRow> default_rows() {
+  std::vector<PriceText> texts;
+  std::istringstream lines{std::string(default_prices())};
+  for (std::string line; std::getline(lines, line);) {
+    if (line.empty() || line.starts_with('#')) continue;
+    if (line == "[[price]]") {
+      texts.emplace_back();
+      continue;
+    }
+    const std::string key = line.substr(0, line.find(" = "));
+    std::string value = line.substr(key.size() + 3);
+    if (value.starts_with('"')) value = value.substr(1, value.find('"', 1) - 1);
+    PriceText& text = texts.back();
+    const std::map<std::string, std::string*> strings{{"provider", &text.provider},
+                                                      {"model", &text.model},
+                                                      {"from", &text.from},
+                                                      {"input_usd", &text.input_usd},
+                                                      {"cache_read_usd", &text.cache_read_usd},
+                                                      {"cache_write_5m_usd", &text.cache_write_5m_usd},
+                                                      {"cache_write_1h_usd", &text.cache_write_1h_usd},
+                                                      {"output_usd", &text.output_usd},
+                                                      {"above_input_usd", &text.above_input_usd},
+                                                      {"above_cache_read_usd", &text.above_cache_read_usd},
+                                                      {"above_cache_write_5m_usd", &text.above_cache_write_5m_usd},
+                                                      {"above_cache_write_1h_usd", &text.above_cache_write_1h_usd},
+                                                      {"above_output_usd", &text.above_output_usd},
+                                                      {"source", &text.source},
+                                                      {"checked", &text.checked}};
+    if (const auto field = strings.find(key); field != strings.end()) {
+      *field->second = value;
+    } else if (key == "above_prompt_tokens") {
+      text.above_prompt_tokens = std::stoll(value);
+    } else {
+      EXPECT_EQ(line, "image_tokens = 0");
+    }
+  }
+  std::vector<PriceRow> rows;
+  for (const PriceText& text : texts) {
+    Result<PriceRow> row = make_price_row(text);
+    EXPECT_TRUE(row.ok()) << row.error().message();
+    if (row.ok()) rows.push_back(*std::move(row));
+  }
+  return rows;
+}
+
+TEST(DefaultPrices, AreAllRows) {
+  std::vector<PriceRow> rows = default_rows();
+  EXPECT_GT(rows.size(), 200U);
+  for (const PriceRow& row : rows) {
+    EXPECT_TRUE(row.source.starts_with("https://")) << row.id();
+    EXPECT_FALSE(row.checked.empty()) << row.id();
+    EXPECT_GT(row.rates.input, Pico()) << row.id();
+    EXPECT_GT(row.rates.output, Pico()) << row.id();
+    EXPECT_LE(row.rates.cache_read, row.rates.input) << row.id();
+    EXPECT_TRUE(!row.long_prompt || row.long_prompt->rates.output > row.rates.output) << row.id();
+  }
+  PriceTable table;
+  EXPECT_TRUE(table.add(std::move(rows)).ok());
+}
+
+TEST(DefaultPrices, PriceWellKnownModels) {
+  PriceTable table;
+  ASSERT_TRUE(table.add(default_rows()).ok());
+  const auto billed = [&](std::string_view provider, std::string_view model, const TokenCounts& counts,
+                          const char* at = "2026-11-22") {
+    const Result<const PriceRow*> row = table.find(provider, model, date(at));
+    return row.ok() ? round_up_to_micro(*cost(**row, counts)).value : -1;
+  };
+  EXPECT_EQ(billed("openai", "gpt-4o-mini-2024-07-18", {.input = 1'000, .cache_read = 1'000, .output = 1'000}), 825);
+  EXPECT_EQ(billed("anthropic", "claude-sonnet-4-5-20250929", {.input = 3, .cache_write_5m = 12'304, .output = 550}),
+            54'399);
+  EXPECT_EQ(billed("anthropic", "claude-haiku-4-5", {.cache_write_1h = 1'000, .output = 1'000}), 7'000);
+  EXPECT_EQ(billed("gemini", "gemini-2.5-pro", {.input = 200'001}), 500'003);
+  EXPECT_EQ(billed("gemini", "gemini-3.8-flash", {.output = 1'000}), 3'750);
+  EXPECT_EQ(billed("gemini", "gemini-3.8-flash", {.output = 1'000}, "2027-01-01"), 7'500);
+  EXPECT_EQ(billed("groq", "llama-3.1-8b-instant", {.input = 1'000'000, .output = 1'000'000}), 130'000);
+  EXPECT_EQ(billed("openai", "gpt-4o-mini-tts", {.input = 1}), -1) << "another model than the one before the dash";
+  EXPECT_EQ(billed("deepseek", "deepseek-chat", {.input = 1}), -1) << "no more sold";
 }
 
 }  // namespace
