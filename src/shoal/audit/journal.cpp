@@ -42,6 +42,7 @@ class Journal::Impl {
         next_sequence_(recovery_.next_sequence),
         filling_from_(next_sequence_) {
     wakes_->synced = next_sequence_ - 1;
+    counts_.next_segment_ready = segments_->next_is_ready();
     writer_ = std::thread([this] { run(); });
   }
 
@@ -239,6 +240,7 @@ void Journal::Impl::prepare(std::unique_lock<std::mutex>& lock) {
   lock.unlock();
   const auto prepared = segments_->prepare();
   lock.lock();
+  counts_.next_segment_ready = segments_->next_is_ready();
   counts_.prepare_error = prepared.ok() ? "" : prepared.error().message();
 }
 
@@ -251,6 +253,7 @@ void Journal::Impl::publish(Result<void> written) {
       wakes_->synced = writing_to_;
       ++counts_.batches;
       counts_.bytes += writing_.size();
+      counts_.next_segment_ready = segments_->next_is_ready();
     } else {
       wakes_->failure = Error(ErrorCode::kJournalFailed,
                               fmt::format("the journal cannot be written any more: {}", written.error().message()));

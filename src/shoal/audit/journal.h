@@ -46,7 +46,8 @@ struct JournalStats {
   std::uint64_t batches = 0;          // since it was opened
   std::uint64_t bytes = 0;            // written since then
   std::size_t pending_bytes = 0;
-  std::string prepare_error;  // why the next segment could not be made ready the last time; empty: it could
+  bool next_segment_ready = false;
+  std::string prepare_error;  // why the last step of making it ready failed; empty: it did not
 };
 
 class Journal {

@@ -128,6 +128,7 @@ Result<void> Segments::write(std::span<char> frames) {
     while (bytes < frames.size()) {
       const Frame frame = unsealed_frame({frames.data() + bytes, frames.size() - bytes});
       assert(frame.record.sequence == next_sequence_ + count);
+      assert(frame.record.payload.size() <= max_payload_bytes());
       if (bytes + frame.bytes > room) break;
       current_->codec.seal(frames.data() + bytes, count);
       bytes += frame.bytes;
@@ -148,7 +149,7 @@ Result<void> Segments::write(std::span<char> frames) {
 
 // The head is on disk before the first frame is written: a segment without a head has no records.
 Result<void> Segments::begin_segment() {
-  while (!next_ || !next_->ready) SHOAL_TRY(prepare_slice());
+  while (!next_is_ready()) SHOAL_TRY(prepare_slice());
   const SegmentHead head{next_number(), next_sequence_, next_->bytes, journal_id_};
   SHOAL_TRY(write_all(*next_->file, 0, print_head(head)));
   SHOAL_TRY(next_->file->sync());
@@ -161,7 +162,7 @@ Result<void> Segments::begin_segment() {
 
 // Ready when the segment is half full, at the latest.
 bool Segments::wants_to_prepare(bool idle) const {
-  if ((next_ && next_->ready) || current_->end < prepare_after_) return false;
+  if (next_is_ready() || current_->end < prepare_after_) return false;
   return idle || (next_ ? next_->prepared : 0) < 2 * current_->end;
 }
 

@@ -53,12 +53,13 @@ class Segments {
   [[nodiscard]] std::size_t max_payload_bytes() const;
 
   // One batch, as append_frame() wrote it, in order; seals the frames. On disk when it returns, in one sync, or in two
-  // where it goes on in the next segment. After an error nothing may be written any more: what is on disk is unknown.
-  // Errors: kIo.
+  // where it goes on in the next segment. REQUIRES: payloads of at most max_payload_bytes(). After an error nothing may
+  // be written any more: what is on disk is unknown. Errors: kIo.
   Result<void> write(std::span<char> frames);
 
   // Whether it is time to prepare more of the next segment; `idle`: nothing else is to do.
   [[nodiscard]] bool wants_to_prepare(bool idle) const;
+  [[nodiscard]] bool next_is_ready() const { return next_ && next_->ready; }
   // Writes kPrepareBytes of it, in about 0.3 ms. When it fails, it begins again after some more records, and at the
   // latest in write(), where a failure counts. Errors: kIo.
   Result<void> prepare();

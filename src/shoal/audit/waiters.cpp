@@ -12,9 +12,9 @@ namespace asio = base::asio;
 namespace {
 
 constexpr std::int64_t kNotArmed = std::numeric_limits<std::int64_t>::max();
-// A far deadline is looked at again each second, so that a timer nobody needs any more ends soon by itself: to cancel
-// it would cost every request more.
-constexpr std::int64_t kLongestTimerNs = 1'000'000'000;
+// A far deadline is looked at again ten times a second, so that a timer nobody needs any more ends soon by itself: to
+// cancel it would cost every request more.
+constexpr std::int64_t kLongestTimerNs = 100'000'000;
 
 }  // namespace
 
