@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "shoal/wire/json_text.h"
+#include "shoal/wire/json_writer.h"
 
 namespace shoal::wire::openai {
 namespace {
@@ -141,8 +142,13 @@ void append_text_logprobs(std::string& out, std::span<const types::Token> tokens
 void append_usage_object(std::string& out, const types::Usage& usage) {
   fmt::format_to(std::back_inserter(out),
                  R"({{"prompt_tokens":{},"completion_tokens":{},"total_tokens":{},)"
-                 R"("prompt_tokens_details":{{"cached_tokens":{}}}}})",
+                 R"("prompt_tokens_details":{{"cached_tokens":{}}})",
                  usage.prompt_tokens, usage.completion_tokens, usage.total_tokens(), usage.cached_tokens);
+  if (usage.reasoning_tokens > 0) {
+    fmt::format_to(std::back_inserter(out), R"(,"completion_tokens_details":{{"reasoning_tokens":{}}})",
+                   usage.reasoning_tokens);
+  }
+  out += '}';
 }
 
 // "logprob":{"mean":-0.5,"min":-2.5,"worst_window":-1}
@@ -247,6 +253,43 @@ void append_x_shoal(std::string& out, std::string_view model, const AnswerFacts&
   out += '}';
 }
 
+// The message of a whole chat answer. Without text and with something else in its place, content is null.
+void append_message(std::string& out, const Choice& choice) {
+  JsonWriter json(out);
+  json.object().key("role").string("assistant").key("content");
+  if (choice.text.empty() && !(choice.refusal.empty() && choice.tool_calls.empty())) {
+    json.raw("null");
+  } else {
+    json.string(choice.text);
+  }
+  json.key("refusal");
+  if (choice.refusal.empty()) {
+    json.raw("null");
+  } else {
+    json.string(choice.refusal);
+  }
+  if (!choice.reasoning.empty()) json.key("reasoning_content").string(choice.reasoning);
+  if (!choice.tool_calls.empty()) {
+    json.key("tool_calls").array();
+    for (const types::ToolCall& call : choice.tool_calls) {
+      json.object().key("id").string(call.id).key("type").string("function").key("function").object();
+      json.key("name").string(call.name).key("arguments").string(call.arguments).end_object().end_object();
+    }
+    json.end_array();
+  }
+  json.end_object();
+}
+
+// The clients of OpenAI's SDK join what comes twice, so that the id, the type and the name go out with the first piece
+// of a call alone; the index with each.
+void append_tool_piece(JsonWriter& json, const types::ToolCallDelta& piece) {
+  json.object().key("index").integer(static_cast<std::int64_t>(piece.index));
+  if (!piece.id.empty()) json.key("id").string(piece.id).key("type").string("function");
+  json.key("function").object();
+  if (!piece.name.empty()) json.key("name").string(piece.name);
+  json.key("arguments").string(piece.arguments).end_object().end_object();
+}
+
 std::string opening(const AnswerHead& head, std::string_view object) {
   std::string out = R"({"id":)";
   append_json_string(out, head.id);
@@ -290,6 +333,19 @@ std::string_view finish_name(types::FinishReason reason) {
   return "stop";
 }
 
+Choice choice_of(const types::AnswerDelta& answer) {
+  assert(answer.finish);
+  Choice choice;
+  choice.text = answer.text;
+  choice.reason = *answer.finish;
+  choice.reasoning = answer.reasoning;
+  choice.refusal = answer.refusal;
+  for (const types::ToolCallDelta& call : answer.tool_calls) {
+    choice.tool_calls.push_back({call.id, call.name, call.arguments});
+  }
+  return choice;
+}
+
 void append_answer(std::string& out, const AnswerHead& head, std::span<const Choice> choices, TokenDetail detail,
                    const AnswerFacts& facts) {
   const bool chat = head.kind == AnswerKind::kChat;
@@ -299,9 +355,12 @@ void append_answer(std::string& out, const AnswerHead& head, std::span<const Cho
     const Choice& choice = choices[i];
     out += i > 0 ? R"(,{"index":)" : R"({"index":)";
     append_integer(out, i);
-    out += chat ? R"(,"message":{"role":"assistant","content":)" : R"(,"text":)";
-    append_json_string(out, choice.text);
-    if (chat) out += R"(,"refusal":null})";
+    out += chat ? R"(,"message":)" : R"(,"text":)";
+    if (chat) {
+      append_message(out, choice);
+    } else {
+      append_json_string(out, choice.text);
+    }
     out += R"(,"logprobs":)";
     std::size_t offset = 0;
     if (!detail.logprobs) {
@@ -362,6 +421,35 @@ void ChunkPrinter::append_piece(std::string& out, std::size_t index, std::string
     append_text_logprobs(out, {token, 1}, detail_.signals, text_offsets_[index]);
   }
   out += R"(,"finish_reason":null}])";
+  close(out);
+}
+
+void ChunkPrinter::append_delta(std::string& out, const types::AnswerDelta& delta) const {
+  open(out, delta.answer);
+  JsonWriter json(out);
+  if (kind_ == AnswerKind::kText) {
+    out += R"(,"text":)";
+    json.string(delta.text);
+  } else {
+    out += R"(,"delta":)";
+    json.object();
+    if (!delta.text.empty()) json.key("content").string(delta.text);
+    if (!delta.reasoning.empty()) json.key("reasoning_content").string(delta.reasoning);
+    if (!delta.refusal.empty()) json.key("refusal").string(delta.refusal);
+    if (!delta.tool_calls.empty()) {
+      json.key("tool_calls").array();
+      for (const types::ToolCallDelta& piece : delta.tool_calls) append_tool_piece(json, piece);
+      json.end_array();
+    }
+    json.end_object();
+  }
+  out += R"(,"logprobs":null,"finish_reason":)";
+  if (delta.finish) {
+    out.append("\"").append(finish_name(*delta.finish)).append("\"");
+  } else {
+    out += "null";
+  }
+  out += "}]";
   close(out);
 }
 

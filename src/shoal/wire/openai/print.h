@@ -14,6 +14,7 @@
 #include "shoal/types/chat.h"
 #include "shoal/types/completion.h"
 #include "shoal/types/model.h"
+#include "shoal/types/remote.h"
 #include "shoal/types/score.h"
 #include "shoal/wire/openai/answer_kind.h"
 
@@ -48,7 +49,14 @@ struct Choice {
   std::string text;
   types::FinishReason reason = types::FinishReason::kStop;
   std::vector<types::Token> tokens;  // used when log-probabilities were asked for
+  // Of chats only, from elsewhere.
+  std::string reasoning{};
+  std::string refusal{};
+  std::vector<types::ToolCall> tool_calls{};
 };
+
+// A whole answer as it was read from a provider. REQUIRES: it came to its end.
+[[nodiscard]] Choice choice_of(const types::AnswerDelta& answer);
 
 // A whole answer: "chat.completion" or "text_completion".
 void append_answer(std::string& out, const AnswerHead& head, std::span<const Choice> choices, TokenDetail detail,
@@ -64,6 +72,8 @@ class ChunkPrinter {
   void append_role(std::string& out, std::size_t index) const;
   // A piece of text; `token` is read when log-probabilities were asked for.
   void append_piece(std::string& out, std::size_t index, std::string_view text, const types::Token* token);
+  // A piece that came from elsewhere, of any kind, and the finish_reason if it has one; the role went out before.
+  void append_delta(std::string& out, const types::AnswerDelta& delta) const;
   // The chunk with finish_reason. `facts` on the last of the stream: `x_shoal`.
   void append_finish(std::string& out, std::size_t index, types::FinishReason reason, const AnswerFacts* facts) const;
   // The chunk without choices, after the last.

@@ -19,7 +19,6 @@ namespace {
 
 constexpr std::size_t kMaxTools = 128;  // OpenAI's own limit
 constexpr std::size_t kMaxName = 128;   // Anthropic's and Gemini's limit; OpenAI's is 64
-constexpr std::size_t kMaxEffort = 16;
 
 // Letters, digits, '_' and '-' everywhere, '.' and ':' with Gemini: whoever is asked may be stricter.
 void check_name(Fields& in, std::string_view key, std::string_view name) {

@@ -2,40 +2,16 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
 #include <utility>
 
-#include <fmt/format.h>
-
-#include "shoal/wire/json.h"
-#include "shoal/wire/json_text.h"
 #include "shoal/wire/json_walk.h"
+#include "shoal/wire/read_answer.h"
 
 namespace shoal::wire::openai {
 namespace {
 
 using types::AnswerDelta;
 using types::FinishReason;
-
-constexpr std::int64_t kMaxIndex = 1023;  // of answers, and of calls of tools
-
-Error bad_answer(std::string_view what, std::string_view wanted, std::string_view came) {
-  return {ErrorCode::kBadAnswer, fmt::format("the provider's answer has {} {}, not {}", what, wanted, shortened(came))};
-}
-
-// Text, or nothing for null. Errors: kBadAnswer.
-Result<std::string> read_text(std::string_view value, std::string_view what) {
-  if (json_is_null(value)) return std::string();
-  auto text = json_string(value);
-  if (!text) return bad_answer(what, "that must be a string", value);
-  return *std::move(text);
-}
-
-Result<std::size_t> read_index(std::string_view value, std::string_view what) {
-  const auto index = json_integer(value);
-  if (!index || *index < 0 || *index > kMaxIndex) return bad_answer(what, "that must be an index", value);
-  return static_cast<std::size_t>(*index);
-}
 
 // Reasons that other servers of this dialect have names of their own for. vLLM: abort; Mistral: model_length, error;
 // TGI: eos_token, stop_sequence; DeepSeek: insufficient_system_resource.
@@ -60,7 +36,7 @@ constexpr std::array kReasons = {
 using Finish = std::variant<FinishReason, std::string>;
 Result<Finish> read_finish(std::string_view value) {
   std::string name = SHOAL_TRY(read_text(value, "a finish_reason"));
-  if (name.empty()) return bad_answer("a finish_reason", "that must be null or a name", value);
+  if (name.empty()) return bad_answer("a finish_reason", "null or a name", value);
   const auto* found = std::ranges::find(kReasons, name, &ReasonName::name);
   if (found == kReasons.end()) return Finish(FinishReason::kStop);
   if (!found->reason) return Finish(std::move(name));
@@ -69,7 +45,7 @@ Result<Finish> read_finish(std::string_view value) {
 
 // {"name","arguments"}
 Result<void> read_function(std::string_view value, types::ToolCallDelta& call) {
-  if (!json_is_object(value)) return bad_answer("a function", "that must be an object", value);
+  if (!json_is_object(value)) return bad_answer("a function", "an object", value);
   JsonWalk walk(value);
   while (walk.next()) {
     if (walk.is("name")) {
@@ -85,7 +61,7 @@ Result<void> read_function(std::string_view value, types::ToolCallDelta& call) {
 
 Result<void> read_tool_calls(std::string_view value, AnswerDelta& delta) {
   if (json_is_null(value)) return {};
-  if (!json_is_array(value)) return bad_answer("tool_calls", "that must be an array", value);
+  if (!json_is_array(value)) return bad_answer("tool_calls", "an array", value);
   JsonWalk calls(value);
   for (std::size_t place = 0; calls.next(); ++place) {
     types::ToolCallDelta call;
@@ -125,7 +101,7 @@ Result<void> read_content(std::string_view value, std::string& text, std::string
 // The `delta` of a chunk, or the `message` of a whole answer.
 Result<void> read_message(std::string_view value, AnswerDelta& delta) {
   if (json_is_null(value)) return {};
-  if (!json_is_object(value)) return bad_answer("a message", "that must be an object", value);
+  if (!json_is_object(value)) return bad_answer("a message", "an object", value);
   JsonWalk walk(value);
   while (walk.next()) {
     const std::string_view member = walk.value();
@@ -147,7 +123,7 @@ Result<void> read_message(std::string_view value, AnswerDelta& delta) {
 
 // One of `choices`. The name of a finish reason that says that the answer broke off; else empty.
 Result<std::string> read_choice(std::string_view choice, std::size_t place, AnswerKind kind, AnswerDelta& delta) {
-  if (!json_is_object(choice)) return bad_answer("a choice", "that must be an object", choice);
+  if (!json_is_object(choice)) return bad_answer("a choice", "an object", choice);
   delta.answer = place;
   std::string broken;
   JsonWalk walk(choice);
@@ -169,16 +145,6 @@ Result<std::string> read_choice(std::string_view choice, std::size_t place, Answ
     }
   }
   return broken;
-}
-
-// A count that may be absent.
-Result<std::int32_t> read_count(std::string_view value, std::string_view what) {
-  if (json_is_null(value)) return 0;
-  const auto count = json_integer(value);
-  if (!count || *count < 0 || *count > std::numeric_limits<std::int32_t>::max()) {
-    return bad_answer(what, "that must be a number of tokens", value);
-  }
-  return static_cast<std::int32_t>(*count);
 }
 
 // Beside OpenAI's names: prompt_cache_hit_tokens of DeepSeek, cached_tokens of Moonshot and Together, and
@@ -217,30 +183,17 @@ Result<std::optional<types::Usage>> read_usage(std::string_view value) {
     usage.completion_tokens += static_cast<std::int32_t>(beside);
     usage.reasoning_tokens = std::max(usage.reasoning_tokens, static_cast<std::int32_t>(beside));
   }
-  // A part is never more than its whole: what is priced by difference must not become negative.
-  usage.cached_tokens = std::min(usage.cached_tokens, usage.prompt_tokens);
-  usage.cache_write_5m_tokens = std::min(usage.cache_write_5m_tokens, usage.prompt_tokens - usage.cached_tokens);
-  usage.reasoning_tokens = std::min(usage.reasoning_tokens, usage.completion_tokens);
+  keep_parts_within(usage);
   return std::optional(usage);
-}
-
-types::RemoteError broken_off(std::string name) {
-  types::RemoteError error;
-  error.type = "api_error";
-  error.message = fmt::format("the answer broke off: finish_reason is \"{}\"", name);
-  error.code = std::move(name);
-  return error;
 }
 
 // `found`: whether there are choices at all.
 Result<types::RemoteReply> read_object(std::string_view text, AnswerKind kind, bool& found) {
-  if (const auto json = check_json(text); !json.ok()) {
-    return Error(ErrorCode::kBadAnswer, "the provider's answer is broken: " + json.error().message());
-  }
-  if (!json_is_object(text.substr(std::min(text.find_first_not_of(" \t\r\n"), text.size())))) {
+  SHOAL_TRY(check_answer(text));
+  if (!is_json_object(text)) {
     JsonWalk items(text);  // Gemini sends its errors in an array
     if (items.next() && !json_member(items.value(), "error").empty()) return types::RemoteReply(parse_error(0, text));
-    return bad_answer("a body or an event", "that must be an object", text);
+    return bad_answer("a body or an event", "an object", text);
   }
   types::RemoteEvent event;
   std::string broken;
@@ -249,7 +202,7 @@ Result<types::RemoteReply> read_object(std::string_view text, AnswerKind kind, b
   while (walk.next()) {
     const std::string_view member = walk.value();
     if (walk.is("choices") && !json_is_null(member)) {
-      if (!json_is_array(member)) return bad_answer("choices", "that must be an array", member);
+      if (!json_is_array(member)) return bad_answer("choices", "an array", member);
       JsonWalk choices(member);
       for (std::size_t place = 0; choices.next(); ++place) {
         std::string name = SHOAL_TRY(read_choice(choices.value(), place, kind, event.deltas.emplace_back()));
@@ -296,6 +249,41 @@ Result<types::RemoteReply> parse_chunk(std::string_view data, AnswerKind kind) {
   bool found = false;
   types::RemoteReply reply = SHOAL_TRY(read_object(data, kind, found));
   return reply;
+}
+
+// A call begins with an index that was not there, or with another id: some servers number all calls 0. Others say the
+// id and the name with each piece.
+void ChunkReader::number_call(std::vector<Call>& calls, types::ToolCallDelta& piece) {
+  const auto same = [&piece](const Call& call) {
+    return call.index == piece.index && (piece.id.empty() || call.id.empty() || call.id == piece.id);
+  };
+  auto found = std::ranges::find_if(calls.rbegin(), calls.rend(), same);
+  if (found == calls.rend()) {
+    calls.push_back({piece.index, {}, false});
+    found = calls.rbegin();
+  }
+  piece.index = static_cast<std::size_t>(calls.rend() - found) - 1;
+  if (!found->id.empty()) piece.id.clear();
+  if (found->named) piece.name.clear();
+  found->id += piece.id;
+  found->named = found->named || !piece.name.empty();
+}
+
+Result<std::optional<types::RemoteReply>> ChunkReader::read(std::string_view /*name*/, std::string_view data) {
+  types::RemoteReply reply = SHOAL_TRY(parse_chunk(data, kind_));
+  if (auto* event = std::get_if<types::RemoteEvent>(&reply)) {
+    for (AnswerDelta& delta : event->deltas) {
+      if (delta.answer >= answers_.size()) return bad_answer("a choice", "one of those asked for", data);
+      Answer& answer = answers_[delta.answer];
+      for (types::ToolCallDelta& piece : delta.tool_calls) number_call(answer.calls, piece);
+      answer.finished = answer.finished || delta.finish;
+    }
+  }
+  return std::optional(std::move(reply));
+}
+
+bool ChunkReader::complete() const {
+  return std::ranges::all_of(answers_, &Answer::finished);
 }
 
 }  // namespace shoal::wire::openai

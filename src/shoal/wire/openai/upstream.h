@@ -3,15 +3,19 @@
 // Threads: any; pure.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "shoal/base/result.h"
 #include "shoal/types/remote.h"
 #include "shoal/wire/openai/answer_kind.h"
+#include "shoal/wire/outgoing.h"
 #include "shoal/wire/remote_error.h"
+#include "shoal/wire/stream_reader.h"
 
 namespace shoal::wire::openai {
 
@@ -28,10 +32,34 @@ using wire::parse_error;
 // event. Errors: as parse_answer.
 [[nodiscard]] Result<types::RemoteReply> parse_chunk(std::string_view data, AnswerKind kind);
 
+// The chunks of one stream, to "[DONE]". It is complete when each answer has its finish_reason.
+class ChunkReader final : public StreamReader {
+ public:
+  ChunkReader(AnswerKind kind, std::size_t answers) : kind_(kind), answers_(answers) {}
+  [[nodiscard]] Result<std::optional<types::RemoteReply>> read(std::string_view name, std::string_view data) override;
+  [[nodiscard]] bool complete() const override;
+
+ private:
+  struct Call {
+    std::size_t index = 0;  // as the provider numbers it
+    std::string id;
+    bool named = false;
+  };
+  struct Answer {
+    std::vector<Call> calls;
+    bool finished = false;
+  };
+
+  static void number_call(std::vector<Call>& calls, types::ToolCallDelta& piece);
+
+  AnswerKind kind_;
+  std::vector<Answer> answers_;
+};
+
 // --- what goes
 
 struct RequestPatch {
-  enum class Limit : std::uint8_t { kMaxTokens, kMaxCompletionTokens };
+  using Limit = LimitName;
 
   std::string_view model;                  // as the provider names it
   std::optional<std::int32_t> max_tokens;  // when the client set no limit under either name

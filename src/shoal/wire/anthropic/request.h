@@ -1,0 +1,26 @@
+// Anthropic's Messages API, upward: requests. Threads: any; pure.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "shoal/base/result.h"
+#include "shoal/types/chat.h"
+#include "shoal/wire/outgoing.h"
+
+namespace shoal::wire::anthropic {
+
+// POST, below a base URL that ends in /v1.
+inline constexpr std::string_view kTarget = "/messages";
+inline constexpr std::string_view kKeyHeader = "x-api-key";
+inline constexpr std::string_view kVersionHeader = "anthropic-version";
+inline constexpr std::string_view kVersion = "2023-06-01";
+
+// The body. System messages before all others become `system`; later ones stay in their place. Results of tools that
+// follow each other are one turn, as the API demands. The name of a JSON schema has no place and is a label only; a
+// format is always strict.
+// Errors: kUnsupportedParameter for what the API cannot be told; kInvalidRequest when neither the request nor `options`
+// limits the answer, or a call's arguments are no JSON object.
+[[nodiscard]] Result<std::string> print_request(const types::ChatRequest& request, const OutgoingOptions& options);
+
+}  // namespace shoal::wire::anthropic

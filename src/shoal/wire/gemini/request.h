@@ -1,0 +1,28 @@
+// Gemini's API (generateContent of v1beta), upward: requests. Threads: any; pure.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "shoal/base/result.h"
+#include "shoal/types/chat.h"
+#include "shoal/wire/outgoing.h"
+
+namespace shoal::wire::gemini {
+
+// Never as a query: addresses are logged.
+inline constexpr std::string_view kKeyHeader = "x-goog-api-key";
+
+// POST, below a base URL that ends in /v1beta: "/models/NAME:generateContent", with "?alt=sse" for a stream, which
+// would be an array otherwise. A name with a slash, such as tunedModels/x, stands as it is.
+[[nodiscard]] std::string target(std::string_view model, bool stream);
+
+// The body, which does not name the model. System messages come before all others and become systemInstruction; `user`
+// has no place and is not sent. Calls in the history of models from Gemini 3 on get the documented stand-in for the
+// signature that OpenAI's dialect cannot carry.
+// Errors: kUnsupportedParameter for what the API cannot be told (a system message later on, images by address,
+// logprobs,
+// ...); kInvalidRequest when a call's arguments are no JSON object, or a result belongs to no call.
+[[nodiscard]] Result<std::string> print_request(const types::ChatRequest& request, const OutgoingOptions& options);
+
+}  // namespace shoal::wire::gemini
