@@ -13,14 +13,15 @@ class Clock {
   virtual ~Clock() = default;
   // CLOCK_MONOTONIC: comparable between processes of one host.
   [[nodiscard]] virtual std::int64_t monotonic_ns() const = 0;
-  // Seconds since 1970, UTC.
-  [[nodiscard]] virtual std::int64_t unix_seconds() const = 0;
+  // Since 1970, UTC.
+  [[nodiscard]] virtual std::int64_t unix_ms() const = 0;
+  [[nodiscard]] std::int64_t unix_seconds() const { return unix_ms() / 1000; }
 };
 
 class SystemClock final : public Clock {
  public:
   [[nodiscard]] std::int64_t monotonic_ns() const override;
-  [[nodiscard]] std::int64_t unix_seconds() const override;
+  [[nodiscard]] std::int64_t unix_ms() const override;
 };
 
 // A point on the monotonic clock. Default: never.

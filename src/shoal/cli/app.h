@@ -10,6 +10,8 @@
 
 #include <boost/asio/io_context.hpp>
 
+#include "shoal/audit/disk.h"
+#include "shoal/audit/journal.h"
 #include "shoal/base/clock.h"
 #include "shoal/base/log.h"
 #include "shoal/base/result.h"
@@ -17,7 +19,9 @@
 #include "shoal/config/load.h"
 #include "shoal/engine/model_source.h"
 #include "shoal/engine/supervisor.h"
+#include "shoal/gateway/outside.h"
 #include "shoal/gateway/pipeline.h"
+#include "shoal/net/http_client.h"
 #include "shoal/net/http_server.h"
 #include "shoal/server/key_set.h"
 #include "shoal/server/server.h"
@@ -51,6 +55,14 @@ struct ModelSourceOptions {
 [[nodiscard]] Result<server::KeySet> load_keys(const config::ServerConfig& config);
 [[nodiscard]] net::HttpServerOptions http_options(const config::ServerConfig& config, base::Log& log);
 
+// wire_outside.cpp
+// Errors: kInvalidConfig for a URL, a key, a price that is none.
+[[nodiscard]] Result<std::shared_ptr<const gateway::OutsideConfig>> outside_config(const config::Config& config,
+                                                                                   net::HttpClient& client,
+                                                                                   const base::Clock& clock);
+// Errors: kInvalidConfig.
+[[nodiscard]] Result<gateway::Caps> budget_caps(const config::Config& config);
+
 // What runs models: enough for a command without a server.
 struct EngineParts {
   EngineParts(base::Log engine_log, std::unique_ptr<engine::ModelSource> source, engine::SupervisorOptions options);
@@ -61,6 +73,24 @@ struct EngineParts {
   boost::asio::io_context io{1};
   std::unique_ptr<engine::ModelSource> models;
   engine::Supervisor engine;
+};
+
+// What asks providers: the journal, the money and the connections. Without a journal, which the log tells, nothing that
+// needs one leaves.
+struct OutsideParts {
+  OutsideParts(EngineParts& parts, const config::Config& config);
+
+  // Takes over what the configuration says; all or nothing. Errors: kInvalidConfig.
+  Result<void> apply(const config::Config& config);
+
+  const base::Clock& clock;
+  audit::RealDisk disk;
+  net::HttpClient client;
+  std::unique_ptr<audit::Journal> journal;
+  ledger::Book book;
+  gateway::BudgetChains budgets;
+  egress::Gate gate;
+  gateway::Outside outside;
 };
 
 struct App {
@@ -77,6 +107,7 @@ struct App {
   const config::LoadRequest request;
   std::shared_ptr<const config::Config> config;
   EngineParts parts;
+  OutsideParts outside;
   Speedometer speedometer;
   gateway::Pipeline pipeline;
   server::Server server;

@@ -1,5 +1,5 @@
 // The configuration as typed values: what every other part is built from. Defaults are here; names, units, ranges
-// and help are in the one table of keys.h. Place: filled by load.h, mapped onto options structs by cli/.
+// and help are in the tables of keys.h and records.h. Place: filled by load.h, mapped onto options structs by cli/.
 // Immutable once loaded; a reload makes a new one. Owned by cli/'s App as shared_ptr<const Config>. Threads: any.
 #pragma once
 
@@ -61,16 +61,105 @@ struct ModelsConfig {
   std::string optimise = "free";
 };
 
+struct EgressConfig {
+  bool allowed = true;
+};
+
+// Amounts are USD as decimal text that was checked; empty: none.
+struct LedgerConfig {
+  std::string daily_usd;
+  std::string monthly_usd;
+  std::string local_usd_per_hour = "0.05";
+  std::string baseline;  // "provider/model"
+};
+
+struct AuditConfig {
+  std::int64_t keep_days = 0;  // 0: forever
+};
+
 struct LogConfig {
   std::string level = "info";
   std::string format = "auto";
+};
+
+// One [provider.NAME]: somebody else's models.
+struct ProviderConfig {
+  std::string name;
+  std::string kind = "openai";
+  std::string base_url;
+  std::vector<std::string> key_env;  // names of variables, not their values
+  std::string key_file;
+  bool local = false;
+  std::vector<std::string> models;
+  std::string daily_cap_usd = "1.00";
+  std::string durability = "batch";
+  std::int64_t max_concurrent = 64;
+  std::int64_t connect_timeout_ms = 10'000;
+  std::int64_t headers_timeout_ms = 60'000;
+  std::int64_t first_token_timeout_ms = 60'000;
+  std::int64_t token_timeout_ms = 30'000;
+};
+
+// One [route.NAME]: which models answer those who ask for the model NAME, and when.
+struct RouteConfig {
+  std::string name;
+  std::string policy = "slm_first";  // load() makes it slm_only where nobody set it and there is no `remote`
+  std::string local;                 // empty: engine.default_model
+  std::vector<std::string> remote;   // "provider/model", each of a provider that is configured
+  double threshold = 0.80;
+  std::int64_t commit_tokens = 16;
+  std::int64_t commit_ms = 1'500;
+  std::string latency = "interactive";
+  std::string cost_cap_usd;  // empty: none
+  std::string privacy = "any";
+  std::string on_null_confidence = "auto";
+  std::string on_local_error = "escalate";
+  std::string on_remote_error = "local";
+  std::string on_budget = "local";
+  std::int64_t max_attempts = 3;
+  std::string task;
+};
+
+// One [[price]]: what a model costs from a day on. Rates are USD per million tokens as decimal text; empty: none.
+struct PriceConfig {
+  std::string provider;
+  std::string model;  // whole, or its beginning and a '*'
+  std::string from;   // "2026-03-01", UTC, included
+  std::string input_usd;
+  std::string output_usd;
+  std::string cache_read_usd;
+  std::string cache_write_5m_usd;
+  std::string cache_write_1h_usd;
+  std::string reasoning_usd;
+  std::string request_usd;               // per request
+  std::int64_t above_prompt_tokens = 0;  // 0: there is no second tier
+  std::string above_input_usd;
+  std::string above_cache_read_usd;
+  std::string above_cache_write_5m_usd;
+  std::string above_cache_write_1h_usd;
+  std::string above_output_usd;
+  std::string above_reasoning_usd;
+  std::int64_t image_tokens = 0;  // 0: images have no rule
+  std::string web_search_usd;     // per call
+  std::int64_t web_search_tokens = 0;
+  std::int64_t message_tokens = 16;
+  std::int64_t tool_tokens = 64;
+  std::string source;
+  std::string checked;
 };
 
 struct Config {
   ServerConfig server;
   EngineConfig engine;
   ModelsConfig models;
+  EgressConfig egress;
+  LedgerConfig ledger;
+  AuditConfig audit;
   LogConfig log;
+  // In the order of the file.
+  std::vector<ProviderConfig> providers;
+  std::vector<RouteConfig> routes;
+  std::vector<PriceConfig> prices;
 };
 
 // Whether only this machine can connect to `host`: localhost, 127.0.0.0/8 or ::1.

@@ -15,34 +15,11 @@
 #include <vector>
 
 #include "shoal/config/config.h"
+#include "shoal/config/fault.h"
 #include "shoal/config/keys.h"
+#include "shoal/config/records.h"
 
 namespace shoal::config {
-
-enum class Layer : std::uint8_t { kDefault, kFile, kEnvironment, kFlag };
-[[nodiscard]] std::string_view layer_name(Layer layer);
-
-// Where a value came from: "default", "config.toml:3", "SHOAL_SERVER__PORT", "--port".
-struct Origin {
-  Layer layer = Layer::kDefault;
-  std::string place = "default";
-};
-
-// One thing that is wrong.
-struct Fault {
-  std::string place;         // the file, the variable or the flag
-  std::uint32_t line = 0;    // from 1; 0: not in a file
-  std::uint32_t column = 0;  // from 1, in characters
-  std::uint32_t width = 1;   // characters to underline
-  std::string source;        // the line as it is written
-  std::string message;
-  std::string suggestion;  // "did you mean ...", or what to do; may be empty
-};
-
-// `config.toml:3:1: error: unknown key "server.prot"`, the line, a caret, and the suggestion.
-[[nodiscard]] std::string render(const Fault& fault);
-// All of them as one error of code kInvalidConfig. REQUIRES: at least one.
-[[nodiscard]] Error to_error(std::span<const Fault> faults);
 
 struct FlagValue {
   std::string key;   // "server.port"
@@ -61,9 +38,19 @@ struct LoadRequest {
   std::vector<FlagValue> flags{};
 };
 
+// Where a record came from, and each of its fields.
+struct RecordOrigin {
+  Origin self;                 // its header
+  std::vector<Origin> fields;  // in the order of its kind
+  bool unknown = false;        // it has a field that is none: a typo of one that seems to be missing
+  bool faulty = false;         // a value is wrong: what depends on it is not judged
+};
+// One list per kind, in the order of record_kinds(); in each the records in the order of Config.
+using RecordOrigins = std::vector<std::vector<RecordOrigin>>;
+
 // A value of the file that has no effect.
 struct Overridden {
-  std::string_view key;
+  std::string key;    // "server.port", "provider.openai.base_url"
   std::string place;  // "config.toml:3"
   std::string by;     // "--port"
 };
@@ -72,6 +59,7 @@ struct Loaded {
   std::shared_ptr<const Config> config;
   std::string file;             // empty: none was read
   std::vector<Origin> origins;  // one per key, in the order of keys()
+  RecordOrigins records;
   std::vector<Overridden> overridden{};
 };
 
@@ -85,9 +73,14 @@ struct LoadOutcome {
 
 [[nodiscard]] LoadOutcome load(const LoadRequest& request);
 
-// One layer alone: the text of a file called `name`. For tests and fuzzing; relative paths count from `folder`.
+// One layer alone: the text of a file called `name`, without what only all layers together can show to be wrong. For
+// tests and fuzzing; relative paths count from `folder`. `records` may be null.
 [[nodiscard]] std::vector<Fault> apply_toml(std::string_view text, const std::string& name, const std::string& folder,
-                                            Config& config, std::vector<Origin>& origins);
+                                            Config& config, std::vector<Origin>& origins,
+                                            RecordOrigins* records = nullptr);
+
+// A text called `name` that holds [[price]] tables and nothing else. Errors: kInvalidConfig with every fault.
+[[nodiscard]] Result<std::vector<PriceConfig>> parse_prices(std::string_view toml, const std::string& name);
 
 // SHOAL_* variables that are not keys, and what they are for.
 struct KnownVariable {
@@ -96,8 +89,10 @@ struct KnownVariable {
 };
 [[nodiscard]] std::span<const KnownVariable> other_variables();
 
-// The keys that differ and need a restart. Empty: `after` may replace `before` in a running server.
-[[nodiscard]] std::vector<std::string> restart_keys_changed(const Config& before, const Config& after);
+// The keys, and the fields of records that are in both, that differ and need a restart. Empty: `after` may replace
+// `before` in a running server. Records come and go without a restart. `kinds` is for tests.
+[[nodiscard]] std::vector<std::string> restart_keys_changed(const Config& before, const Config& after,
+                                                            std::span<const RecordKind> kinds = record_kinds());
 
 // For SIGHUP: loads again and checks the change. Errors: kInvalidConfig with every fault, or naming every changed key
 // that needs a restart; `before` then stays in force.

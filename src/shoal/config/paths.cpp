@@ -44,11 +44,11 @@ std::string default_admin_socket(const Environment& environment, const std::stri
   return (runtime.starts_with('/') ? std::string(runtime) + "/shoal" : data_dir) + "/admin.sock";
 }
 
-void resolve_paths(const Key& key, const std::string& folder, Value& value) {
-  if (key.type == Type::kPath) {
+void resolve_paths(const Form& form, const std::string& folder, Value& value) {
+  if (form.type == Type::kPath) {
     auto& path = std::get<std::string>(value);
     path = resolve(folder, path);
-  } else if (key.type == Type::kPathList) {
+  } else if (form.type == Type::kPathList) {
     for (std::string& path : std::get<std::vector<std::string>>(value)) path = resolve(folder, path);
   }
 }

@@ -18,7 +18,7 @@ namespace shoal::config {
 // $XDG_RUNTIME_DIR/shoal/admin.sock, or admin.sock in the data folder.
 [[nodiscard]] std::string default_admin_socket(const Environment& environment, const std::string& data_dir);
 
-// Relative paths in `value` count from `folder`; does nothing to keys of other types.
-void resolve_paths(const Key& key, const std::string& folder, Value& value);
+// Relative paths in `value` count from `folder`; does nothing to values of other types.
+void resolve_paths(const Form& form, const std::string& folder, Value& value);
 
 }  // namespace shoal::config

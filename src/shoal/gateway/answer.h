@@ -1,12 +1,13 @@
 // What goes into the pipeline and what comes out, in no dialect: server/ makes an AnswerRequest from HTTP
 // and JSON, and gives an AnswerSink that prints the answer back.
 //
-// The sink is *held* until commit(): nothing has reached the client, and fail() still gives a status of its
-// own. Once *committed* the answer can only go on, or break off with a visible error; it is never replaced.
-// Owned by the caller for one request. Threads: the I/O thread.
+// The sink is *held* until open_stream() or commit(): nothing has reached the client, and fail() still gives a status
+// of its own. An *open* stream shows signs of life, and no model yet. Once *committed* the answer can only go on, or
+// break off with a visible error; it is never replaced. Owned by the caller for one request. Threads: the I/O thread.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -18,6 +19,8 @@
 #include "shoal/engine/engine.h"
 #include "shoal/types/chat.h"
 #include "shoal/types/completion.h"
+#include "shoal/types/remote.h"
+#include "shoal/types/route.h"
 
 namespace shoal::gateway {
 
@@ -29,42 +32,43 @@ struct AnswerRequest {
   std::stop_token cancel;               // requested when the client goes away: ends in fail(kCancelled)
   std::vector<engine::Prompt> prompts;  // at least one
   types::GenerationParams params;       // params.n answers per prompt: answer i belongs to prompt i / n
-};
+  std::vector<types::Need> needs;       // what not every model can do
+  bool local_only = false;              // nothing of it may leave this machine
+  // For providers: the client's own bytes in OpenAI's dialect, and what they say when they are a chat.
+  std::string_view body;
+  const types::ChatRequest* chat = nullptr;
 
-// How the answer came about; printed in headers, in `x_shoal`, and kept.
-struct Receipt {
-  std::string model;
-  std::string route = "local";
-  std::string egress = "none";
-  types::Usage usage;                         // prompt tokens once per prompt, completion tokens over all answers
-  types::Timings timings;                     // of the slowest answer
-  bool exact = false;                         // the engine's mode: no neighbour and no kept prefix made a difference
-  std::vector<types::AnswerSignals> signals;  // by answer
-  std::vector<std::vector<float>> hidden_states;  // by prompt, when asked for
+  [[nodiscard]] std::size_t answers() const { return prompts.size() * static_cast<std::size_t>(params.n); }
 };
 
 class AnswerSink {
  public:
   virtual ~AnswerSink() = default;
 
-  // The model and route were decided. REQUIRES: held.
-  virtual void decided(const Receipt& receipt) = 0;
-  // More of answer `index`. Errors (here and below): kCancelled, kRequestTimeout when the client is gone or stuck.
+  // Whether the client reads along. One that does not gets all of it with done().
+  [[nodiscard]] virtual bool streams() const = 0;
+  // Sends the status line, which names no model, so that signs of life can follow. REQUIRES: held, streams().
+  virtual Result<void> open_stream(base::Yield yield) = 0;
+  [[nodiscard]] virtual bool open() const = 0;  // or committed
+  // From here on the client sees this answer. REQUIRES: not committed.
+  // Errors (here and below): kCancelled, kRequestTimeout when the client is gone or stuck.
+  virtual Result<void> commit(const types::Receipt& receipt, base::Yield yield) = 0;
+  [[nodiscard]] virtual bool committed() const = 0;
+  // More of answer `index`, of a local model. REQUIRES (here and in the next two): committed, or !streams().
   virtual Result<void> token(std::size_t index, const types::Token& token, std::string_view text,
                              base::Yield yield) = 0;
   // Answer `index` is complete; `text` is its last piece.
   virtual Result<void> finished(std::size_t index, types::FinishReason reason, std::string_view text,
                                 base::Yield yield) = 0;
-  // Whether the client reads along; a sink that does not is committed by done().
-  [[nodiscard]] virtual bool streams() const = 0;
-  // From here on the client sees the answer. REQUIRES: held, streams().
-  virtual Result<void> commit(base::Yield yield) = 0;
-  [[nodiscard]] virtual bool committed() const = 0;
-  // A sign of life that no client shows. REQUIRES: committed.
+  // More of the answers of a provider; in OpenAI's own bytes when event.raw is there.
+  virtual Result<void> relay(types::RemoteEvent event, base::Yield yield) = 0;
+  // Forgets what it was given: another candidate answers. REQUIRES: not committed.
+  virtual void discard() = 0;
+  // A sign of life that no client shows. REQUIRES: open().
   virtual Result<void> ping(std::string_view note, base::Yield yield) = 0;
-  // All answers are complete.
-  virtual Result<void> done(const Receipt& receipt, base::Yield yield) = 0;
-  // Held: the error's own status and body. Committed: an error frame, then the connection closes.
+  // All answers are complete. REQUIRES: committed.
+  virtual Result<void> done(const types::Receipt& receipt, base::Yield yield) = 0;
+  // Held: the error's own status and body. Open: an error frame, then the connection closes.
   virtual void fail(const Error& error, base::Yield yield) = 0;
 };
 

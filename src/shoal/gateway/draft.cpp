@@ -22,13 +22,13 @@ struct Draft::State {
   }
 
   std::unique_ptr<engine::Generation> only;  // the one answer there is, once it has started: read where it is wanted
-  std::deque<DraftEvent> waiting;
+  std::deque<AnswerEvent> waiting;
   std::stop_source stop;             // of the answers
   base::asio::steady_timer arrived;  // cancelled when an event comes
   base::asio::steady_timer space;    // cancelled when an event is taken
   bool closed = false;
 
-  void push(DraftEvent event, base::Yield yield) {
+  void push(AnswerEvent event, base::Yield yield) {
     while (waiting.size() >= kMaxWaiting && !closed) {
       base::error_code woken;
       space.async_wait(yield[woken]);
@@ -48,15 +48,15 @@ struct Draft::State {
 
 namespace {
 
-bool ends(const DraftEvent& event) {
+bool ends(const AnswerEvent& event) {
   return std::holds_alternative<engine::FinishEvent>(event.what) || std::holds_alternative<Error>(event.what);
 }
 
 // What Generation::next() returned; none: its wake-up.
-std::optional<DraftEvent> event_of(std::size_t answer, Result<std::optional<engine::GenerateEvent>> next) {
-  if (!next.ok()) return DraftEvent{answer, std::move(next).error()};
+std::optional<AnswerEvent> event_of(std::size_t answer, Result<std::optional<engine::GenerateEvent>> next) {
+  if (!next.ok()) return AnswerEvent{answer, std::move(next).error()};
   if (!next->has_value()) return std::nullopt;
-  DraftEvent event{answer, Started{}};
+  AnswerEvent event{answer, Started{}};
   std::visit([&event](auto&& piece) { event.what = std::forward<decltype(piece)>(piece); }, std::move(**next));
   return event;
 }
@@ -106,9 +106,9 @@ void Draft::cancel() {
   state_->waiting.clear();
 }
 
-std::optional<DraftEvent> Draft::next(const base::Clock& clock, base::Deadline wake, base::Yield yield) {
+std::optional<AnswerEvent> Draft::next(const base::Clock& clock, base::Deadline wake, base::Yield yield) {
   while (state_->waiting.empty()) {
-    if (state_->closed) return DraftEvent{0, Error(ErrorCode::kCancelled, "the client went away")};
+    if (state_->closed) return AnswerEvent{0, Error(ErrorCode::kCancelled, "the client went away")};
     if (state_->only) {
       auto event = event_of(0, state_->only->next(yield, wake));
       if (state_->closed) continue;
@@ -124,7 +124,7 @@ std::optional<DraftEvent> Draft::next(const base::Clock& clock, base::Deadline w
     base::error_code woken;
     state_->arrived.async_wait(yield[woken]);
   }
-  DraftEvent event = std::move(state_->waiting.front());
+  AnswerEvent event = std::move(state_->waiting.front());
   state_->waiting.pop_front();
   state_->space.cancel();
   return event;

@@ -5,42 +5,29 @@
 // Owned by the pipeline for one request; destroying it cancels what still runs. Threads: the I/O thread.
 #pragma once
 
-#include <cstddef>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <stop_token>
-#include <variant>
 #include <vector>
 
 #include "shoal/base/async.h"
 #include "shoal/base/clock.h"
 #include "shoal/engine/engine.h"
+#include "shoal/gateway/answer_stream.h"
 
 namespace shoal::gateway {
 
-// The model accepted the prompt.
-struct Started {
-  std::int32_t prompt_tokens = 0;
-};
-
-struct DraftEvent {
-  std::size_t answer = 0;
-  std::variant<Started, engine::TokenEvent, engine::FinishEvent, Error> what;
-};
-
-class Draft {
+class Draft final : public AnswerStream {
  public:
   // Starts one answer per request, all at once. `cancel`, requested on the I/O thread, ends every answer: a next()
   // that waits returns kCancelled.
   Draft(engine::Engine& engine, std::vector<engine::GenerateRequest> requests, const std::stop_token& cancel,
         base::Yield yield);
-  ~Draft();
-  Draft(const Draft&) = delete;
-  Draft& operator=(const Draft&) = delete;
+  ~Draft() override;
 
-  // The next event of any answer, or nothing when `wake` passes first. REQUIRES: not every answer has ended.
-  [[nodiscard]] std::optional<DraftEvent> next(const base::Clock& clock, base::Deadline wake, base::Yield yield);
+  [[nodiscard]] std::optional<AnswerEvent> next(const base::Clock& clock, base::Deadline wake,
+                                                base::Yield yield) override;
 
  private:
   struct State;

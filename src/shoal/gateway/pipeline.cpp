@@ -1,4 +1,4 @@
-// The life of a request. Read it from the top: admit, route, draft locally, keep, reply.
+// The life of a request. Read it from the top: admit, route, draft locally or ask a provider, keep, reply, settle.
 #include "shoal/gateway/pipeline.h"
 
 #include <algorithm>
@@ -6,134 +6,229 @@
 #include <utility>
 #include <vector>
 
+#include <fmt/format.h>
+
+#include "shoal/base/ids.h"
 #include "shoal/gateway/draft.h"
+#include "shoal/gateway/local_requests.h"
+#include "shoal/gateway/receipts.h"
+#include "shoal/gateway/remote_call.h"
+#include "shoal/gateway/resolve.h"
+#include "shoal/provider/failure.h"
+#include "shoal/routing/plan.h"
 
 namespace shoal::gateway {
 namespace {
 
-// params.n answers for each prompt; with a seed, answer i of a prompt uses seed + i, so that they differ and repeat.
-std::vector<engine::GenerateRequest> local_requests(const AnswerRequest& request, const std::string& model,
-                                                    base::Deadline deadline, bool streams) {
-  std::vector<engine::GenerateRequest> requests;
-  for (const engine::Prompt& prompt : request.prompts) {
-    for (std::int32_t i = 0; i < request.params.n; ++i) {
-      engine::GenerateRequest& one = requests.emplace_back();
-      one.model = model;
-      one.principal = request.principal;
-      one.deadline = deadline;
-      one.prompt = prompt;
-      one.sampling = request.params.sampling;
-      if (one.sampling.seed) *one.sampling.seed += static_cast<std::uint64_t>(i);
-      one.max_tokens = request.params.max_tokens;
-      one.stop = request.params.stop;
-      one.top_logprobs = request.params.top_logprobs;
-      one.ignore_eos = request.params.ignore_eos;
-      one.p_true = request.params.p_true;
-      one.streams = streams;
-      one.hidden_state = request.params.hidden_state && i == 0;  // the answers to one prompt share it
+using routing::Candidate;
+
+// One request on its way. Lives on the stack of its coroutine.
+class Life {
+ public:
+  Life(engine::Engine& engine, Outside* outside, const base::Clock& clock, const PipelineOptions& options,
+       AnswerRequest& request, AnswerSink& sink)
+      : engine_(engine), outside_(outside), clock_(clock), options_(options), request_(request), sink_(sink) {}
+
+  // Errors: whatever the client is to be told.
+  Result<void> run(base::Yield yield) {
+    // --- admit: one deadline for everything that follows, retries and all.
+    deadline_ = base::Deadline::after_ms(clock_, options_.request_timeout_ms);
+    deadline_.at_ns = std::min(deadline_.at_ns, request_.deadline.at_ns);
+    if (sink_.streams()) wake_ = base::Deadline::after_ms(clock_, options_.hold_ms);
+    assert(!request_.prompts.empty() && request_.params.n >= 1);
+    receipt_.decision_id = base::random_id();
+
+    // --- route: who may answer, in which order; what falls out is named.
+    Resolved resolved = SHOAL_TRY(resolve(engine_, outside_, options_.default_model, request_));
+    const routing::Route& route = resolved.route;
+    receipt_.route = route.name;
+    routing::Plan plan = routing::plan(route, {request_.needs, request_.local_only}, resolved.world);
+    receipt_.reasons = std::move(plan.reasons);
+    if (plan.candidates.empty()) return *std::move(plan.refusal);
+
+    // --- draft locally, or ask a provider; on to the next one when that may help, until the client has seen a byte.
+    std::optional<Error> failed;
+    for (const Candidate& candidate : plan.candidates) {
+      if (!candidate.local && remote_attempts_ >= route.max_attempts) continue;
+      if (failed && !may_go_on(*failed, candidate, route)) break;
+      if (failed) note_move(*failed, candidate, route);
+      auto kept = attempt(candidate, route, failed.has_value(), yield);
+      if (kept.ok()) return {};
+      failed = std::move(kept).error();
+      // FENCE: what the client has seen is never replaced.
+      if (sink_.committed()) break;
+    }
+    return *std::move(failed);
+  }
+
+  // --- settle: what it cost is final now, and the receipt is kept.
+  void close(int status) {
+    if (outside_ == nullptr || std::exchange(closed_, true)) return;
+    if (remote_attempts_ > 0) receipt_.billed_micro = outside_->book.finish(receipt_.decision_id).billed.value;
+    keep_receipt(*outside_, receipt_, request_, clock_, status);
+  }
+
+ private:
+  // What one candidate says, to its end.
+  Result<void> attempt(const Candidate& candidate, const routing::Route& route, bool moved, base::Yield yield) {
+    receipt_.raw = false;
+    if (candidate.local) {
+      receipt_.model = route.local;
+      receipt_.decision =
+          moved && route.policy == routing::Policy::kLlmFirst ? types::Decision::kFailedOver : types::Decision::kLocal;
+      Draft draft(engine_, local_requests(request_, route.local, deadline_, sink_.streams()), request_.cancel, yield);
+      SHOAL_TRY(relay(draft, "loading " + route.local, yield));
+      return reply(nullptr, yield);
+    }
+    const routing::RemoteTarget& target = route.remote[candidate.remote];
+    receipt_.model = target.provider + "/" + target.model;
+    receipt_.decision = moved ? types::Decision::kEscalated : types::Decision::kRemote;
+    RemoteCall::Options options;
+    options.attempt = fmt::format("{}-{}", receipt_.decision_id, ++remote_attempts_);
+    options.request = receipt_.decision_id;
+    options.principal = principal_name(request_.principal);
+    options.route = route.name;
+    options.deadline = deadline_;
+    options.cost_cap_micro = route.cost_cap_micro;
+    RemoteCall call(*outside_, request_, target, std::move(options));
+    receipt_.raw = call.raw();
+    auto sent = call.send(clock_, yield);
+    auto said = sent.ok() ? relay(call, "waiting for " + target.provider, yield) : std::move(sent);
+    const AttemptEnd end = call.end();
+    if (end.sent) note_egress(target.provider);
+    SHOAL_TRY(std::move(said));
+    receipt_.usage = call.usage();
+    receipt_.durability = egress::durability_name(call.durability());
+    if (const auto limit = call.added_limit()) {
+      receipt_.reasons.push_back({"max_tokens", "none", "always bounded", fmt::format("set to {}", *limit)});
+    }
+    if (call.durability() == egress::Durability::kStrict)
+      SHOAL_TRY(outside_->gate.synced(end.journaled, deadline_, yield));
+    return reply(&call, yield);
+  }
+
+  // Passes on what comes, until all answers are complete.
+  Result<void> relay(AnswerStream& stream, const std::string& waiting_for, base::Yield yield) {
+    std::size_t open = request_.answers();
+    std::size_t started = 0;
+    receipt_.signals.assign(open, {});
+    receipt_.hidden_states.assign(request_.params.hidden_state ? request_.prompts.size() : 0, {});
+    while (open > 0) {
+      std::optional<AnswerEvent> event = stream.next(clock_, wake_, yield);
+      if (!event) {
+        // FENCE: the status line leaves now; what fails after this is an error frame in a 200. It names no model.
+        if (!sink_.open()) SHOAL_TRY(sink_.open_stream(yield));
+        SHOAL_TRY(sink_.ping(started == 0 ? waiting_for : std::string("ping"), yield));
+        wake_ = base::Deadline::after_ms(clock_, options_.ping_interval_ms);
+        continue;
+      }
+      if (auto* error = std::get_if<Error>(&event->what)) return std::move(*error);
+      if (std::holds_alternative<Started>(event->what)) {
+        ++started;
+        continue;
+      }
+      if (auto* remote = std::get_if<types::RemoteEvent>(&event->what)) {
+        started = 1;
+        if (remote->last) open = 0;
+        // FENCE: a provider's first content commits, not its first byte: what only says that it began is held back.
+        if (sink_.streams() && !sink_.committed() && !shows(*remote)) {
+          held_.push_back(std::move(*remote));
+          continue;
+        }
+        if (sink_.streams()) SHOAL_TRY(commit(yield));
+        SHOAL_TRY(sink_.relay(std::move(*remote), yield));
+      } else {
+        // FENCE: the first token commits. A prompt that does not fit or a worker that cannot start has failed before
+        // this line, with a status of its own; what fails after it is an error frame.
+        assert(started > 0);
+        if (sink_.streams()) SHOAL_TRY(commit(yield));
+        if (auto* token = std::get_if<engine::TokenEvent>(&event->what)) {
+          SHOAL_TRY(sink_.token(event->answer, token->token, token->text, yield));
+        } else {
+          auto& finish = std::get<engine::FinishEvent>(event->what);
+          SHOAL_TRY(sink_.finished(event->answer, finish.reason, finish.text, yield));
+          add_finished(receipt_, request_, event->answer, finish);
+          --open;
+        }
+      }
+      if (sink_.streams()) wake_ = base::Deadline::after_ms(clock_, options_.ping_interval_ms);
+    }
+    return {};
+  }
+
+  static bool shows(const types::RemoteEvent& event) {
+    return event.last || std::ranges::any_of(event.deltas, [](const types::AnswerDelta& delta) {
+             return delta.has_content() || delta.finish;
+           });
+  }
+
+  Result<void> commit(base::Yield yield) {
+    if (sink_.committed()) return {};
+    SHOAL_TRY(sink_.commit(receipt_, yield));
+    for (types::RemoteEvent& event : std::exchange(held_, {})) SHOAL_TRY(sink_.relay(std::move(event), yield));
+    return {};
+  }
+
+  // --- reply: the receipt, with what it cost, ends the answer.
+  Result<void> reply(RemoteCall* call, base::Yield yield) {
+    SHOAL_TRY(commit(yield));
+    close(200);
+    SHOAL_TRY(sink_.done(receipt_, yield));
+    if (call != nullptr) call->release(yield);
+    return {};
+  }
+
+  // Whether asking somebody else may help, and the route allows it.
+  static bool may_go_on(const Error& error, const Candidate& next, const routing::Route& route) {
+    if (!error.info().escalatable && error.code() != ErrorCode::kBudgetExhausted) return false;
+    if (error.code() == ErrorCode::kBudgetExhausted) return next.local && route.local_on_budget;
+    return next.local ? route.local_on_remote_errors : route.escalate_local_errors;
+  }
+
+  void note_move(const Error& error, const Candidate& next, const routing::Route& route) {
+    const std::string to =
+        next.local ? route.local : route.remote[next.remote].provider + "/" + route.remote[next.remote].model;
+    receipt_.reasons.push_back({"error", std::string(error.info().slug), receipt_.model, "go on with " + to});
+    held_.clear();
+    sink_.discard();
+  }
+
+  void note_egress(const std::string& provider) {
+    if (receipt_.egress == "none") {
+      receipt_.egress = provider;
+    } else if (receipt_.egress.find(provider) == std::string::npos) {
+      receipt_.egress += "," + provider;
     }
   }
-  return requests;
-}
 
-void add_finished(Receipt& receipt, const AnswerRequest& request, std::size_t answer, engine::FinishEvent& finish) {
-  // The answers to one prompt share it: count it once.
-  if (answer % static_cast<std::size_t>(request.params.n) == 0) {
-    receipt.usage.prompt_tokens += finish.usage.prompt_tokens;
-    receipt.usage.cached_tokens += finish.usage.cached_tokens;
-  }
-  receipt.usage.completion_tokens += finish.usage.completion_tokens;
-  receipt.exact = finish.exact;
-  receipt.timings.queue_us = std::max(receipt.timings.queue_us, finish.timings.queue_us);
-  receipt.timings.prefill_us = std::max(receipt.timings.prefill_us, finish.timings.prefill_us);
-  receipt.timings.decode_us = std::max(receipt.timings.decode_us, finish.timings.decode_us);
-  receipt.signals[answer] = finish.signals;
-  if (!finish.hidden_state.empty())
-    receipt.hidden_states[answer / static_cast<std::size_t>(request.params.n)] = std::move(finish.hidden_state);
-}
+  engine::Engine& engine_;
+  Outside* const outside_;
+  const base::Clock& clock_;
+  const PipelineOptions& options_;
+  AnswerRequest& request_;
+  AnswerSink& sink_;
+  base::Deadline deadline_;
+  base::Deadline wake_;
+  types::Receipt receipt_;
+  std::vector<types::RemoteEvent> held_;
+  std::int32_t remote_attempts_ = 0;
+  bool closed_ = false;
+};
 
 }  // namespace
 
-Pipeline::Pipeline(engine::Engine& engine, const base::Clock& clock, base::Log& log, PipelineOptions options)
-    : engine_(engine), clock_(clock), log_(log), options_(std::move(options)) {}
+Pipeline::Pipeline(engine::Engine& engine, Outside* outside, const base::Clock& clock, base::Log& log,
+                   PipelineOptions options)
+    : engine_(engine), outside_(outside), clock_(clock), log_(log), options_(std::move(options)) {}
 
 void Pipeline::answer(AnswerRequest request, AnswerSink& sink, base::Yield yield) {
-  // --- admit: one deadline for everything that follows.
-  base::Deadline deadline = base::Deadline::after_ms(clock_, options_.request_timeout_ms);
-  deadline.at_ns = std::min(deadline.at_ns, request.deadline.at_ns);
-  assert(!request.prompts.empty() && request.params.n >= 1);
-
-  // --- route: the model that the client named, or the default; what was chosen is always shown.
-  Receipt receipt;
-  const std::string& named = request.model.empty() ? options_.default_model : request.model;
-  if (named.empty()) {
-    sink.fail(Error(ErrorCode::kModelNotFound,
-                    "the request names no model and no default is configured; name one, or set engine.default_model")
-                  .with_param("model"),
-              yield);
-    return;
-  }
-  auto model = engine_.resolve(named);
-  if (!model.ok()) return sink.fail(model.error(), yield);
-  receipt.model = std::move(model->name);  // its own name, whatever alias the client used
-  sink.decided(receipt);
-
-  // --- draft locally.
-  Draft draft(engine_, local_requests(request, receipt.model, deadline, sink.streams()), request.cancel, yield);
-
-  // --- keep: the answer goes out while it is written.
-  auto kept = stream_answers(request, draft, std::move(receipt), sink, yield);
-
-  // --- reply.
-  if (!kept.ok()) {
-    const Error& error = kept.error();
-    log_.info("request failed",
-              {{"request", request.id}, {"code", error.info().slug}, {"committed", sink.committed()}});
-    sink.fail(error, yield);
-    return;
-  }
-  if (auto sent = sink.done(*kept, yield); !sent.ok()) {
-    log_.info("client gone at the end of its answer", {{"request", request.id}});
-  }
-}
-
-Result<Receipt> Pipeline::stream_answers(const AnswerRequest& request, Draft& draft, Receipt receipt, AnswerSink& sink,
-                                         base::Yield yield) {
-  std::size_t open = request.prompts.size() * static_cast<std::size_t>(request.params.n);
-  std::size_t started = 0;
-  receipt.signals.resize(open);
-  if (request.params.hidden_state) receipt.hidden_states.resize(request.prompts.size());
-  base::Deadline wake = sink.streams() ? base::Deadline::after_ms(clock_, options_.hold_ms) : base::Deadline{};
-  while (open > 0) {
-    std::optional<DraftEvent> event = draft.next(clock_, wake, yield);
-    if (!event) {
-      // FENCE: the status line leaves now; what fails after this is an error frame in a 200.
-      if (!sink.committed()) SHOAL_TRY(sink.commit(yield));
-      SHOAL_TRY(sink.ping(started == 0 ? "loading " + receipt.model : std::string("ping"), yield));
-      wake = base::Deadline::after_ms(clock_, options_.ping_interval_ms);
-      continue;
-    }
-    if (auto* error = std::get_if<Error>(&event->what)) return std::move(*error);
-    if (std::holds_alternative<Started>(event->what)) {
-      ++started;
-      continue;
-    }
-    // FENCE: the first token commits. A prompt that does not fit or a worker that cannot start has failed before
-    // this line, with a status of its own; what fails after it is an error frame.
-    assert(started > 0);
-    if (sink.streams() && !sink.committed()) SHOAL_TRY(sink.commit(yield));
-    if (auto* token = std::get_if<engine::TokenEvent>(&event->what)) {
-      SHOAL_TRY(sink.token(event->answer, token->token, token->text, yield));
-    } else {
-      auto& finish = std::get<engine::FinishEvent>(event->what);
-      SHOAL_TRY(sink.finished(event->answer, finish.reason, finish.text, yield));
-      add_finished(receipt, request, event->answer, finish);
-      --open;
-    }
-    if (sink.streams()) wake = base::Deadline::after_ms(clock_, options_.ping_interval_ms);
-  }
-  assert(receipt.usage.completion_tokens >= 0);
-  return receipt;
+  Life life(engine_, outside_, clock_, options_, request, sink);
+  auto done = life.run(yield);
+  if (done.ok()) return;
+  const Error& error = done.error();
+  life.close(error.info().http_status);
+  log_.info("request failed", {{"request", request.id}, {"code", error.info().slug}, {"committed", sink.committed()}});
+  sink.fail(error, yield);
 }
 
 }  // namespace shoal::gateway

@@ -11,6 +11,7 @@
 #include "shoal/base/log.h"
 #include "shoal/engine/engine.h"
 #include "shoal/gateway/answer.h"
+#include "shoal/gateway/outside.h"
 
 namespace shoal::gateway {
 
@@ -25,16 +26,15 @@ struct PipelineOptions {
 
 class Pipeline {
  public:
-  Pipeline(engine::Engine& engine, const base::Clock& clock, base::Log& log, PipelineOptions options);
+  // `outside` may be null: then there are local models only.
+  Pipeline(engine::Engine& engine, Outside* outside, const base::Clock& clock, base::Log& log, PipelineOptions options);
 
   // Answers through the sink; every way ends in sink.done() or sink.fail().
   void answer(AnswerRequest request, AnswerSink& sink, base::Yield yield);
 
  private:
-  [[nodiscard]] Result<Receipt> stream_answers(const AnswerRequest& request, class Draft& draft, Receipt receipt,
-                                               AnswerSink& sink, base::Yield yield);
-
   engine::Engine& engine_;
+  Outside* const outside_;
   const base::Clock& clock_;
   base::Log& log_;
   const PipelineOptions options_;

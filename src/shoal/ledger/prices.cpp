@@ -111,6 +111,12 @@ Result<void> PriceTable::add(std::vector<PriceRow> rows) {
   return {};
 }
 
+bool PriceTable::has(std::string_view provider) const {
+  if (provider.size() > kMaxName) return false;
+  const LowerName name(provider);
+  return std::ranges::any_of(providers_, [&](const auto& known) { return known->name == name.view(); });
+}
+
 Result<const PriceRow*> PriceTable::find(std::string_view provider, std::string_view model, std::int64_t at) const {
   if (provider.size() > kMaxName || model.size() > kMaxName) return unknown(provider, model, at);
   const LowerName provider_name(provider);

@@ -137,6 +137,8 @@ class PriceTable {
   // Errors: kUnknownPrice, which says what to write in the configuration.
   [[nodiscard]] Result<const PriceRow*> find(std::string_view provider, std::string_view model, std::int64_t at) const;
 
+  // Whether there is any row of that provider.
+  [[nodiscard]] bool has(std::string_view provider) const;
   [[nodiscard]] std::size_t size() const { return rows_.size(); }
 
  private:

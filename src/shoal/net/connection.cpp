@@ -14,6 +14,7 @@
 #include "shoal/net/chunked.h"
 #include "shoal/net/response.h"
 #include "shoal/net/response_writer.h"
+#include "shoal/net/room.h"
 
 namespace shoal::net {
 namespace {
@@ -104,7 +105,7 @@ void Connection::on_readable(const error_code& ec) {
 // no HTTP client library does that, and it is the only sign of a client that gave up.
 void Connection::read_while_handling() {
   const std::size_t before = in_.size();
-  in_.resize(before + kReadBytes);
+  make_room(in_, kReadBytes);
   error_code ec;
   const std::size_t n = socket_.read_some(asio::buffer(in_.data() + before, kReadBytes), ec);
   in_.resize(before + n);
@@ -257,7 +258,7 @@ Result<std::string> Connection::read_body(const RequestHead& head, base::Yield y
 
 Result<std::size_t> Connection::read_some(base::Yield yield) {
   const std::size_t before = in_.size();
-  in_.resize(before + kReadBytes);
+  make_room(in_, kReadBytes);
   const auto room = asio::buffer(in_.data() + before, kReadBytes);
   error_code ec = asio::error::would_block;
   std::size_t n = 0;

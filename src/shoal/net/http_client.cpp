@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cerrno>
 #include <charconv>
 #include <chrono>
 #include <map>
+#include <utility>
 
 #include <fmt/format.h>
+#include <sys/socket.h>
 
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -21,6 +24,7 @@
 
 #include "shoal/net/head.h"
 #include "shoal/net/public_address.h"
+#include "shoal/net/room.h"
 
 namespace shoal::net {
 namespace {
@@ -33,12 +37,14 @@ using base::error_code;
 
 constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
 constexpr std::size_t kReadBytes = std::size_t{16} * 1024;
+constexpr auto kSweepEvery = std::chrono::seconds(1);  // idle connections
 // Up to here the body is written together with the head.
 constexpr std::size_t kOneWriteBytes = std::size_t{16} * 1024;
 
 std::string key_of(const Upstream& upstream) {
-  return fmt::format("{}{}:{}{}", upstream.tls ? "https://" : "http://", upstream.host, upstream.port,
-                     upstream.private_addresses ? "" : " public");
+  std::string key(upstream.tls ? "https://" : "http://");
+  key.append(upstream.host).append(":").append(std::to_string(upstream.port));
+  return upstream.private_addresses ? key : key + " public";
 }
 
 bool breaks_line(std::string_view text) {
@@ -74,7 +80,6 @@ struct HttpExchange::Link {
   std::uint64_t generation = 0;    // of the timer
   bool timed_out = false;
   bool cancelled = false;
-  bool idle = false;
   std::int64_t idle_since_ns = 0;
 
   void stop() {
@@ -112,13 +117,15 @@ struct HttpClient::Pool {
   using Link = HttpExchange::Link;
 
   Pool(asio::io_context& context, const base::Clock& time, HttpClientOptions client_options)
-      : io(context), clock(time), options(std::move(client_options)) {}
+      : io(context), clock(time), options(std::move(client_options)), sweeper(context) {}
 
   asio::io_context& io;
   const base::Clock& clock;
   const HttpClientOptions options;
   std::map<std::string, std::vector<std::shared_ptr<Link>>> idle;
   std::unique_ptr<ssl::context> tls;
+  asio::steady_timer sweeper;
+  bool sweeps = false;
   bool closed = false;
 
   // Made with the first connection that wants it: it takes some MB.
@@ -146,21 +153,26 @@ struct HttpClient::Pool {
   std::shared_ptr<Link> take(const Upstream& upstream) {
     const auto found = idle.find(key_of(upstream));
     if (found == idle.end()) return nullptr;
-    const std::int64_t oldest_ns = clock.monotonic_ns() - options.idle_timeout_ms * 1'000'000;
-    std::erase_if(found->second, [oldest_ns](const auto& link) {
-      if (link->idle_since_ns >= oldest_ns) return false;
-      link->close();
-      return true;
-    });
+    auto& links = found->second;
     std::shared_ptr<Link> link;
-    if (!found->second.empty()) {
-      link = std::move(found->second.back());
-      found->second.pop_back();
-      link->idle = false;
-      link->stop();
+    while (!links.empty() && !link) {
+      if (usable(*links.back())) {
+        link = std::move(links.back());
+      } else {
+        links.back()->close();
+      }
+      links.pop_back();
     }
-    if (found->second.empty()) idle.erase(found);
+    if (links.empty()) idle.erase(found);
     return link;
+  }
+
+  // Whatever came on an idle connection is the end, or nothing that was asked for.
+  [[nodiscard]] bool usable(Link& link) const {
+    if (link.idle_since_ns < clock.monotonic_ns() - options.idle_timeout_ms * 1'000'000) return false;
+    char byte = 0;
+    return ::recv(link.socket.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+           (errno == EAGAIN || errno == EWOULDBLOCK);
   }
 
   static void keep(const std::shared_ptr<Pool>& self, const Upstream& upstream, std::shared_ptr<Link> link) {
@@ -171,21 +183,28 @@ struct HttpClient::Pool {
       if (links.empty()) self->idle.erase(key);
       return;
     }
-    link->idle = true;
     link->idle_since_ns = self->clock.monotonic_ns();
-    // Whatever comes now is the end, or nothing that was asked for.
-    link->socket.async_wait(tcp::socket::wait_read, [weak = std::weak_ptr(self), waiting = std::weak_ptr(link),
-                                                     since = link->idle_since_ns, key](const error_code&) {
-      const auto pool = weak.lock();
-      const auto gone = waiting.lock();
-      if (!pool || !gone || !gone->idle || gone->idle_since_ns != since) return;
-      gone->close();
-      const auto found = pool->idle.find(key);
-      if (found == pool->idle.end()) return;
-      std::erase(found->second, gone);
-      if (found->second.empty()) pool->idle.erase(found);
-    });
     links.push_back(std::move(link));
+    if (!std::exchange(self->sweeps, true)) sweep_later(self);
+  }
+
+  // Now and then closes what the other side has closed, or what was idle for too long.
+  static void sweep_later(const std::shared_ptr<Pool>& self) {
+    self->sweeper.expires_after(kSweepEvery);
+    self->sweeper.async_wait([weak = std::weak_ptr(self)](const error_code&) {
+      const auto pool = weak.lock();
+      if (!pool || pool->closed) return;
+      for (auto at = pool->idle.begin(); at != pool->idle.end();) {
+        std::erase_if(at->second, [&](const auto& link) {
+          if (pool->usable(*link)) return false;
+          link->close();
+          return true;
+        });
+        at = at->second.empty() ? pool->idle.erase(at) : std::next(at);
+      }
+      pool->sweeps = !pool->idle.empty();
+      if (pool->sweeps) sweep_later(pool);
+    });
   }
 
   void close_idle() {
@@ -351,7 +370,7 @@ Result<void> HttpExchange::write(std::string_view bytes, base::Yield yield) {
 Result<void> HttpExchange::send(const ClientRequest& request, base::Yield yield) {
   assert(!link_ && !sent_);
   std::string head;
-  head.reserve(kOneWriteBytes);
+  head.reserve(1024 + (request.body.size() <= kOneWriteBytes ? request.body.size() : 0));
   fmt::format_to(std::back_inserter(head), "{} {} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n", request.method,
                  request.target, authority_of(upstream_), request.body.size());
   bool broken = breaks_line(request.method) || breaks_line(request.target);
@@ -411,7 +430,7 @@ Result<bool> HttpExchange::read_more(base::Deadline until, base::Deadline wake, 
                                      base::Yield yield) {
   const auto link = link_;
   const std::size_t before = link->in.size();
-  link->in.resize(before + kReadBytes);
+  make_room(link->in, kReadBytes);
   const auto room = asio::buffer(link->in.data() + before, kReadBytes);
   error_code ec = asio::error::timed_out;
   std::size_t got = 0;
@@ -434,12 +453,12 @@ Result<bool> HttpExchange::read_more(base::Deadline until, base::Deadline wake, 
 }
 
 Result<HttpExchange::Read> HttpExchange::read(std::string& out, base::Deadline wake, base::Yield yield) {
-  assert(parser_ && link_);
+  assert(parser_);
   auto& response = parser_->response;
   while (!response.is_done()) {
     const std::size_t before = out.size();
     if (!link_->in.empty()) {
-      out.resize(before + kReadBytes);
+      make_room(out, kReadBytes);
       response.get().body().data = out.data() + before;
       response.get().body().size = kReadBytes;
       error_code ec;
@@ -456,12 +475,11 @@ Result<HttpExchange::Read> HttpExchange::read(std::string& out, base::Deadline w
     }
     if (!SHOAL_TRY(read_more(next_, wake, "send anything", yield))) return Read::kNotYet;
   }
-  give_back();
+  if (link_) give_back();
   return Read::kEnd;
 }
 
 void HttpExchange::give_back() {
-  if (!link_) return;
   on_cancel_.reset();
   const auto link = std::move(link_);
   if (parser_->response.keep_alive() && link->in.empty() && !link->cancelled) {

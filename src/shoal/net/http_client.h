@@ -113,7 +113,7 @@ class HttpExchange {
   [[nodiscard]] Result<std::optional<ResponseHead>> head(base::Deadline wake, base::Yield yield);
   enum class Read : std::uint8_t {
     kMore,    // something was appended to `out`
-    kEnd,     // that was all
+    kEnd,     // that was all; and so it says whenever it is asked again
     kNotYet,  // `wake` passed first: call again
   };
   // What comes next of the body. Nothing is appended but with kMore. Errors: as send().

@@ -1,6 +1,7 @@
-// AnswerWriter: the sink that prints an answer in the OpenAI dialect, whole or as server-sent events. Before
-// commit everything is held in the response writer and an error replaces it; after commit only more of the
-// same answer may follow, or an error frame and a close, without [DONE].
+// AnswerWriter: the sink that prints an answer in the OpenAI dialect, whole or as server-sent events. What a provider
+// said in that dialect goes out as it came, and only the receipt is added. Before commit everything is held in the
+// response writer and an error replaces it; after commit only more of the same answer may follow, or an error frame and
+// a close, without [DONE].
 // Owned by the route for one request. Threads: the I/O thread.
 #pragma once
 
@@ -25,19 +26,26 @@ class AnswerWriter final : public gateway::AnswerSink {
   AnswerWriter(Exchange& exchange, ServerMetrics& metrics, const base::Clock& clock, wire::openai::AnswerHead head,
                const types::GenerationParams& params, std::size_t answers, std::vector<std::string> echo);
 
-  void decided(const gateway::Receipt& receipt) override;
   Result<void> token(std::size_t index, const types::Token& token, std::string_view text, base::Yield yield) override;
   Result<void> finished(std::size_t index, types::FinishReason reason, std::string_view text,
                         base::Yield yield) override;
+  Result<void> relay(types::RemoteEvent event, base::Yield yield) override;
   [[nodiscard]] bool streams() const override { return streams_; }
-  Result<void> commit(base::Yield yield) override;
-  [[nodiscard]] bool committed() const override;
+  Result<void> open_stream(base::Yield yield) override;
+  [[nodiscard]] bool open() const override;
+  Result<void> commit(const types::Receipt& receipt, base::Yield yield) override;
+  [[nodiscard]] bool committed() const override { return committed_; }
+  void discard() override;
   Result<void> ping(std::string_view note, base::Yield yield) override;
-  Result<void> done(const gateway::Receipt& receipt, base::Yield yield) override;
+  Result<void> done(const types::Receipt& receipt, base::Yield yield) override;
   void fail(const Error& error, base::Yield yield) override;
 
  private:
   Result<void> write_chunk(base::Yield yield);
+  Result<void> relay_deltas(types::RemoteEvent& event, base::Yield yield);
+  void note_first_token();
+  Result<void> finish_local(const wire::openai::AnswerFacts& facts, base::Yield yield);
+  Result<void> finish_remote(const wire::openai::AnswerFacts& facts, base::Yield yield);
 
   Exchange& exchange_;
   ServerMetrics& metrics_;
@@ -54,6 +62,13 @@ class AnswerWriter final : public gateway::AnswerSink {
   std::size_t open_;                                                 // answers that have not finished
   std::optional<std::pair<std::size_t, types::FinishReason>> last_;  // held back for done(): it carries x_shoal
   std::string text_;                                                 // of the chunk being written, reused
+  // Of a provider, in its own bytes: the whole answer, or of a stream what done() is to send: the last chunk with a
+  // finish reason, which carries x_shoal, and the one with the usage.
+  std::string remote_body_;
+  std::string remote_finish_;
+  std::string remote_usage_;
+  bool remote_ = false;
+  bool committed_ = false;
   bool seen_token_ = false;
 };
 

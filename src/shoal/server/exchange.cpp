@@ -10,6 +10,7 @@
 namespace shoal::server {
 namespace {
 
+constexpr std::string_view kPrivacyHeader = "x-shoal-privacy";
 constexpr std::string_view kTimeoutHeader = "x-shoal-timeout-ms";
 constexpr std::int64_t kMaxTimeoutMs = 24LL * 3600 * 1000;
 // SDKs never retry when they are told to wait for longer than two minutes.
@@ -66,6 +67,14 @@ Result<base::Deadline> deadline_of(const net::HttpRequest& request, const base::
         .with_param(std::string(kTimeoutHeader));
   }
   return base::Deadline::after_ms(clock, ms);
+}
+
+Result<bool> local_only_of(const net::HttpRequest& request) {
+  const std::string_view text = request.header(kPrivacyHeader);
+  if (text.empty() || text == "any") return false;
+  if (text == "local_only") return true;
+  return Error(ErrorCode::kInvalidRequest, fmt::format("the header {} must be local_only or any", kPrivacyHeader))
+      .with_param(std::string(kPrivacyHeader));
 }
 
 void send_local(Exchange& exchange, const std::string& model, std::string_view body) {

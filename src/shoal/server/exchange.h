@@ -46,6 +46,10 @@ struct Exchange {
 // From `x-shoal-timeout-ms`; never when there is none. Errors: kInvalidRequest.
 [[nodiscard]] Result<base::Deadline> deadline_of(const net::HttpRequest& request, const base::Clock& clock);
 
+// Whether `x-shoal-privacy: local_only` forbids that anything of the request leaves this machine. Errors:
+// kInvalidRequest for another value: a wish for privacy is never misread.
+[[nodiscard]] Result<bool> local_only_of(const net::HttpRequest& request);
+
 // An answer of a local model outside the pipeline.
 void send_local(Exchange& exchange, const std::string& model, std::string_view body);
 

@@ -85,14 +85,6 @@ Result<void> check_dimensions(const types::EmbeddingRequest& request, const type
       .with_param("dimensions");
 }
 
-// What a request asks for that no local model can do. Errors: kUnsupportedParameter.
-Result<void> refuse_needs(const std::vector<types::Need>& needs) {
-  for (const types::Need& need : needs) {
-    if (need.kind != types::NeedKind::kSignals) return types::unsupported(need);
-  }
-  return {};
-}
-
 openai::ModelEntry entry_of(types::ModelInfo info, const std::vector<engine::WorkerStatus>& workers) {
   openai::ModelEntry entry;
   const auto worker = std::ranges::find(workers, info.name, &engine::WorkerStatus::model);
@@ -124,7 +116,11 @@ void Server::answer(Exchange& exchange, openai::AnswerKind kind, gateway::Answer
   request.id = exchange.request.id;
   request.principal = exchange.principal;
   request.deadline = *deadline;
-  const std::size_t answers = request.prompts.size() * static_cast<std::size_t>(request.params.n);
+  request.body = exchange.request.body;
+  auto local_only = local_only_of(exchange.request);
+  if (!local_only.ok()) return exchange.send_error(local_only.error());
+  request.local_only = *local_only;
+  const std::size_t answers = request.answers();
   const bool chat = kind == openai::AnswerKind::kChat;
   openai::AnswerHead head{kind, (chat ? "chatcmpl-" : "cmpl-") + base::random_id(), clock_.unix_seconds(), {}};
   AnswerWriter sink(exchange, metrics_, clock_, std::move(head), request.params, answers, std::move(echo));
@@ -135,21 +131,22 @@ void Server::answer(Exchange& exchange, openai::AnswerKind kind, gateway::Answer
 void Server::chat(Exchange& exchange) {
   auto parsed = openai::parse_chat_request(exchange.request.body);
   if (!parsed.ok()) return exchange.send_error(parsed.error());
-  if (auto local = refuse_needs(parsed->needs); !local.ok()) return exchange.send_error(local.error());
   gateway::AnswerRequest request;
-  request.model = std::move(parsed->model);
-  request.prompts.push_back({std::move(parsed->messages)});
-  request.params = std::move(parsed->params);
+  request.model = parsed->model;
+  request.prompts.push_back({parsed->messages});
+  request.params = parsed->params;
+  request.needs = parsed->needs;
+  request.chat = &*parsed;
   answer(exchange, openai::AnswerKind::kChat, std::move(request), {});
 }
 
 void Server::complete(Exchange& exchange) {
   auto parsed = openai::parse_completion_request(exchange.request.body);
   if (!parsed.ok()) return exchange.send_error(parsed.error());
-  if (auto local = refuse_needs(parsed->needs); !local.ok()) return exchange.send_error(local.error());
   gateway::AnswerRequest request;
   request.model = std::move(parsed->model);
   request.params = std::move(parsed->params);
+  request.needs = std::move(parsed->needs);
   std::vector<std::string> echo;
   for (auto& prompt : parsed->prompts) {
     if (parsed->echo) echo.insert(echo.end(), static_cast<std::size_t>(request.params.n), prompt.text);

@@ -33,7 +33,7 @@ namespace shoal::engine {
 class FakeClock final : public base::Clock {
  public:
   [[nodiscard]] std::int64_t monotonic_ns() const override { return now_ns_; }
-  [[nodiscard]] std::int64_t unix_seconds() const override { return 1'700'000'000; }
+  [[nodiscard]] std::int64_t unix_ms() const override { return 1'700'000'000'000; }
   void advance_ms(std::int64_t ms) { now_ns_ += ms * 1'000'000; }
 
  private:

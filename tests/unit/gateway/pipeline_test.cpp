@@ -11,6 +11,7 @@
 #include <boost/asio/post.hpp>
 
 #include "fakes/fake_engine.h"
+#include "unit/gateway/recorder.h"
 
 namespace shoal::gateway {
 namespace {
@@ -22,62 +23,9 @@ using fakes::says;
 using fakes::Wait;
 using types::FinishReason;
 
-// Writes down what it is told: "commit", "0:text", "0.stop", "ping note", "done", "fail slug".
-class Recorder final : public AnswerSink {
- public:
-  explicit Recorder(bool streams) : streams_(streams) {}
-
-  void decided(const Receipt& r) override { said.push_back("decided " + r.model + " " + r.route); }
-  Result<void> token(std::size_t index, const types::Token&, std::string_view text, base::Yield yield) override {
-    if (stuck) stuck->wait(yield);
-    return say(std::to_string(index) + ":" + std::string(text));
-  }
-  Result<void> finished(std::size_t index, FinishReason reason, std::string_view text, base::Yield) override {
-    return say(std::to_string(index) + (reason == FinishReason::kStop ? ".stop" : ".length") + std::string(text));
-  }
-  [[nodiscard]] bool streams() const override { return streams_; }
-  Result<void> commit(base::Yield) override {
-    EXPECT_TRUE(streams_ && !committed_);
-    committed_ = true;
-    return say("commit");
-  }
-  [[nodiscard]] bool committed() const override { return committed_; }
-  Result<void> ping(std::string_view note, base::Yield) override {
-    EXPECT_TRUE(committed_);
-    if (on_ping) on_ping();
-    return say("ping " + std::string(note));
-  }
-  Result<void> done(const Receipt& with, base::Yield) override {
-    receipt = with;
-    return say("done");
-  }
-  void fail(const Error& error, base::Yield) override {
-    said.push_back("fail " + std::string(error.info().slug));
-    last_error = error;
-  }
-
-  std::vector<std::string> said;
-  Receipt receipt;
-  std::optional<Error> last_error;
-  std::function<void()> on_ping;
-  std::function<void(const std::string&)> on_say;
-  bool broken = false;
-  std::shared_ptr<Gate> stuck;  // a client that does not read
-
- private:
-  Result<void> say(std::string what) {
-    said.push_back(what);
-    if (on_say) on_say(what);
-    if (broken) return Error(ErrorCode::kCancelled, "gone");
-    return {};
-  }
-  const bool streams_;
-  bool committed_ = false;
-};
-
 struct PipelineTest : testing::Test {
   void run(AnswerRequest request, Recorder& sink) {
-    Pipeline pipeline(engine, clock, log, options);
+    Pipeline pipeline(engine, nullptr, clock, log, options);
     if (request.prompts.empty()) request.prompts.push_back({std::string("p")});
     base::spawn(io, "request", [&](base::Yield yield) {
       request.cancel = stop.get_token();
@@ -110,7 +58,7 @@ TEST_F(PipelineTest, AWholeAnswer) {
   engine.answers = {{{says("Hi"), says(" you"), ends(FinishReason::kStop, 7, 3, "!")}, {}, {}}};
   Recorder sink(false);
   run(request(false), sink);
-  EXPECT_EQ(sink.said, (Said{"decided m local", "0:Hi", "0: you", "0.stop!", "done"}));
+  EXPECT_EQ(sink.said, (Said{"0:Hi", "0: you", "0.stop!", "commit m local", "done"}));
   EXPECT_EQ(sink.receipt.usage.prompt_tokens, 7);
   EXPECT_EQ(sink.receipt.usage.completion_tokens, 3);
   EXPECT_EQ(sink.receipt.usage.cached_tokens, 1);
@@ -123,7 +71,7 @@ TEST_F(PipelineTest, AStreamCommitsAtItsFirstToken) {
   engine.answers = {{{says("Hi"), ends(FinishReason::kLength, 7, 1)}, {}, {}}};
   Recorder sink(true);
   run(request(true), sink);
-  EXPECT_EQ(sink.said, (Said{"decided m local", "commit", "0:Hi", "0.length", "done"}));
+  EXPECT_EQ(sink.said, (Said{"commit m local", "0:Hi", "0.length", "done"}));
   EXPECT_TRUE(engine.requests.at(0).streams);
 }
 
@@ -131,7 +79,7 @@ TEST_F(PipelineTest, ARefusedStartFailsBeforeCommit) {
   engine.answers = {{{}, {}, Error(ErrorCode::kContextLengthExceeded, "9001 and 2048")}};
   Recorder sink(true);
   run(request(true), sink);
-  EXPECT_EQ(sink.said, (Said{"decided m local", "fail context_length_exceeded"}));
+  EXPECT_EQ(sink.said, (Said{"fail context_length_exceeded"}));
   EXPECT_EQ(sink.last_error->message(), "9001 and 2048");
 }
 
@@ -139,14 +87,14 @@ TEST_F(PipelineTest, AFailureBeforeTheFirstTokenIsBeforeCommit) {
   engine.answers = {{{Error(ErrorCode::kWorkerCrashed, "died")}, {}, {}}};
   Recorder sink(true);
   run(request(true), sink);
-  EXPECT_EQ(sink.said, (Said{"decided m local", "fail worker_crashed"}));
+  EXPECT_EQ(sink.said, (Said{"fail worker_crashed"}));
 }
 
 TEST_F(PipelineTest, ALateFailureIsAfterCommit) {
   engine.answers = {{{says("Hi"), Error(ErrorCode::kWorkerCrashed, "died")}, {}, {}}};
   Recorder sink(true);
   run(request(true), sink);
-  EXPECT_EQ(sink.said, (Said{"decided m local", "commit", "0:Hi", "fail worker_crashed"}));
+  EXPECT_EQ(sink.said, (Said{"commit m local", "0:Hi", "fail worker_crashed"}));
 }
 
 TEST_F(PipelineTest, NoModelAndNoDefaultIsNotFound) {
@@ -180,9 +128,10 @@ TEST_F(PipelineTest, AModelThatLoadsIsCommittedAfterTheHoldAndNamedInThePings) {
   };
   run(request(true), sink);
   ASSERT_GE(sink.said.size(), 6U);
-  EXPECT_EQ(sink.said[1], "commit");
+  EXPECT_EQ(sink.said[0], "open") << "no model is named before one answers";
+  EXPECT_EQ(sink.said[1], "ping loading m");
   EXPECT_EQ(sink.said[2], "ping loading m");
-  EXPECT_EQ(sink.said[3], "ping loading m");
+  EXPECT_EQ(sink.said[3], "commit m local");
   EXPECT_EQ(sink.said.back(), "done");
 }
 
@@ -194,8 +143,8 @@ TEST_F(PipelineTest, ASilentDecodeIsPingedWithoutALoadNote) {
   Recorder sink(true);
   sink.on_ping = [&] { slow->open(); };
   run(request(true), sink);
-  EXPECT_EQ(sink.said[1], "commit");
-  EXPECT_EQ(sink.said[2], "ping ping");
+  EXPECT_EQ(sink.said[0], "open");
+  EXPECT_EQ(sink.said[1], "ping ping");
 }
 
 TEST_F(PipelineTest, AWholeAnswerIsNeverPinged) {
@@ -206,7 +155,7 @@ TEST_F(PipelineTest, AWholeAnswerIsNeverPinged) {
   Recorder sink(false);
   base::asio::post(io, [&] { slow->open(); });
   run(request(false), sink);
-  EXPECT_EQ(sink.said, (Said{"decided m local", "0:Hi", "0.stop", "done"}));
+  EXPECT_EQ(sink.said, (Said{"0:Hi", "0.stop", "commit m local", "done"}));
 }
 
 TEST_F(PipelineTest, EveryParameterReachesTheEngine) {
@@ -302,7 +251,7 @@ TEST_F(PipelineTest, ASinkThatCannotWriteEndsTheRequest) {
   Recorder sink(true);
   sink.broken = true;
   run(request(true), sink);
-  EXPECT_EQ(sink.said, (Said{"decided m local", "commit", "fail cancelled"}));
+  EXPECT_EQ(sink.said, (Said{"commit m local", "fail cancelled"}));
   EXPECT_EQ(engine.cancelled, 1);
 }
 
@@ -331,7 +280,7 @@ TEST_F(PipelineTest, AClientThatDoesNotReadCostsNoCpu) {
   AnswerRequest r = request(true);
   r.params.n = 4;
   r.prompts.push_back({std::string("p")});
-  Pipeline pipeline(engine, clock, log, options);
+  Pipeline pipeline(engine, nullptr, clock, log, options);
   base::spawn(io, "request", [&](base::Yield yield) { pipeline.answer(std::move(r), sink, yield); });
   std::size_t handlers = 0;
   while (io.poll_one() > 0 && handlers < 10'000) ++handlers;

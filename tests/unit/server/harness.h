@@ -23,7 +23,7 @@ namespace shoal::server {
 class MovableClock final : public base::Clock {
  public:
   [[nodiscard]] std::int64_t monotonic_ns() const override { return base::SystemClock().monotonic_ns() + moved_ns; }
-  [[nodiscard]] std::int64_t unix_seconds() const override { return base::SystemClock().unix_seconds(); }
+  [[nodiscard]] std::int64_t unix_ms() const override { return base::SystemClock().unix_ms(); }
 
   std::int64_t moved_ns = 0;
 };
@@ -66,7 +66,7 @@ struct ServerTest : testing::Test {
 
   // Runs until the request is answered; the writer is `writer`.
   void run(const net::HttpRequest& request) {
-    gateway::Pipeline pipeline(engine, clock, log, pipeline_options);
+    gateway::Pipeline pipeline(engine, nullptr, clock, log, pipeline_options);
     Server server(pipeline, engine, registry, clock, log, options, keys, hooks);
     base::spawn(io, "request", [&](base::Yield yield) { server.handle(request, *writer, yield); });
     io.restart();

@@ -10,7 +10,7 @@ namespace shoal::worker {
 class MovedClock final : public base::Clock {
  public:
   [[nodiscard]] std::int64_t monotonic_ns() const override { return 3'600'000'000'000 + moved_ns; }
-  [[nodiscard]] std::int64_t unix_seconds() const override { return 1'700'000'000; }
+  [[nodiscard]] std::int64_t unix_ms() const override { return 1'700'000'000'000; }
 
   std::int64_t moved_ns = 0;
 };

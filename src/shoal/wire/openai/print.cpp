@@ -233,24 +233,42 @@ void append_hidden_states(std::string& out, std::span<const std::vector<float>> 
   if (!prompts.empty()) out += ']';
 }
 
-void append_x_shoal(std::string& out, std::string_view model, const AnswerFacts& facts) {
-  out += R"(,"x_shoal":{"model":)";
-  append_json_string(out, model);
-  out += R"(,"route":)";
-  append_json_string(out, facts.route);
-  out += facts.exact ? R"(,"mode":"exact")" : R"(,"mode":"fast")";
+// ,"x_shoal":{...}
+void append_x_shoal(std::string& out, const AnswerFacts& facts) {
+  out += R"(,"x_shoal":)";
+  append_x_shoal_value(out, facts);
+}
+
+// What the engine tells of its own work.
+void append_local_work(std::string& out, const types::Receipt& receipt) {
+  out += receipt.exact ? R"(,"mode":"exact")" : R"(,"mode":"fast")";
   const auto milliseconds = [](std::uint64_t us) { return static_cast<double>(us) / 1000; };
+  const types::Timings& timings = receipt.timings;
   fmt::format_to(std::back_inserter(out), R"(,"queue_ms":{},"prefill_ms":{},"decode_ms":{})",
-                 milliseconds(facts.timings.queue_us), milliseconds(facts.timings.prefill_us),
-                 milliseconds(facts.timings.decode_us));
+                 milliseconds(timings.queue_us), milliseconds(timings.prefill_us), milliseconds(timings.decode_us));
   // decode_us runs from the first token to the last: one token fewer than there are.
-  if (facts.timings.decode_us > 0 && facts.usage.completion_tokens > 1) {
+  if (timings.decode_us > 0 && receipt.usage.completion_tokens > 1) {
     fmt::format_to(std::back_inserter(out), R"(,"tokens_per_second":{:.2f})",
-                   1e6 * (facts.usage.completion_tokens - 1) / static_cast<double>(facts.timings.decode_us));
+                   1e6 * (receipt.usage.completion_tokens - 1) / static_cast<double>(timings.decode_us));
   }
-  append_signals(out, facts.signals);
-  append_hidden_states(out, facts.hidden_states, facts.base64);
-  out += '}';
+}
+
+void append_reasons(std::string& out, std::span<const types::Reason> reasons) {
+  out += R"(,"reasons":[)";
+  std::string_view before = R"({"signal":)";
+  for (const types::Reason& reason : reasons) {
+    out += before;
+    before = R"(,{"signal":)";
+    append_json_string(out, reason.signal);
+    out += R"(,"value":)";
+    append_json_string(out, reason.value);
+    out += R"(,"rule":)";
+    append_json_string(out, reason.rule);
+    out += R"(,"effect":)";
+    append_json_string(out, reason.effect);
+    out += '}';
+  }
+  out += ']';
 }
 
 // The message of a whole chat answer. Without text and with something else in its place, content is null.
@@ -346,6 +364,42 @@ Choice choice_of(const types::AnswerDelta& answer) {
   return choice;
 }
 
+void append_x_shoal_value(std::string& out, const AnswerFacts& facts) {
+  const types::Receipt& receipt = facts.receipt;
+  out += R"({"model":)";
+  append_json_string(out, receipt.model);
+  out += R"(,"route":")";
+  out += types::decision_name(receipt.decision);
+  out += R"(","decision_id":)";
+  append_json_string(out, receipt.decision_id);
+  out += R"(,"via":)";
+  append_json_string(out, receipt.route);
+  out += R"(,"egress":)";
+  append_json_string(out, receipt.egress);
+  out += R"(,"confidence":)";
+  if (receipt.confidence) {
+    append_json_number(out, *receipt.confidence);
+  } else {
+    out += "null";
+  }
+  if (receipt.threshold) {
+    out += R"(,"threshold":)";
+    append_json_number(out, *receipt.threshold);
+  }
+  if (receipt.egress != "none") {
+    // A whole number of micro-dollars as dollars, without a float in between.
+    fmt::format_to(std::back_inserter(out), R"(,"cost_usd":"{}.{:06}","durability":")",
+                   receipt.billed_micro / 1'000'000, receipt.billed_micro % 1'000'000);
+    out += receipt.durability;
+    out += '"';
+  }
+  if (receipt.local()) append_local_work(out, receipt);
+  if (!receipt.reasons.empty()) append_reasons(out, receipt.reasons);
+  append_signals(out, facts.signals);
+  append_hidden_states(out, facts.hidden_states, facts.base64);
+  out += '}';
+}
+
 void append_answer(std::string& out, const AnswerHead& head, std::span<const Choice> choices, TokenDetail detail,
                    const AnswerFacts& facts) {
   const bool chat = head.kind == AnswerKind::kChat;
@@ -375,14 +429,13 @@ void append_answer(std::string& out, const AnswerHead& head, std::span<const Cho
     out += "\"}";
   }
   out += R"(],"usage":)";
-  append_usage_object(out, facts.usage);
-  append_x_shoal(out, head.model, facts);
+  append_usage_object(out, facts.receipt.usage);
+  append_x_shoal(out, facts);
   out += '}';
 }
 
 ChunkPrinter::ChunkPrinter(AnswerHead head, std::size_t answers, TokenDetail detail, bool usage_chunk)
     : prefix_(opening(head, head.kind == AnswerKind::kChat ? "chat.completion.chunk" : "text_completion")),
-      model_(std::move(head.model)),
       kind_(head.kind),
       text_offsets_(answers, 0),
       detail_(detail),
@@ -460,7 +513,7 @@ void ChunkPrinter::append_finish(std::string& out, std::size_t index, types::Fin
                                     : R"(,"text":"","logprobs":null,"finish_reason":")";
   out += finish_name(reason);
   out += "\"}]";
-  if (facts != nullptr) append_x_shoal(out, model_, *facts);
+  if (facts != nullptr) append_x_shoal(out, *facts);
   close(out);
 }
 

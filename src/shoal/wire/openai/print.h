@@ -15,6 +15,7 @@
 #include "shoal/types/completion.h"
 #include "shoal/types/model.h"
 #include "shoal/types/remote.h"
+#include "shoal/types/route.h"
 #include "shoal/types/score.h"
 #include "shoal/wire/openai/answer_kind.h"
 
@@ -28,15 +29,12 @@ struct AnswerHead {
   std::string model;
 };
 
-// How the answer came about: `usage` and `x_shoal`.
+// How the answer came about: `usage` and `x_shoal`. Lives while it is printed.
 struct AnswerFacts {
-  std::string route;
-  types::Usage usage;
-  types::Timings timings;
-  bool exact = false;                                 // the engine's mode
-  std::span<const types::AnswerSignals> signals;      // by answer; shown when there are any
-  std::span<const std::vector<float>> hidden_states;  // by prompt; shown when there are any
-  bool base64 = false;                                // how to show them
+  const types::Receipt& receipt;
+  std::span<const types::AnswerSignals> signals{};      // by answer; shown when there are any
+  std::span<const std::vector<float>> hidden_states{};  // by prompt; shown when there are any
+  bool base64 = false;                                  // how to show them
 };
 
 // What is shown of each token.
@@ -62,6 +60,9 @@ struct Choice {
 void append_answer(std::string& out, const AnswerHead& head, std::span<const Choice> choices, TokenDetail detail,
                    const AnswerFacts& facts);
 
+// The value of `x_shoal`: the receipt, as an object.
+void append_x_shoal_value(std::string& out, const AnswerFacts& facts);
+
 // The chunks of one stream, each one JSON object without a line end. Owned by the stream.
 class ChunkPrinter {
  public:
@@ -84,7 +85,6 @@ class ChunkPrinter {
   void close(std::string& out) const;
 
   std::string prefix_;  // up to "choices":
-  std::string model_;
   AnswerKind kind_;
   std::vector<std::size_t> text_offsets_;  // characters printed so far, by answer
   TokenDetail detail_;

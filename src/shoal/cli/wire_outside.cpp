@@ -1,0 +1,201 @@
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "shoal/base/text.h"
+#include "shoal/cli/app.h"
+#include "shoal/config/records.h"
+#include "shoal/ledger/usage.h"
+
+namespace shoal::cli {
+namespace {
+
+constexpr std::size_t kMaxKeyFileBytes = std::size_t{64} * 1024;
+
+ledger::PriceText price_text(const config::PriceConfig& price) {
+  return {.provider = price.provider,
+          .model = price.model,
+          .from = price.from,
+          .input_usd = price.input_usd,
+          .cache_read_usd = price.cache_read_usd,
+          .cache_write_5m_usd = price.cache_write_5m_usd,
+          .cache_write_1h_usd = price.cache_write_1h_usd,
+          .output_usd = price.output_usd,
+          .reasoning_usd = price.reasoning_usd,
+          .request_usd = price.request_usd,
+          .above_prompt_tokens = price.above_prompt_tokens,
+          .above_input_usd = price.above_input_usd,
+          .above_cache_read_usd = price.above_cache_read_usd,
+          .above_cache_write_5m_usd = price.above_cache_write_5m_usd,
+          .above_cache_write_1h_usd = price.above_cache_write_1h_usd,
+          .above_output_usd = price.above_output_usd,
+          .message_tokens = price.message_tokens,
+          .tool_tokens = price.tool_tokens,
+          .image_tokens = price.image_tokens,
+          .web_search_usd = price.web_search_usd,
+          .source = price.source,
+          .checked = price.checked};
+}
+
+Result<std::vector<ledger::PriceRow>> price_rows(const std::vector<config::PriceConfig>& prices) {
+  std::vector<ledger::PriceRow> rows;
+  for (const config::PriceConfig& price : prices) {
+    auto row = ledger::make_price_row(price_text(price));
+    if (!row.ok()) {
+      return Error(ErrorCode::kInvalidConfig,
+                   fmt::format("the price of {}/{} from {}: {}: {}", price.provider, price.model, price.from,
+                               row.error().param(), row.error().message()));
+    }
+    rows.push_back(std::move(row).value());
+  }
+  return rows;
+}
+
+Result<ledger::PriceTable> price_table(const config::Config& config) {
+  const auto shipped = SHOAL_TRY(config::parse_prices(ledger::default_prices(), "the prices that come with Shoal"));
+  auto defaults = SHOAL_TRY(price_rows(shipped));
+  auto configured = SHOAL_TRY(price_rows(config.prices));
+  ledger::PriceTable table;
+  SHOAL_TRY(table.add(std::move(defaults)));
+  SHOAL_TRY(table.add(std::move(configured)));
+  return table;
+}
+
+// The keys of a provider, in order; no message holds one.
+Result<std::vector<std::string>> provider_keys(const config::ProviderConfig& config) {
+  std::vector<std::string> keys;
+  for (const std::string& name : config.key_env) {
+    const char* const value = std::getenv(name.c_str());
+    if (value == nullptr || *value == '\0') {
+      return Error(ErrorCode::kInvalidConfig,
+                   fmt::format("provider.{}.key_env names the variable {}, which is not set", config.name, name));
+    }
+    keys.emplace_back(value);
+  }
+  if (!config.key_file.empty()) {
+    std::ifstream file(config.key_file, std::ios::binary);
+    if (!file) {
+      return Error(
+          ErrorCode::kInvalidConfig,
+          base::errno_error(fmt::format("provider.{}.key_file: {}", config.name, config.key_file), errno).message());
+    }
+    std::string text(kMaxKeyFileBytes, '\0');
+    file.read(text.data(), static_cast<std::streamsize>(text.size()));
+    text.resize(static_cast<std::size_t>(file.gcount()));
+    for (std::size_t begin = 0; begin < text.size();) {
+      const std::size_t end = std::min(text.find('\n', begin), text.size());
+      std::string line = text.substr(begin, end - begin);
+      if (line.ends_with('\r')) line.pop_back();
+      if (!line.empty() && !line.starts_with('#')) keys.push_back(std::move(line));
+      begin = end + 1;
+    }
+  }
+  const bool broken = std::ranges::any_of(keys, [](const std::string& key) {
+    return std::ranges::any_of(key, [](char c) { return static_cast<unsigned char>(c) <= ' ' || c == 0x7F; });
+  });
+  if (broken) {
+    return Error(ErrorCode::kInvalidConfig,
+                 fmt::format("a key of provider {} has a blank or a control character in it", config.name));
+  }
+  return keys;
+}
+
+Result<std::shared_ptr<provider::Provider>> make_provider(const config::ProviderConfig& config, net::HttpClient& client,
+                                                          const base::Clock& clock) {
+  auto url = net::parse_base_url(config.base_url);
+  if (!url.ok()) {
+    return Error(ErrorCode::kInvalidConfig,
+                 fmt::format("provider.{}.base_url: {}", config.name, url.error().message()));
+  }
+  provider::ProviderOptions options;
+  options.name = config.name;
+  options.dialect = config.kind == "anthropic" ? types::Dialect::kAnthropic
+                    : config.kind == "gemini"  ? types::Dialect::kGemini
+                                               : types::Dialect::kOpenAi;
+  options.upstream = std::move(url->upstream);
+  options.upstream.private_addresses = config.local;
+  options.path = std::move(url->path);
+  options.keys = SHOAL_TRY(provider_keys(config));
+  options.models = config.models;
+  options.local = config.local;
+  options.durability = config.durability == "strict" ? egress::Durability::kStrict
+                       : config.durability == "none" ? egress::Durability::kNone
+                                                     : egress::Durability::kBatch;
+  options.connect_ms = config.connect_timeout_ms;
+  options.headers_ms = config.headers_timeout_ms;
+  options.first_token_ms = config.first_token_timeout_ms;
+  options.token_ms = config.token_timeout_ms;
+  options.max_concurrent = static_cast<std::size_t>(config.max_concurrent);
+  return std::make_shared<provider::Provider>(std::move(options), client, clock);
+}
+
+Result<std::optional<ledger::Pico>> money(const std::string& text) {
+  if (text.empty()) return std::optional<ledger::Pico>();
+  return std::optional(SHOAL_TRY(ledger::parse_usd(text)));
+}
+
+Result<routing::Route> make_route(const config::RouteConfig& config, bool has_providers) {
+  routing::Route route;
+  route.name = config.name;
+  route.policy = config.policy == "slm_only"    ? routing::Policy::kSlmOnly
+                 : config.policy == "llm_first" ? routing::Policy::kLlmFirst
+                                                : routing::Policy::kSlmFirst;
+  route.local = config.local;
+  for (const std::string& text : config.remote) {
+    auto target = routing::parse_target(text);
+    if (target) route.remote.push_back(*std::move(target));
+  }
+  route.threshold = config.threshold;
+  route.commit_tokens = static_cast<std::int32_t>(config.commit_tokens);
+  route.commit_ms = config.commit_ms;
+  route.latency = config.latency == "relaxed" ? routing::Latency::kRelaxed : routing::Latency::kInteractive;
+  const auto cap = SHOAL_TRY(money(config.cost_cap_usd));
+  if (cap) {
+    route.cost_cap_micro = ledger::round_up_to_micro(*cap).value;
+  }
+  route.local_only = config.privacy == "local_only";
+  const bool keep = config.on_null_confidence == "keep" || (config.on_null_confidence == "auto" && !has_providers);
+  route.on_null_confidence = keep ? routing::NullConfidence::kKeep : routing::NullConfidence::kEscalate;
+  route.escalate_local_errors = config.on_local_error == "escalate";
+  route.local_on_remote_errors = config.on_remote_error == "local";
+  route.local_on_budget = config.on_budget == "local";
+  route.max_attempts = static_cast<std::int32_t>(config.max_attempts);
+  route.task = config.task;
+  return route;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const gateway::OutsideConfig>> outside_config(const config::Config& config,
+                                                                     net::HttpClient& client,
+                                                                     const base::Clock& clock) {
+  auto out = std::make_shared<gateway::OutsideConfig>();
+  std::vector<std::shared_ptr<provider::Provider>> providers;
+  for (const config::ProviderConfig& one : config.providers) {
+    providers.push_back(SHOAL_TRY(make_provider(one, client, clock)));
+  }
+  for (const config::RouteConfig& one : config.routes) {
+    out->routes.push_back(SHOAL_TRY(make_route(one, !providers.empty())));
+  }
+  out->providers = provider::Providers(std::move(providers));
+  out->prices = SHOAL_TRY(price_table(config));
+  return std::shared_ptr<const gateway::OutsideConfig>(std::move(out));
+}
+
+Result<gateway::Caps> budget_caps(const config::Config& config) {
+  gateway::Caps caps;
+  caps.daily = SHOAL_TRY(money(config.ledger.daily_usd));
+  caps.monthly = SHOAL_TRY(money(config.ledger.monthly_usd));
+  for (const config::ProviderConfig& provider : config.providers) {
+    if (provider.local) continue;
+    const auto cap = SHOAL_TRY(money(provider.daily_cap_usd));
+    if (cap) caps.provider_daily[provider.name] = *cap;
+  }
+  return caps;
+}
+
+}  // namespace shoal::cli

@@ -1,0 +1,208 @@
+#include "shoal/config/record_rules.h"
+
+#include <algorithm>
+#include <set>
+#include <string>
+#include <tuple>
+#include <utility>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "shoal/base/suggest.h"
+#include "shoal/base/text.h"
+#include "shoal/config/paths.h"
+
+namespace shoal::config {
+namespace {
+
+// Was it set by anybody?
+bool is_set(const Origin& origin) {
+  return origin.layer != Layer::kDefault;
+}
+
+// One record of one kind, and its origins.
+class Judge {
+ public:
+  Judge(const RecordCheck& check, std::string_view kind, std::size_t index, std::vector<Fault>& faults)
+      : check_(check),
+        kind_(*find_record_kind(kind)),
+        index_(index),
+        origin_(check.origins[config::index_of(kind_)][index]),
+        faults_(faults) {}
+
+  [[nodiscard]] const Origin& origin(std::string_view field) const {
+    return origin_.fields[kind_.index_of(*kind_.find(field))];
+  }
+  // A wrong value stands in for a field of this record: what it says of others would be noise.
+  [[nodiscard]] bool faulty() const { return origin_.faulty; }
+
+  // Fields that must be written, but for those whose name may just be misspelt.
+  void required() {
+    if (origin_.unknown) return;
+    for (const Field& field : kind_.fields) {
+      if (field.need != Need::kRequired || is_set(origin_.fields[kind_.index_of(field)])) continue;
+      add(check_.source.fault(origin_.self, fmt::format("`{}` is missing", called(field.name)),
+                              fmt::format("add {} = ..., {}", field.name, field.type_text())));
+    }
+  }
+
+  void wrong(std::string_view field, std::string_view message, std::string suggestion = {}) {
+    add(check_.source.fault(origin(field), fmt::format("`{}`: {}", called(field), message), std::move(suggestion)));
+  }
+  void wrong_item(std::string_view field, std::size_t item, std::string_view message, std::string suggestion = {}) {
+    add(check_.source.fault(origin(field), item, fmt::format("`{}`: {}", called(field), message),
+                            std::move(suggestion)));
+  }
+
+ private:
+  [[nodiscard]] std::string called(std::string_view field) const {
+    return base::escape_control(kind_.path(kind_.name_of(check_.config, index_), *kind_.find(field)));
+  }
+  void add(Fault fault) { faults_.push_back(std::move(fault)); }
+
+  const RecordCheck& check_;
+  const RecordKind& kind_;
+  std::size_t index_;
+  const RecordOrigin& origin_;
+  std::vector<Fault>& faults_;
+};
+
+void check_provider(const RecordCheck& check, const ProviderConfig& provider, Judge& judge) {
+  judge.required();
+  if (judge.faulty()) return;
+  if (!provider.key_env.empty() && !provider.key_file.empty()) {
+    judge.wrong("key_env", "key_file is set too: keys come from one place", "remove one of them");
+  }
+  for (std::size_t i = 0; i < provider.key_env.size(); ++i) {
+    if (!variable(check.environment, provider.key_env[i]).empty()) continue;
+    judge.wrong_item("key_env", i, fmt::format("the variable {} is not set", provider.key_env[i]),
+                     "this names a variable; it never holds the secret itself");
+  }
+  if (provider.local) return;
+  if (provider.durability == "none") {
+    judge.wrong("durability", "\"none\" is only for a provider with local = true",
+                "what leaves this machine is written down first: write \"batch\"");
+  }
+  if (provider.base_url.starts_with("http://")) {
+    judge.wrong("base_url", "http:// would send keys and prompts in the clear",
+                "write https://, or local = true if it is on a network of your own");
+  }
+}
+
+// Faults of the targets of `remote`.
+void check_remote(const Config& config, const RouteConfig& route, Judge& judge) {
+  std::vector<std::string> names;
+  for (const ProviderConfig& provider : config.providers) names.push_back(provider.name);
+  for (std::size_t i = 0; i < route.remote.size(); ++i) {
+    const std::string& target = route.remote[i];
+    const std::string name = target.substr(0, target.find('/'));
+    const std::string model = target.substr(name.size() + 1);
+    const auto found = std::ranges::find(config.providers, name, &ProviderConfig::name);
+    if (found == config.providers.end()) {
+      const std::string near = base::suggest(name, names);
+      std::string advice = near.empty() ? fmt::format("add [provider.{}]", base::escape_control(name))
+                                        : fmt::format("did you mean \"{}/{}\"?", near, base::escape_control(model));
+      judge.wrong_item("remote", i, fmt::format("no provider is called {}", base::json_string(name)),
+                       std::move(advice));
+    } else if (!found->models.empty() && std::ranges::find(found->models, model) == found->models.end()) {
+      const std::string near = base::suggest(model, found->models);
+      judge.wrong_item("remote", i,
+                       fmt::format("{} is not among the models of provider.{}", base::json_string(model),
+                                   base::escape_control(name)),
+                       near.empty() ? "" : fmt::format("did you mean \"{}/{}\"?", name, base::escape_control(near)));
+    }
+  }
+}
+
+void check_route(const RecordCheck& check, const RouteConfig& route, Judge& judge) {
+  judge.required();
+  if (judge.faulty()) return;
+  check_remote(check.config, route, judge);
+  if (!route.remote.empty()) {
+    if (route.privacy == "local_only") {
+      judge.wrong("remote", "privacy = \"local_only\" lets nothing leave this machine", "remove one of them");
+    }
+    return;
+  }
+  // Only what somebody asked for: nobody who writes a route without `remote` expects it to leave.
+  if (route.policy != "slm_only" && is_set(judge.origin("policy"))) {
+    judge.wrong("policy", fmt::format("\"{}\" asks others, and there is no `remote` to ask", route.policy),
+                "add remote = [\"provider/model\"], or write \"slm_only\"");
+  }
+  if (route.on_null_confidence == "escalate") {
+    judge.wrong("on_null_confidence", "there is no `remote` to escalate to", "write \"keep\", or \"auto\"");
+  }
+}
+
+void check_second_tier(const PriceConfig& price, Judge& judge) {
+  if (price.above_prompt_tokens > 0) {
+    for (const auto& [field, rate] : {std::pair("above_input_usd", &price.above_input_usd),
+                                      std::pair("above_output_usd", &price.above_output_usd)}) {
+      if (rate->empty()) {
+        judge.wrong("above_prompt_tokens", fmt::format("the second tier has no {}", field),
+                    fmt::format("add {} = \"...\"", field));
+      }
+    }
+    return;
+  }
+  for (const auto& [field, rate] : {std::pair("above_input_usd", &price.above_input_usd),
+                                    std::pair("above_cache_read_usd", &price.above_cache_read_usd),
+                                    std::pair("above_cache_write_5m_usd", &price.above_cache_write_5m_usd),
+                                    std::pair("above_cache_write_1h_usd", &price.above_cache_write_1h_usd),
+                                    std::pair("above_output_usd", &price.above_output_usd),
+                                    std::pair("above_reasoning_usd", &price.above_reasoning_usd)}) {
+    if (rate->empty()) continue;
+    judge.wrong(field, "a rate of the second tier, and there is none", "add above_prompt_tokens = ...");
+    return;
+  }
+}
+
+void check_price(const PriceConfig& price, Judge& judge) {
+  judge.required();
+  if (const std::size_t star = price.model.find('*'); star != std::string::npos && star + 1 != price.model.size()) {
+    judge.wrong("model", fmt::format("a * stands for the rest of a name, and {} goes on after it",
+                                     base::json_string(price.model)));
+  }
+  if (!judge.faulty()) check_second_tier(price, judge);
+}
+
+}  // namespace
+
+std::vector<Fault> check_records(const RecordCheck& check) {
+  std::vector<Fault> faults;
+  const Config& config = check.config;
+  for (std::size_t i = 0; i < config.providers.size(); ++i) {
+    Judge judge(check, "provider", i, faults);
+    check_provider(check, config.providers[i], judge);
+  }
+  for (std::size_t i = 0; i < config.routes.size(); ++i) {
+    Judge judge(check, "route", i, faults);
+    check_route(check, config.routes[i], judge);
+  }
+  std::set<std::tuple<std::string_view, std::string_view, std::string_view>> seen;
+  for (std::size_t i = 0; i < config.prices.size(); ++i) {
+    const PriceConfig& price = config.prices[i];
+    Judge judge(check, "price", i, faults);
+    check_price(price, judge);
+    if (judge.faulty() || price.provider.empty() || price.model.empty() || price.from.empty()) continue;
+    if (!seen.emplace(price.provider, price.model, price.from).second) {
+      judge.wrong("model",
+                  fmt::format("{} of {} has two prices from {} on", base::escape_control(price.model),
+                              base::escape_control(price.provider), price.from),
+                  "remove one of them, or give it another day");
+    }
+  }
+  return faults;
+}
+
+void settle_policies(Config& config, const RecordOrigins& origins) {
+  const RecordKind& kind = *find_record_kind("route");
+  const std::size_t policy = kind.index_of(*kind.find("policy"));
+  for (std::size_t i = 0; i < config.routes.size(); ++i) {
+    RouteConfig& route = config.routes[i];
+    if (route.remote.empty() && !is_set(origins[index_of(kind)][i].fields[policy])) route.policy = "slm_only";
+  }
+}
+
+}  // namespace shoal::config

@@ -1,0 +1,68 @@
+// Outside: all that is needed to ask a provider: who there is, what it costs, what may still be spent, and the gate
+// that every byte passes. Owned by cli/'s App, which outlives every request. Threads: the I/O thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "shoal/audit/journal.h"
+#include "shoal/base/clock.h"
+#include "shoal/egress/gate.h"
+#include "shoal/ledger/book.h"
+#include "shoal/ledger/prices.h"
+#include "shoal/provider/provider.h"
+#include "shoal/routing/route.h"
+
+namespace shoal::gateway {
+
+// The most that may be spent; none: no limit.
+struct Caps {
+  std::optional<ledger::Pico> daily;
+  std::optional<ledger::Pico> monthly;
+  std::map<std::string, ledger::Pico, std::less<>> provider_daily;  // by provider
+};
+
+// The buckets that an attempt draws from. Looks each up once.
+class BudgetChains {
+ public:
+  BudgetChains(ledger::Book& book, Caps caps);
+
+  // Total, provider and key. Valid until the next call.
+  [[nodiscard]] std::span<const ledger::BucketId> of(std::string_view provider, std::string_view principal);
+  // After a reload.
+  void set_caps(Caps caps);
+
+ private:
+  ledger::BucketId bucket(ledger::Period period, ledger::Owner owner, std::string_view name,
+                          std::optional<ledger::Pico> cap);
+
+  ledger::Book& book_;
+  Caps caps_;
+  std::vector<ledger::BucketId> total_;
+  std::map<std::string, ledger::BucketId, std::less<>> providers_;
+  std::map<std::string, ledger::BucketId, std::less<>> principals_;
+  std::vector<ledger::BucketId> chain_;  // reused
+};
+
+// What of the configuration a reload replaces.
+struct OutsideConfig {
+  provider::Providers providers;
+  std::vector<routing::Route> routes;
+  ledger::PriceTable prices;
+};
+
+struct Outside {
+  egress::Gate& gate;
+  ledger::Book& book;
+  BudgetChains& budgets;
+  audit::Journal* journal;  // null: it could not be opened
+  std::shared_ptr<const OutsideConfig> config;
+};
+
+}  // namespace shoal::gateway

@@ -1,0 +1,74 @@
+#include "shoal/gateway/receipts.h"
+
+#include <iterator>
+
+#include <fmt/format.h>
+
+#include "shoal/base/text.h"
+
+namespace shoal::gateway {
+namespace {
+
+audit::Decision decision_of(const types::Receipt& receipt, int status) {
+  if (status != 200) return audit::Decision::kRefused;
+  switch (receipt.decision) {
+    case types::Decision::kLocal:
+      return audit::Decision::kLocal;
+    case types::Decision::kRemote:
+      return audit::Decision::kRemote;
+    case types::Decision::kEscalated:
+      return audit::Decision::kEscalated;
+    case types::Decision::kFailedOver:
+      break;
+  }
+  return audit::Decision::kFailedOver;
+}
+
+// {"request":"...","reasons":[...],"cached_tokens":0}
+std::string detail_of(const types::Receipt& receipt, const AnswerRequest& request) {
+  std::string out = fmt::format(R"({{"client_request":{},"cached_tokens":{},"reasons":[)",
+                                base::json_string(request.id), receipt.usage.cached_tokens);
+  bool first = true;
+  for (const types::Reason& reason : receipt.reasons) {
+    fmt::format_to(std::back_inserter(out), R"({}{{"signal":{},"value":{},"rule":{},"effect":{}}})", first ? "" : ",",
+                   base::json_string(reason.signal), base::json_string(reason.value), base::json_string(reason.rule),
+                   base::json_string(reason.effect));
+    first = false;
+  }
+  out += "]}";
+  return out;
+}
+
+}  // namespace
+
+std::string principal_name(std::uint64_t principal) {
+  return principal == 0 ? std::string() : fmt::format("key-{:016x}", principal);
+}
+
+void keep_receipt(Outside& outside, const types::Receipt& receipt, const AnswerRequest& request,
+                  const base::Clock& clock, int status) {
+  if (outside.journal == nullptr) return;
+  audit::Receipt record;
+  record.request = receipt.decision_id;
+  record.unix_ms = clock.unix_ms();
+  record.principal = principal_name(request.principal);
+  record.route = receipt.route;
+  record.model = receipt.model;
+  record.decision = decision_of(receipt, status);
+  record.egress = receipt.egress == "none" ? std::string() : receipt.egress;
+  record.billed_micro = receipt.billed_micro;
+  record.baseline_micro = -1;
+  record.prompt_tokens = receipt.usage.prompt_tokens;
+  record.completion_tokens = receipt.usage.completion_tokens;
+  record.local_ms = static_cast<std::int64_t>((receipt.timings.prefill_us + receipt.timings.decode_us) / 1000);
+  record.durability = receipt.durability;
+  record.status = status;
+  record.confidence = receipt.confidence;
+  record.detail = detail_of(receipt, request);
+  std::string line;
+  audit::print(record, line);
+  outside.journal->append(static_cast<std::uint8_t>(audit::RecordType::kReceipt), line, audit::Urgency::kQuiet)
+      .ignore("the answer stands; what the journal lost is told by its own error");
+}
+
+}  // namespace shoal::gateway

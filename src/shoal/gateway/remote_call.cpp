@@ -1,0 +1,219 @@
+#include "shoal/gateway/remote_call.h"
+
+#include <cassert>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "shoal/ledger/usage.h"
+
+namespace shoal::gateway {
+namespace {
+
+// After the deadline of its request a hold is taken as spent.
+constexpr std::int64_t kHoldSlackS = 60;
+
+// Of a provider that is declared local and has no price of its own.
+const ledger::PriceRow& free_row() {
+  static const ledger::PriceRow kRow = [] {
+    ledger::PriceRow row;
+    row.provider = "local";
+    row.model = "*";
+    row.source = "provider.NAME.local = true";
+    return row;
+  }();
+  return kRow;
+}
+
+audit::TokenCounts counts_of(const ledger::TokenCounts& counts) {
+  return {counts.input,          counts.cache_read, counts.cache_write_5m,
+          counts.cache_write_1h, counts.output,     counts.reasoning};
+}
+
+}  // namespace
+
+RemoteCall::RemoteCall(Outside& outside, const AnswerRequest& request, routing::RemoteTarget target, Options options)
+    : outside_(outside),
+      config_(outside.config),
+      request_(request),
+      target_(std::move(target)),
+      options_(std::move(options)),
+      provider_(config_->providers.find(target_.provider)) {
+  question_.chat = request.chat != nullptr;
+  question_.body = request.body;
+  question_.request = request.chat;
+  question_.stream = request.params.stream;
+  question_.answers = request.answers();
+  if (provider_) question_ = provider_->for_me(question_);
+}
+
+RemoteCall::~RemoteCall() {
+  end();
+}
+
+Result<const ledger::PriceRow*> RemoteCall::price(const base::Clock& clock) const {
+  if (provider_->options().local && !config_->prices.has(target_.provider)) return &free_row();
+  auto row = config_->prices.find(target_.provider, target_.model, clock.unix_seconds());
+  if (!row.ok() && provider_->options().local) return &free_row();
+  return row;
+}
+
+Result<ledger::Pico> RemoteCall::bound(std::size_t body_bytes) const {
+  ledger::AttemptFacts facts;
+  facts.body_bytes = static_cast<std::int64_t>(body_bytes);
+  facts.n = static_cast<std::int64_t>(request_.answers());
+  facts.max_tokens = request_.params.max_tokens.value_or(options_.default_max_tokens);
+  if (request_.chat != nullptr) {
+    facts.messages = static_cast<std::int64_t>(request_.chat->messages.size());
+    facts.tools = static_cast<std::int64_t>(request_.chat->tools.size());
+    for (const types::Message& message : request_.chat->messages) {
+      for (const types::ContentPart& part : message.parts)
+        facts.images += part.kind == types::ContentPart::Kind::kImage;
+    }
+  }
+  for (const types::Need& need : request_.needs) {
+    if (need.kind == types::NeedKind::kAudio) facts.audio = true;
+    if (need.kind == types::NeedKind::kPaid) {
+      return Error(ErrorCode::kUnknownPrice,
+                   fmt::format("what {} costs at {} is not known, so nothing was sent", need.param, target_.provider))
+          .with_param(need.param);
+    }
+  }
+  return ledger::bound(*row_, facts);
+}
+
+Result<void> RemoteCall::send(const base::Clock& clock, base::Yield yield) {
+  assert(provider_ && !permitted_);
+  const provider::ProviderOptions& options = provider_->options();
+  durability_ = options.durability;
+  row_ = SHOAL_TRY(price(clock));
+  const bool free = row_ == &free_row();
+  if (!free && !request_.params.max_tokens) added_limit_ = options_.default_max_tokens;
+  std::string body = SHOAL_TRY(provider_->body_of(question_, target_.model, added_limit_));
+
+  // FENCE: what it may cost is taken from every budget before anything is written or sent.
+  if (!free) amount_ = SHOAL_TRY(bound(body.size()));
+  if (options_.cost_cap_micro && ledger::round_up_to_micro(amount_).value > *options_.cost_cap_micro) {
+    return Error(
+        ErrorCode::kBudgetExhausted,
+        fmt::format("this request may cost {} USD at {}, more than the {} USD that its route allows",
+                    ledger::usd(amount_), target_.provider, ledger::usd(ledger::Micro{*options_.cost_cap_micro})));
+  }
+  const std::int64_t now = clock.unix_seconds();
+  if (!free) {
+    SHOAL_TRY(outside_.book.reserve({.chain = outside_.budgets.of(target_.provider, options_.principal),
+                                     .attempt = options_.attempt,
+                                     .request = options_.request,
+                                     .amount = amount_,
+                                     .expires = now + options_.deadline.left_ns(clock) / 1'000'000'000 + kHoldSlackS},
+                                    now));
+    reserved_ = true;
+  }
+  egress::Departure departure;
+  departure.intent = {options_.attempt,
+                      options_.request,
+                      0,
+                      options_.principal,
+                      target_.provider,
+                      target_.model,
+                      options_.purpose,
+                      {},
+                      0,
+                      amount_.value(),
+                      row_->id(),
+                      options_.route};
+  departure.body = std::move(body);
+  departure.durability = durability_;
+  departure.local_upstream = options.local;
+  departure.local_only = request_.local_only;
+  egress::EgressPermit permit = SHOAL_TRY(outside_.gate.seal(std::move(departure), options_.deadline, yield));
+  permitted_ = true;
+
+  auto asked = provider_->ask(std::move(permit), question_, target_.model, options_.deadline, request_.cancel, sent_,
+                              std::move(yield));
+  if (!asked.ok()) {
+    failure_ = asked.error().info().slug;
+    return std::move(asked).error();
+  }
+  answer_ = std::move(asked).value();
+  return {};
+}
+
+std::optional<AnswerEvent> RemoteCall::next(const base::Clock&, base::Deadline wake, base::Yield yield) {
+  assert(answer_ && !ended_);
+  auto came = answer_->next(wake, std::move(yield));
+  if (!came.ok()) {
+    failure_ = came.error().info().slug;
+    // A provider that answers with an error bills nothing; one that breaks off has billed something.
+    refused_ = answer_->status() >= 400;
+    return AnswerEvent{0, std::move(came).error()};
+  }
+  if (!*came) return std::nullopt;
+  types::RemoteEvent& event = **came;
+  if (event.usage) {
+    usage_ = *event.usage;
+    usage_known_ = true;
+  }
+  if (!event.id.empty() && upstream_id_.empty()) upstream_id_ = event.id;
+  return AnswerEvent{0, std::move(event)};
+}
+
+void RemoteCall::release(base::Yield yield) {
+  answer_->release(std::move(yield));
+}
+
+// `cost`: nothing when it is not known.
+audit::Outcome RemoteCall::outcome(std::optional<ledger::Pico>& cost) const {
+  audit::Outcome out;
+  out.attempt = options_.attempt;
+  out.status = answer_ ? answer_->status() : 0;
+  out.failure = failure_;
+  out.upstream_id = upstream_id_;
+  if (!sent_) {
+    out.kind = audit::OutcomeKind::kNotSent;
+    cost = ledger::Pico();
+    return out;
+  }
+  if (refused_) {
+    out.kind = audit::OutcomeKind::kSettled;
+    cost = ledger::Pico();
+    return out;
+  }
+  out.kind = audit::OutcomeKind::kUnknown;
+  if (!usage_known_) return out;
+  const auto counts = ledger::disjoint(usage_);
+  if (!counts.ok()) return out;
+  out.tokens = counts_of(*counts);
+  auto exact = ledger::cost(*row_, *counts);
+  if (!exact.ok()) return out;
+  out.kind = audit::OutcomeKind::kSettled;
+  out.cost_pico = exact->value();
+  cost = *exact;
+  return out;
+}
+
+AttemptEnd RemoteCall::end() {
+  if (ended_) return *ended_;
+  ended_ = AttemptEnd{sent_, usage_known_, 0};
+  if (!permitted_) {
+    if (reserved_) outside_.book.release(options_.attempt);
+    return *ended_;
+  }
+  std::optional<ledger::Pico> cost;
+  const audit::Outcome out = outcome(cost);
+  if (reserved_) {
+    if (!sent_) {
+      outside_.book.release(options_.attempt);
+    } else if (cost) {
+      outside_.book.settle(options_.attempt, *cost);
+    } else {
+      outside_.book.settle(options_.attempt, amount_);
+    }
+  }
+  // What cannot be written counts as unknown when the journal is read again.
+  auto journaled = outside_.gate.ended(out, durability_);
+  if (journaled.ok()) ended_->journaled = *journaled;
+  return *ended_;
+}
+
+}  // namespace shoal::gateway

@@ -1,0 +1,88 @@
+// RemoteCall: one attempt at one provider, from its price to its settlement: what it may cost is reserved and its
+// intent is on disk before a byte leaves; what it did cost is booked when it ends, however it ends. Owned by the
+// pipeline for one attempt; destroying it ends it. Threads: the I/O thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "shoal/gateway/answer.h"
+#include "shoal/gateway/answer_stream.h"
+#include "shoal/gateway/outside.h"
+
+namespace shoal::gateway {
+
+// What is known of an attempt when it has ended.
+struct AttemptEnd {
+  bool sent = false;            // a byte may have left
+  bool usage_known = false;     // the provider said what it counted
+  std::uint64_t journaled = 0;  // for egress::Gate::synced()
+};
+
+class RemoteCall final : public AnswerStream {
+ public:
+  struct Options {
+    std::string attempt;  // id
+    std::string request;  // the decision's id
+    std::string principal;
+    std::string route;
+    std::string purpose = "answer";
+    base::Deadline deadline;
+    std::optional<std::int64_t> cost_cap_micro;  // what is left of it
+    std::int32_t default_max_tokens = 4096;      // for requests without a limit, where each token costs
+  };
+
+  // `request` outlives it.
+  RemoteCall(Outside& outside, const AnswerRequest& request, routing::RemoteTarget target, Options options);
+  ~RemoteCall() override;
+
+  // Price, reservation, permit, sending, in this order: each may refuse, and nothing has left then but after the last.
+  // Errors: kUnknownPrice, kBudgetExhausted, kPolicyDenied, kJournalFailed, those of Provider::ask().
+  [[nodiscard]] Result<void> send(const base::Clock& clock, base::Yield yield);
+
+  [[nodiscard]] std::optional<AnswerEvent> next(const base::Clock& clock, base::Deadline wake,
+                                                base::Yield yield) override;
+
+  // Settles, once; after the last event, an error, or when the pipeline gives it up.
+  AttemptEnd end();
+  // Lets the connection serve again. REQUIRES: the last event came.
+  void release(base::Yield yield);
+
+  // The answer comes in OpenAI's own bytes.
+  [[nodiscard]] bool raw() const { return question_.dialect == types::Dialect::kOpenAi; }
+  [[nodiscard]] const types::Usage& usage() const { return usage_; }
+  [[nodiscard]] egress::Durability durability() const { return durability_; }
+  // The limit of tokens that Shoal put in; none: the client's own, or none at all.
+  [[nodiscard]] std::optional<std::int32_t> added_limit() const { return added_limit_; }
+
+ private:
+  [[nodiscard]] Result<ledger::Pico> bound(std::size_t body_bytes) const;
+  [[nodiscard]] Result<const ledger::PriceRow*> price(const base::Clock& clock) const;
+  [[nodiscard]] audit::Outcome outcome(std::optional<ledger::Pico>& cost) const;
+
+  Outside& outside_;
+  const std::shared_ptr<const OutsideConfig> config_;
+  const AnswerRequest& request_;
+  const routing::RemoteTarget target_;
+  const Options options_;
+  const std::shared_ptr<provider::Provider> provider_;
+  provider::Question question_;
+  const ledger::PriceRow* row_ = nullptr;
+  std::unique_ptr<provider::RemoteAnswer> answer_;
+  egress::Durability durability_ = egress::Durability::kBatch;
+  std::optional<std::int32_t> added_limit_;
+  ledger::Pico amount_;  // reserved
+  types::Usage usage_;
+  std::string upstream_id_;
+  std::string failure_;  // slug
+  bool reserved_ = false;
+  bool permitted_ = false;
+  bool sent_ = false;
+  bool usage_known_ = false;
+  bool refused_ = false;  // the provider answered with an error: it bills nothing
+  std::optional<AttemptEnd> ended_;
+};
+
+}  // namespace shoal::gateway

@@ -1,0 +1,29 @@
+// resolve(): the route that a request names, and the state of all that could take part in it.
+// Threads: the I/O thread.
+#pragma once
+
+#include <string>
+
+#include "shoal/base/result.h"
+#include "shoal/engine/engine.h"
+#include "shoal/gateway/answer.h"
+#include "shoal/gateway/outside.h"
+#include "shoal/routing/plan.h"
+#include "shoal/routing/route.h"
+
+namespace shoal::gateway {
+
+inline constexpr const char* kDefaultRoute = "shoal-auto";
+
+struct Resolved {
+  routing::Route route;
+  routing::World world;
+};
+
+// A name is, in this order: a configured route, PROVIDER/MODEL of a configured provider, a local model. Without one it
+// is the route shoal-auto, which is the default model alone where it is not configured. `outside` may be null. Errors:
+// kModelNotFound (with suggestion).
+[[nodiscard]] Result<Resolved> resolve(const engine::Engine& engine, const Outside* outside,
+                                       const std::string& default_model, const AnswerRequest& request);
+
+}  // namespace shoal::gateway

@@ -1,0 +1,89 @@
+// RemoteAnswer: the answer of a provider while it comes, as events in no dialect. It is complete only when the provider
+// has said so for each answer; a stream that ends before is an error, however cleanly it ends.
+// Owned by whoever asked; destroying it before its end closes the connection. Threads: the I/O thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+
+#include "shoal/base/async.h"
+#include "shoal/base/clock.h"
+#include "shoal/base/result.h"
+#include "shoal/net/http_client.h"
+#include "shoal/net/sse_reader.h"
+#include "shoal/types/chat.h"
+#include "shoal/types/remote.h"
+#include "shoal/wire/stream_reader.h"
+
+namespace shoal::provider {
+
+// What is asked. Lives while the answer is read.
+struct Question {
+  types::Dialect dialect = types::Dialect::kOpenAi;  // of the answer: the provider's
+  bool chat = true;                                  // else a text completion
+  std::string_view body;                             // the client's own bytes, in OpenAI's dialect
+  const types::ChatRequest* request = nullptr;       // what they say; for other dialects, and chat only
+  bool stream = false;
+  std::size_t answers = 1;
+};
+
+struct AnswerLimits {
+  std::int64_t first_token_ms = 60'000;
+  std::int64_t token_ms = 30'000;
+};
+
+class RemoteAnswer {
+ public:
+  RemoteAnswer(std::unique_ptr<net::HttpExchange> exchange, std::string provider, const Question& question,
+               AnswerLimits limits, const base::Clock& clock, std::shared_ptr<std::size_t> running);
+  RemoteAnswer(const RemoteAnswer&) = delete;
+  RemoteAnswer& operator=(const RemoteAnswer&) = delete;
+  ~RemoteAnswer();
+
+  // The next event, with the bytes as they came when they are OpenAI's dialect, or nothing when `wake` passes first.
+  // The one with `last` ends it: all answers are complete. Errors, after which there is no other: error_of() for what
+  // the provider says went wrong, kBadAnswer (what it sends is not its protocol, or ends early), kUnreachable (cut off,
+  // or silent for too long), kDeadlineExceeded, kCancelled. REQUIRES: it has not ended.
+  [[nodiscard]] Result<std::optional<types::RemoteEvent>> next(base::Deadline wake, base::Yield yield);
+
+  // Of HTTP; 0: no answer has come.
+  [[nodiscard]] int status() const { return head_ ? head_->status : 0; }
+  // Reads what stands between the last event and the end of the response, if it is there, so that the connection can
+  // serve again.
+  void release(base::Yield yield);
+
+ private:
+  Result<std::optional<types::RemoteEvent>> read_whole(base::Deadline wake, base::Yield yield);
+  Result<std::optional<types::RemoteEvent>> read_event(base::Deadline wake, base::Yield yield);
+  Result<void> check_head() const;
+  [[nodiscard]] Error said(const types::RemoteError& error) const;
+  [[nodiscard]] Result<types::RemoteReply> parse_whole() const;
+  [[nodiscard]] Error unfinished() const;
+  void note(const types::RemoteEvent& event);
+  // false: `wake` passed.
+  Result<net::HttpExchange::Read> read(std::string& out, base::Deadline wake, base::Yield yield);
+
+  std::unique_ptr<net::HttpExchange> exchange_;
+  const std::string provider_;
+  const types::Dialect dialect_;
+  const wire::openai::AnswerKind kind_;
+  const bool stream_;
+  const std::size_t answers_;
+  const AnswerLimits limits_;
+  const base::Clock& clock_;
+  const std::shared_ptr<std::size_t> running_;
+  std::optional<net::ResponseHead> head_;
+  net::SseReader events_;
+  std::string body_;
+  std::unique_ptr<wire::StreamReader> reader_;
+  base::Deadline content_by_;  // when something to show must have come
+  bool seen_content_ = false;
+  bool ended_ = false;
+};
+
+}  // namespace shoal::provider

@@ -1,0 +1,120 @@
+#include "shoal/routing/plan.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "shoal/types/unsupported.h"
+
+namespace shoal::routing {
+namespace {
+
+// What the engine cannot do.
+const types::Need* first_foreign(const std::vector<types::Need>& needs) {
+  const auto found =
+      std::ranges::find_if(needs, [](const types::Need& need) { return need.kind != types::NeedKind::kSignals; });
+  return found == needs.end() ? nullptr : &*found;
+}
+
+class Planner {
+ public:
+  Planner(const Route& route, const Facts& facts, const World& world) : route_(route), facts_(facts), world_(world) {}
+
+  Plan run() {
+    if (route_.policy == Policy::kLlmFirst) {
+      add_remotes();
+      if (route_.local_on_remote_errors || plan_.candidates.empty()) add_local();
+    } else {
+      add_local();
+      if (route_.policy == Policy::kSlmFirst) add_remotes();
+    }
+    judge();
+    if (plan_.candidates.empty()) {
+      plan_.refusal = first_error_ ? std::move(*first_error_)
+                                   : Error(ErrorCode::kModelNotFound,
+                                           fmt::format("the route \"{}\" has no model that could answer", route_.name));
+    }
+    return std::move(plan_);
+  }
+
+ private:
+  void add_local() {
+    if (route_.local.empty()) return;
+    if (const types::Need* need = first_foreign(facts_.needs)) {
+      return drop("needs", need->param, "local models", route_.local, types::unsupported(*need));
+    }
+    if (world_.no_local) return drop("model", world_.no_local->info().slug, "ready", route_.local, *world_.no_local);
+    plan_.candidates.push_back({});
+  }
+
+  void add_remotes() {
+    for (std::size_t i = 0; i < route_.remote.size(); ++i) add_remote(i);
+  }
+
+  void add_remote(std::size_t index) {
+    const RemoteTarget& target = route_.remote[index];
+    const std::string name = target.provider + "/" + target.model;
+    if (route_.local_only || facts_.local_only) {
+      return drop("privacy", "local_only", "nothing leaves", name,
+                  Error(ErrorCode::kPolicyDenied, "the request is local_only, and no local model can answer it"));
+    }
+    if (!world_.egress_allowed) {
+      return drop("egress.allowed", "false", "true", name,
+                  Error(ErrorCode::kPolicyDenied, "egress.allowed is false, and no local model can answer"));
+    }
+    if (const types::Need* need = first_that(types::NeedKind::kSignals))
+      return drop("needs", need->param, "providers", name, types::unsupported(*need));
+    if (const types::Need* need = first_that(types::NeedKind::kOpenAi);
+        need != nullptr && !world_.remotes[index].openai)
+      return drop("needs", need->param, "OpenAI's dialect", name, types::unsupported(*need));
+    if (const auto& out = world_.remotes[index].out) return drop("provider", out->info().slug, "ready", name, *out);
+    plan_.candidates.push_back({.local = false, .remote = index});
+  }
+
+  // A local answer is judged where there is somebody to go to. Where it cannot be, for nothing says how sure such an
+  // answer is, the route says whether it is kept or not even begun.
+  void judge() {
+    const bool can_escalate = std::ranges::any_of(plan_.candidates, [](const Candidate& c) { return !c.local; });
+    if (route_.policy != Policy::kSlmFirst || !can_escalate || !plan_.candidates.front().local) return;
+    if (world_.calibrated) {
+      plan_.candidates.front().judged = true;
+      return;
+    }
+    const bool keep = route_.on_null_confidence == NullConfidence::kKeep;
+    plan_.reasons.push_back({"confidence", "null", "on_null_confidence", keep ? "keep" : "escalate"});
+    if (keep) return;
+    std::ranges::rotate(plan_.candidates, plan_.candidates.begin() + 1);
+    if (!route_.local_on_remote_errors) plan_.candidates.pop_back();
+  }
+
+  [[nodiscard]] const types::Need* first_that(types::NeedKind kind) const {
+    const auto found = std::ranges::find(facts_.needs, kind, &types::Need::kind);
+    return found == facts_.needs.end() ? nullptr : &*found;
+  }
+
+  void drop(std::string signal, std::string_view value, std::string rule, const std::string& name, Error error) {
+    plan_.reasons.push_back({std::move(signal), std::string(value), std::move(rule), "skip " + name});
+    if (!first_error_) first_error_ = std::move(error);
+  }
+
+  const Route& route_;
+  const Facts& facts_;
+  const World& world_;
+  Plan plan_;
+  std::optional<Error> first_error_;
+};
+
+}  // namespace
+
+Plan plan(const Route& route, const Facts& facts, const World& world) {
+  return Planner(route, facts, world).run();
+}
+
+std::optional<RemoteTarget> parse_target(std::string_view text) {
+  const std::size_t slash = text.find('/');
+  if (slash == std::string_view::npos || slash == 0 || slash + 1 == text.size()) return std::nullopt;
+  return RemoteTarget{std::string(text.substr(0, slash)), std::string(text.substr(slash + 1))};
+}
+
+}  // namespace shoal::routing

@@ -1,0 +1,51 @@
+// plan(): who may answer a request, in which order, before anything is computed or sent. Pure: the same facts give the
+// same plan, and `shoal route test` calls it as the pipeline does. What falls out is named with its reason.
+// Threads: any.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "shoal/base/error.h"
+#include "shoal/routing/route.h"
+#include "shoal/types/chat.h"
+#include "shoal/types/route.h"
+
+namespace shoal::routing {
+
+// Of the request.
+struct Facts {
+  const std::vector<types::Need>& needs;
+  bool local_only = false;  // the client's own wish
+};
+
+// Of the world, at this moment.
+struct RemoteState {
+  std::optional<Error> out;  // why it cannot be asked now; nothing: it can
+  bool openai = true;        // it speaks OpenAI's dialect, which has parameters that no other knows
+};
+struct World {
+  std::optional<Error> no_local;  // why the local model cannot be asked; nothing: it can
+  bool calibrated = false;        // there is a table that makes a confidence of the local model's answers to this task
+  bool egress_allowed = true;
+  std::vector<RemoteState> remotes;  // as Route::remote
+};
+
+struct Candidate {
+  bool local = true;
+  std::size_t remote = 0;  // index into Route::remote, when not local
+  // Its answer is judged before the client sees it; else it is kept as it comes.
+  bool judged = false;
+};
+
+struct Plan {
+  std::vector<Candidate> candidates;
+  std::vector<types::Reason> reasons;
+  std::optional<Error> refusal;  // when there is no candidate
+};
+
+[[nodiscard]] Plan plan(const Route& route, const Facts& facts, const World& world);
+
+}  // namespace shoal::routing

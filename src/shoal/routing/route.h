@@ -1,0 +1,53 @@
+// Route: what a client may name as its model: a local model, a provider's, or a policy over them. Made from the
+// configuration by cli/. Immutable; a reload makes new ones. Threads: any, as plain data.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace shoal::routing {
+
+enum class Policy : std::uint8_t {
+  kSlmOnly,   // local models alone
+  kSlmFirst,  // a local model, and a provider when the answer is not sure enough
+  kLlmFirst,  // a provider, and a local model when none can
+};
+
+enum class Latency : std::uint8_t { kInteractive, kRelaxed };
+
+// What to do where a local answer has no calibrated confidence.
+enum class NullConfidence : std::uint8_t { kKeep, kEscalate };
+
+struct RemoteTarget {
+  std::string provider;
+  std::string model;  // as the provider names it
+
+  bool operator==(const RemoteTarget&) const = default;
+};
+
+struct Route {
+  std::string name;
+  Policy policy = Policy::kSlmOnly;
+  std::string local;                 // empty: no local model takes part
+  std::vector<RemoteTarget> remote;  // in the order of trying
+  double threshold = 0.80;           // the least confidence of a local answer that is kept
+  std::int32_t commit_tokens = 16;   // the decision falls at the latest after so many tokens,
+  std::int64_t commit_ms = 1'500;    // or so long after the request came
+  Latency latency = Latency::kInteractive;
+  std::optional<std::int64_t> cost_cap_micro;  // of a dollar, per request
+  bool local_only = false;                     // nothing may leave
+  NullConfidence on_null_confidence = NullConfidence::kKeep;
+  bool escalate_local_errors = true;
+  bool local_on_remote_errors = true;
+  bool local_on_budget = true;
+  std::int32_t max_attempts = 3;  // at providers
+  std::string task;
+};
+
+// "provider/model". Nothing when there is no slash between two names.
+[[nodiscard]] std::optional<RemoteTarget> parse_target(std::string_view text);
+
+}  // namespace shoal::routing

@@ -1,0 +1,220 @@
+"""A provider in front of which Shoal stands: a second Shoal and llama-server, with real models; and what is paid,
+refused and written down when it costs money."""
+import json
+import socket
+import subprocess
+import time
+import urllib.request
+
+import openai
+import pytest
+from conftest import CHAT_MODEL, ROOT, SHOAL, STORE, Server
+
+KEY = "sk-canary-5d41402abc4b2a76b9719d911017c592"
+QUESTION = "What is the capital of France?"
+
+
+def provider(name, base_url, extra=""):
+    return f'[provider.{name}]\nbase_url = "{base_url}"\nlocal = true\n{extra}\n'
+
+
+def price(name, model="*", rate="1.00"):
+    return (f'[[price]]\nprovider = "{name}"\nmodel = "{model}"\nfrom = "2026-01-01"\ninput_usd = "{rate}"\n'
+            f'output_usd = "{rate}"\n')
+
+
+@pytest.fixture(scope="module")
+def other(models, tmp_path_factory):
+    """The second Shoal; what it answers is compared with what comes through the first."""
+    server = Server("[engine]\nprefix_cache = false\nspeculation = false\n", tmp=tmp_path_factory.mktemp("other"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def front(other, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("front")
+    server = Server(provider("other", other.base_url), args=["--no-models"], tmp=folder, data_dir=folder / "data")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def in_front(serve, tmp_path):
+    """A factory of servers without models, each with a data folder of its own."""
+    def start(config, **kwargs):
+        return serve(config, args=["--no-models"], data_dir=tmp_path / "data", **kwargs)
+
+    return start
+
+
+def ask(server, model, **params):
+    return server.post("/v1/chat/completions", {"model": model, "messages": [{"role": "user", "content": QUESTION}],
+                                                "temperature": 0, "max_tokens": 12, **params})
+
+
+def test_an_answer_is_the_providers_with_our_receipt(front, other):
+    status, headers, body = ask(front, f"other/{CHAT_MODEL}")
+    theirs = ask(other, CHAT_MODEL)[2]
+    assert status == 200
+    assert body["choices"] == theirs["choices"]
+    assert body["usage"]["completion_tokens"] == theirs["usage"]["completion_tokens"]
+    assert body["model"] == CHAT_MODEL
+    assert headers["x-shoal-model"] == f"other/{CHAT_MODEL}"
+    assert headers["x-shoal-route"] == "remote"
+    assert headers["x-shoal-egress"] == "other"
+    receipt = body["x_shoal"]
+    assert receipt["route"] == "remote" and receipt["egress"] == "other"
+    assert receipt["decision_id"] == headers["x-shoal-decision-id"]
+    assert receipt["cost_usd"] == "0.000000" and receipt["durability"] == "batch"
+
+
+def test_a_stream_through_the_sdk_is_the_same_text(front, other):
+    client = openai.OpenAI(base_url=front.base_url, api_key="unused", max_retries=0)
+    whole = ask(other, CHAT_MODEL)[2]["choices"][0]["message"]["content"]
+    chunks = list(client.chat.completions.create(model=f"other/{CHAT_MODEL}", stream=True, temperature=0, max_tokens=12,
+                                                 messages=[{"role": "user", "content": QUESTION}]))
+    assert "".join(c.choices[0].delta.content or "" for c in chunks) == whole
+    assert chunks[-1].choices[0].finish_reason is not None
+    assert chunks[-1].model_extra["x_shoal"]["route"] == "remote"
+    assert all(c.usage is None for c in chunks), "usage was not asked for"
+    asked = list(client.chat.completions.create(model=f"other/{CHAT_MODEL}", stream=True, temperature=0, max_tokens=12,
+                                                messages=[{"role": "user", "content": QUESTION}],
+                                                stream_options={"include_usage": True}))
+    assert asked[-1].usage.completion_tokens == 12 and not asked[-1].choices
+
+
+def test_text_completions_pass_too(front, other):
+    body = {"model": f"other/{CHAT_MODEL}", "prompt": "Once upon a time", "temperature": 0, "max_tokens": 8}
+    status, _, answer = front.post("/v1/completions", body)
+    assert status == 200
+    assert answer["choices"][0]["text"] == other.post("/v1/completions", body | {"model": CHAT_MODEL})[2]["choices"][0]["text"]
+
+
+def test_an_error_of_the_request_is_told_in_the_providers_words(front):
+    status, _, body = ask(front, f"other/{CHAT_MODEL}", max_tokens=1_000_000)
+    assert status == 400 and body["error"]["code"] == "context_length_exceeded"
+    assert body["error"]["message"].startswith("other says: ")
+    status, headers, body = ask(front, "other/no-such-model")
+    assert status == 404 and "no-such-model" in body["error"]["message"]
+
+
+def test_local_only_never_leaves(front):
+    status, _, body = front.post("/v1/chat/completions", {"model": f"other/{CHAT_MODEL}", "messages": [
+        {"role": "user", "content": QUESTION}]}, headers={"x-shoal-privacy": "local_only"})
+    assert status == 403 and body["error"]["code"] == "policy_denied"
+    status, _, body = front.post("/v1/chat/completions", {"model": f"other/{CHAT_MODEL}", "messages": [
+        {"role": "user", "content": QUESTION}]}, headers={"x-shoal-privacy": "secret"})
+    assert status == 400, "a wish for privacy is never misread"
+
+
+def test_a_price_is_paid_to_the_micro_dollar(in_front, other):
+    front = in_front(provider("other", other.base_url) + price("other", rate="2.50"))
+    _, _, body = ask(front, f"other/{CHAT_MODEL}")
+    tokens = body["usage"]["prompt_tokens"] + body["usage"]["completion_tokens"]
+    micro = -(-tokens * 25 // 10)
+    assert body["x_shoal"]["cost_usd"] == f"0.{micro:06d}"
+
+
+def test_a_budget_refuses_before_anything_leaves(in_front, other):
+    front = in_front(provider("other", other.base_url) + price("other") + '[ledger]\ndaily_usd = "0.0001"\n')
+    before = other.get("/metrics")[2]
+    status, _, body = ask(front, f"other/{CHAT_MODEL}")
+    assert status == 402 and body["error"]["code"] == "budget_exhausted"
+    assert "0.0001" in body["error"]["message"]
+    count = lambda text: [line for line in text.splitlines() if line.startswith("shoal_http_requests_total{")
+                          and "chat" in line]
+    assert count(other.get("/metrics")[2]) == count(before)
+
+
+def test_an_unknown_price_lets_no_byte_leave(in_front):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        listener.settimeout(0.5)
+        base = f"https://127.0.0.1:{listener.getsockname()[1]}/v1"
+        front = in_front(f'[provider.acme]\nbase_url = "{base}"\n')
+        status, _, body = ask(front, "acme/big")
+        assert status == 503 and body["error"]["code"] == "unknown_price"
+        assert "[[price]]" in body["error"]["message"]
+        with pytest.raises(TimeoutError):
+            listener.accept()
+
+
+def test_a_private_address_needs_to_be_declared(in_front):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        listener.settimeout(0.5)
+        base = f"https://127.0.0.1:{listener.getsockname()[1]}/v1"
+        front = in_front(f'[provider.acme]\nbase_url = "{base}"\n' + price("acme"))
+        status, _, body = ask(front, "acme/big")
+        assert status == 403 and "no public address" in body["error"]["message"]
+        with pytest.raises(TimeoutError):
+            listener.accept()
+
+
+def test_a_key_is_sent_and_stands_nowhere_else(in_front, tmp_path):
+    """The canary: the key goes to the provider, which echoes it in its error, and to nobody else."""
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+    import threading
+    seen = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            seen.append(self.headers["Authorization"])
+            body = json.dumps({"error": {"message": f"Incorrect API key provided: {KEY}", "code": "invalid_api_key"}}).encode()
+            self.send_response(401)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    upstream = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=upstream.serve_forever, daemon=True).start()
+    front = in_front(provider("acme", f"http://127.0.0.1:{upstream.server_port}/v1", 'key_env = ["ACME_KEY"]'),
+                  env={"ACME_KEY": KEY})
+    status, _, body = ask(front, "acme/big")
+    assert seen == [f"Bearer {KEY}"]
+    assert status == 502 and body["error"]["code"] == "upstream_refused"
+    upstream.shutdown()
+    front.stop()
+    shown = subprocess.run([SHOAL, "config", "show"], capture_output=True, text=True,
+                           env={"SHOAL_CONFIG": str(front.config), "ACME_KEY": KEY, "PATH": "/usr/bin:/bin"}).stdout
+    journal = b"".join(path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file())
+    for text in (json.dumps(body), front.log(), shown, journal.decode(errors="replace")):
+        assert KEY not in text
+
+
+def test_llama_server_is_a_provider(in_front, models):
+    binary = subprocess.run([ROOT / "tools/third_party.py", "path", "llama_server"], check=True, capture_output=True,
+                            text=True).stdout.strip()
+    shown = subprocess.run([SHOAL, "models", "show", CHAT_MODEL, "--json", "--data-dir", STORE], check=True,
+                           capture_output=True, text=True).stdout
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen([binary, "-m", json.loads(shown)["path"], "--port", str(port), "-np", "1", "-t", "2",
+                                "-c", "2048", "--jinja"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health")
+                break
+            except OSError:
+                time.sleep(0.1)
+        front = in_front(provider("llama", f"http://127.0.0.1:{port}/v1"))
+        status, _, body = ask(front, "llama/anything")
+        assert status == 200 and body["usage"]["completion_tokens"] == 12
+        client = openai.OpenAI(base_url=front.base_url, api_key="unused", max_retries=0)
+        chunks = list(client.chat.completions.create(model="llama/anything", stream=True, temperature=0, max_tokens=12,
+                                                     messages=[{"role": "user", "content": QUESTION}]))
+        text = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+        assert text == body["choices"][0]["message"]["content"]
+        assert chunks[-1].model_extra["x_shoal"]["egress"] == "llama"
+    finally:
+        process.kill()
+        process.wait()

@@ -1,0 +1,407 @@
+// Requests that a provider answers: what is sent, what it costs, what is written down, and what happens when it fails.
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <boost/asio/io_context.hpp>
+
+#include "shoal/gateway/outside.h"
+#include "shoal/gateway/pipeline.h"
+
+#include "fakes/fake_engine.h"
+#include "unit/gateway/recorder.h"
+#include "unit/net/scripted_server.h"
+
+namespace shoal::gateway {
+namespace {
+
+using fakes::ends;
+using fakes::says;
+using net::ScriptedServer;
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::StartsWith;
+using Said = std::vector<std::string>;
+
+const std::string kAnswer =
+    R"({"id":"up-1","model":"big","choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},)"
+    R"("finish_reason":"stop"}],"usage":{"prompt_tokens":1000,"completion_tokens":3}})";
+
+std::string http(const std::string& body, const std::string& status = "200 OK",
+                 const std::string& type = "application/json") {
+  return "HTTP/1.1 " + status + "\r\nContent-Type: " + type + "\r\nContent-Length: " + std::to_string(body.size()) +
+         "\r\nConnection: close\r\n\r\n" + body;
+}
+std::string event(const std::string& delta, const std::string& finish = "null") {
+  return R"(data: {"id":"up-1","choices":[{"index":0,"delta":)" + delta + R"(,"finish_reason":)" + finish + "}]}\n\n";
+}
+
+class RemoteTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    audit::JournalOptions options;
+    options.segments.folder = folder_;
+    options.segments.segment_bytes = 65'536;
+    auto opened = audit::Journal::open(io.get_executor(), clock, disk, std::move(options));
+    ASSERT_TRUE(opened.ok()) << opened.error().message();
+    journal = std::move(opened).value();
+    gate = std::make_unique<egress::Gate>(journal.get(), clock, true);
+  }
+  void TearDown() override {
+    journal.reset();
+    std::filesystem::remove_all(folder_);
+  }
+
+  // Makes the provider "acme", which sends `response` to whoever connects.
+  void acme(std::string response, bool priced = true) {
+    server = std::make_unique<ScriptedServer>([this, response = std::move(response)](int fd) {
+      std::string head = ScriptedServer::read_request(fd);
+      const std::size_t length = head.find("Content-Length: ");
+      std::string body(std::stoul(head.substr(length + 16)), '\0');
+      if (!body.empty()) ::recv(fd, body.data(), body.size(), MSG_WAITALL);
+      asked = head + body;
+      ScriptedServer::write(fd, response);
+    });
+    provider::ProviderOptions options;
+    options.name = "acme";
+    options.upstream = {"127.0.0.1", server->port(), false, true};
+    options.path = "/v1";
+    options.keys = {"sk-acme-secret"};
+    options.models = {"big"};
+    auto made = std::make_shared<OutsideConfig>();
+    made->providers = provider::Providers({std::make_shared<provider::Provider>(std::move(options), client, clock)});
+    if (priced) {
+      auto row = ledger::make_price_row({.provider = "acme",
+                                         .model = "big",
+                                         .from = "2020-01-01",
+                                         .input_usd = "3",
+                                         .output_usd = "15",
+                                         .source = "test",
+                                         .checked = "2026-01-01"});
+      ASSERT_TRUE(row.ok()) << row.error().message();
+      ASSERT_TRUE(made->prices.add({*row}).ok());
+    }
+    made->routes = routes;
+    config = made;
+  }
+
+  static AnswerRequest request(bool stream) {
+    AnswerRequest out;
+    out.model = "acme/big";
+    out.params.stream = stream;
+    out.params.max_tokens = 10;
+    out.prompts.push_back({std::vector<types::Message>{{types::Role::kUser, "Hello", ""}}});
+    return out;
+  }
+
+  void run(AnswerRequest asks, Recorder& sink) {
+    Outside outside{*gate, book, budgets, journal.get(), config};
+    Pipeline pipeline(engine, &outside, clock, log, {.default_model = "m"});
+    types::ChatRequest chat;
+    chat.messages = {{types::Role::kUser, "Hello", ""}};
+    const std::string body = R"({"model":"acme/big","messages":[{"role":"user","content":"Hello"}],"max_tokens":10)" +
+                             std::string(asks.params.stream ? R"(,"stream":true})" : "}");
+    asks.body = body;
+    asks.chat = &chat;
+    bool ended = false;
+    base::spawn(io, "request", [&](base::Yield yield) {
+      pipeline.answer(std::move(asks), sink, yield);
+      ended = true;
+    });
+    io.restart();
+    while (!ended) io.run_one();
+    client.close_idle();
+  }
+
+  // What the journal says: "intent acme/big", "settled 3045", "receipt remote 200".
+  Said written() {
+    EXPECT_TRUE(journal->close().ok());
+    Said out;
+    const auto read = journal->read(0, [&](const audit::Record& record) -> Result<void> {
+      switch (static_cast<audit::RecordType>(record.type)) {
+        case audit::RecordType::kIntent: {
+          const auto intent = audit::parse_intent(record.payload);
+          out.push_back("intent " + intent->provider + "/" + intent->model);
+          reserved_pico = static_cast<std::int64_t>(intent->reserved_pico);
+          break;
+        }
+        case audit::RecordType::kOutcome: {
+          const auto outcome = audit::parse_outcome(record.payload);
+          out.push_back(std::string(audit::name_of(outcome->kind)) + " " +
+                        std::to_string(static_cast<std::int64_t>(outcome->cost_pico / 1'000'000)));
+          break;
+        }
+        case audit::RecordType::kReceipt: {
+          const auto receipt = audit::parse_receipt(record.payload);
+          out.push_back("receipt " + std::string(audit::name_of(receipt->decision)) + " " +
+                        std::to_string(receipt->status) + " " + std::to_string(receipt->billed_micro));
+          break;
+        }
+      }
+      return {};
+    });
+    EXPECT_TRUE(read.ok());
+    return out;
+  }
+  // Micro-dollars of the day: committed and held.
+  std::pair<std::int64_t, std::int64_t> spent() {
+    for (const ledger::BucketState& state : book.snapshot(clock.unix_seconds())) {
+      if (state.key.owner == ledger::Owner::kTotal && state.key.period == ledger::Period::kDay) {
+        return {ledger::round_up_to_micro(state.committed).value, ledger::round_up_to_micro(state.held).value};
+      }
+    }
+    return {-1, -1};
+  }
+
+  base::asio::io_context io{1};
+  base::SystemClock clock;
+  base::Log log = base::Log::null();
+  fakes::FakeEngine engine;
+  audit::RealDisk disk;
+  std::unique_ptr<audit::Journal> journal;
+  net::HttpClient client{io, clock, {}};
+  ledger::Book book;
+  BudgetChains budgets{book, {}};
+  std::unique_ptr<egress::Gate> gate;
+  std::vector<routing::Route> routes;
+  std::shared_ptr<const OutsideConfig> config;
+  std::unique_ptr<ScriptedServer> server;
+  std::string asked;
+  std::int64_t reserved_pico = 0;
+
+ private:
+  const std::filesystem::path folder_ =
+      std::filesystem::path(testing::TempDir()) / ("remote_" + std::to_string(::getpid()));
+};
+
+TEST_F(RemoteTest, AWholeAnswerIsReservedJournaledSentSettledAndKept) {
+  acme(http(kAnswer));
+  Recorder sink(false);
+  run(request(false), sink);
+  EXPECT_EQ(sink.said, (Said{"raw " + kAnswer, "commit acme/big remote", "done"}));
+  EXPECT_THAT(asked, StartsWith("POST /v1/chat/completions HTTP/1.1\r\n"));
+  EXPECT_THAT(asked, HasSubstr("\r\nAuthorization: Bearer sk-acme-secret\r\n"));
+  EXPECT_THAT(asked, HasSubstr(R"({"model":"big","messages")"));
+  // 1000 x 3 + 3 x 15 USD per million.
+  EXPECT_EQ(sink.receipt.billed_micro, 3045);
+  EXPECT_EQ(sink.receipt.usage.prompt_tokens, 1000);
+  EXPECT_EQ(sink.receipt.egress, "acme");
+  EXPECT_EQ(sink.receipt.durability, "batch");
+  EXPECT_EQ(spent(), (std::pair<std::int64_t, std::int64_t>{3045, 0}));
+  EXPECT_EQ(written(), (Said{"intent acme/big", "settled 3045", "receipt remote 200 3045"}));
+  EXPECT_GT(reserved_pico, 0);
+  EXPECT_THAT(asked, HasSubstr("\r\nx-request-id: " + sink.receipt.decision_id + "-1\r\n"));
+}
+
+TEST_F(RemoteTest, AStreamIsHeldUntilItsFirstContentAndRelayedAsItCame) {
+  acme(http(event(R"({"role":"assistant","content":""})") + event(R"({"content":"Hi"})") + event("{}", R"("stop")") +
+                "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1000,\"completion_tokens\":3}}\n\ndata: [DONE]\n\n",
+            "200 OK", "text/event-stream"));
+  Recorder sink(true);
+  run(request(true), sink);
+  ASSERT_EQ(sink.said.size(), 7U);
+  EXPECT_EQ(sink.said[0], "commit acme/big remote");
+  EXPECT_THAT(sink.said[1], HasSubstr("assistant")) << "what came before is not lost";
+  EXPECT_THAT(sink.said[2], HasSubstr("Hi"));
+  EXPECT_EQ(sink.said[5], "raw ");
+  EXPECT_EQ(sink.said[6], "done");
+  EXPECT_THAT(asked, HasSubstr(R"("stream_options":{"include_usage":true})"));
+  EXPECT_EQ(sink.receipt.billed_micro, 3045);
+}
+
+TEST_F(RemoteTest, AnUnknownPriceLetsNoByteLeave) {
+  acme(http(kAnswer), false);
+  Recorder sink(false);
+  run(request(false), sink);
+  EXPECT_EQ(sink.said, (Said{"fail unknown_price"}));
+  EXPECT_EQ(server->connections, 0);
+  EXPECT_THAT(written(), ElementsAre("receipt refused 503 0"));
+}
+
+TEST_F(RemoteTest, ABudgetThatIsUsedUpLetsNoByteLeave) {
+  acme(http(kAnswer));
+  budgets.set_caps({.daily = ledger::Pico(ledger::Micro{100}), .monthly = {}, .provider_daily = {}});
+  Recorder sink(false);
+  run(request(false), sink);
+  EXPECT_EQ(sink.said, (Said{"fail budget_exhausted"}));
+  EXPECT_EQ(sink.last_error->info().http_status, 402);
+  EXPECT_EQ(server->connections, 0);
+  EXPECT_EQ(spent(), (std::pair<std::int64_t, std::int64_t>{0, 0}));
+}
+
+TEST_F(RemoteTest, AProvidersDayHasACapOfItsOwn) {
+  acme(http(kAnswer));
+  budgets.set_caps({.daily = {}, .monthly = {}, .provider_daily = {{"acme", ledger::Pico(ledger::Micro{100})}}});
+  Recorder sink(false);
+  run(request(false), sink);
+  EXPECT_EQ(sink.said, (Said{"fail budget_exhausted"}));
+  EXPECT_THAT(sink.last_error->message(), HasSubstr("acme"));
+}
+
+TEST_F(RemoteTest, LocalOnlyNeverLeaves) {
+  acme(http(kAnswer));
+  Recorder sink(false);
+  AnswerRequest secret = request(false);
+  secret.local_only = true;
+  run(std::move(secret), sink);
+  EXPECT_EQ(sink.said, (Said{"fail policy_denied"}));
+  EXPECT_EQ(server->connections, 0);
+}
+
+TEST_F(RemoteTest, AModelThatTheProviderDoesNotOfferIsNotFound) {
+  acme(http(kAnswer));
+  Recorder sink(false);
+  AnswerRequest other = request(false);
+  other.model = "acme/small";
+  run(std::move(other), sink);
+  EXPECT_EQ(sink.said, (Said{"fail model_not_found"}));
+  EXPECT_EQ(server->connections, 0);
+}
+
+TEST_F(RemoteTest, WhatBreaksOffCountsAtItsEstimate) {
+  acme("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + kAnswer);
+  Recorder sink(false);
+  run(request(false), sink);
+  EXPECT_EQ(sink.said, (Said{"fail unreachable"}));
+  const Said lines = written();
+  ASSERT_EQ(lines.size(), 3U);
+  EXPECT_EQ(lines[1], "unknown 0");
+  const std::int64_t estimate = (reserved_pico + 999'999) / 1'000'000;
+  EXPECT_EQ(spent(), (std::pair<std::int64_t, std::int64_t>{estimate, 0}));
+  EXPECT_EQ(lines[2], "receipt refused 503 " + std::to_string(estimate));
+}
+
+TEST_F(RemoteTest, AnErrorOfTheProviderCostsNothing) {
+  acme(http(R"({"error":{"message":"no","type":"server_error"}})", "500 Internal Server Error"));
+  Recorder sink(false);
+  run(request(false), sink);
+  EXPECT_EQ(sink.said, (Said{"fail upstream_failed"}));
+  EXPECT_EQ(written(), (Said{"intent acme/big", "settled 0", "receipt refused 502 0"}));
+}
+
+TEST_F(RemoteTest, WhereNobodyListensNothingWasSent) {
+  acme(http(kAnswer));
+  server.reset();
+  Recorder sink(false);
+  run(request(false), sink);
+  EXPECT_EQ(sink.said, (Said{"fail unreachable"}));
+  EXPECT_EQ(written(), (Said{"intent acme/big", "not_sent 0", "receipt refused 503 0"}));
+  EXPECT_EQ(spent(), (std::pair<std::int64_t, std::int64_t>{0, 0}));
+}
+
+// --- routes
+
+struct RouteTest : RemoteTest {
+  RouteTest() {
+    route.name = "r";
+    route.local = "m";
+    route.remote = {{"acme", "big"}};
+  }
+  static AnswerRequest by_route(bool stream) {
+    AnswerRequest out = request(stream);
+    out.model = "r";
+    return out;
+  }
+  routing::Route route;
+};
+
+TEST_F(RouteTest, LlmFirstFallsBackToALocalModel) {
+  route.policy = routing::Policy::kLlmFirst;
+  routes = {route};
+  acme(http("{}", "503 Service Unavailable"));
+  engine.answers = {{{says("Hi"), ends(types::FinishReason::kStop, 7, 1)}, {}, {}}};
+  Recorder sink(true);
+  run(by_route(true), sink);
+  EXPECT_EQ(sink.said, (Said{"discard", "commit m failed_over", "0:Hi", "0.stop", "done"}));
+  EXPECT_THAT(sink.receipt.reasons, Contains(types::Reason{"error", "upstream_failed", "acme/big", "go on with m"}));
+  EXPECT_EQ(sink.receipt.egress, "acme") << "its prompt did leave";
+  EXPECT_EQ(written().back(), "receipt failed_over 200 0");
+}
+
+TEST_F(RouteTest, LlmFirstMayBeToldNotTo) {
+  route.policy = routing::Policy::kLlmFirst;
+  route.local_on_remote_errors = false;
+  routes = {route};
+  acme(http("{}", "503 Service Unavailable"));
+  Recorder sink(true);
+  run(by_route(true), sink);
+  EXPECT_EQ(sink.said, (Said{"fail upstream_failed"}));
+}
+
+TEST_F(RouteTest, AWorkerThatDiesEscalates) {
+  route.policy = routing::Policy::kSlmFirst;
+  routes = {route};
+  acme(http(kAnswer));
+  engine.answers = {{{says("Hi"), Error(ErrorCode::kWorkerCrashed, "died")}, {}, {}}};
+  Recorder sink(false);
+  run(by_route(false), sink);
+  EXPECT_EQ(sink.said, (Said{"0:Hi", "discard", "raw " + kAnswer, "commit acme/big escalated", "done"}));
+}
+
+TEST_F(RouteTest, WhatTheClientHasSeenIsNeverReplaced) {
+  route.policy = routing::Policy::kSlmFirst;
+  routes = {route};
+  acme(http(kAnswer));
+  engine.answers = {{{says("Hi"), Error(ErrorCode::kWorkerCrashed, "died")}, {}, {}}};
+  Recorder sink(true);
+  run(by_route(true), sink);
+  EXPECT_EQ(sink.said, (Said{"commit m local", "0:Hi", "fail worker_crashed"}));
+  EXPECT_EQ(server->connections, 0);
+}
+
+TEST_F(RouteTest, AFaultOfTheClientIsNotAskedAbroad) {
+  route.policy = routing::Policy::kSlmFirst;
+  routes = {route};
+  acme(http(kAnswer));
+  engine.answers = {{{}, {}, Error(ErrorCode::kInvalidRequest, "logit_bias names no token")}};
+  Recorder sink(false);
+  run(by_route(false), sink);
+  EXPECT_EQ(sink.said, (Said{"fail invalid_request"}));
+  EXPECT_EQ(server->connections, 0);
+}
+
+TEST_F(RouteTest, WithoutACalibrationTheRouteSaysWhatToDo) {
+  route.policy = routing::Policy::kSlmFirst;
+  route.on_null_confidence = routing::NullConfidence::kEscalate;
+  routes = {route};
+  acme(http(kAnswer));
+  Recorder sink(false);
+  run(by_route(false), sink);
+  EXPECT_EQ(sink.said, (Said{"raw " + kAnswer, "commit acme/big remote", "done"}));
+  EXPECT_TRUE(engine.requests.empty()) << "nothing is drafted that would be thrown away";
+  EXPECT_FALSE(sink.receipt.confidence);
+  EXPECT_THAT(sink.receipt.reasons, Contains(types::Reason{"confidence", "null", "on_null_confidence", "escalate"}));
+}
+
+TEST_F(RouteTest, ACostCapIsPerRequest) {
+  route.policy = routing::Policy::kLlmFirst;
+  route.cost_cap_micro = 10;
+  routes = {route};
+  acme(http(kAnswer));
+  engine.answers = {{{says("Hi"), ends(types::FinishReason::kStop, 7, 1)}, {}, {}}};
+  Recorder sink(false);
+  run(by_route(false), sink);
+  EXPECT_EQ(server->connections, 0);
+  EXPECT_EQ(sink.said.back(), "done") << "on_budget: local";
+}
+
+TEST_F(RouteTest, WhatOnlyAProviderCanDoGoesThere) {
+  route.policy = routing::Policy::kSlmFirst;
+  routes = {route};
+  acme(http(kAnswer));
+  Recorder sink(false);
+  AnswerRequest tools = by_route(false);
+  tools.needs = {{types::NeedKind::kTools, "tools"}};
+  run(std::move(tools), sink);
+  EXPECT_EQ(sink.said.back(), "done");
+  EXPECT_TRUE(engine.requests.empty());
+  EXPECT_THAT(sink.receipt.reasons, Contains(types::Reason{"needs", "tools", "local models", "skip m"}));
+}
+
+}  // namespace
+}  // namespace shoal::gateway

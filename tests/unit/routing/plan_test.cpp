@@ -1,0 +1,139 @@
+// Who may answer, in which order; and what falls out is named with its reason.
+#include "shoal/routing/plan.h"
+
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace shoal::routing {
+namespace {
+
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using types::Need;
+using types::NeedKind;
+using types::Reason;
+
+struct PlanTest : testing::Test {
+  PlanTest() {
+    route.name = "r";
+    route.policy = Policy::kSlmFirst;
+    route.local = "small";
+    route.remote = {{"acme", "big"}, {"other", "huge"}};
+    world.remotes.resize(2);
+    world.calibrated = true;
+  }
+  // "small", "small?" when it is judged, "acme/big".
+  std::vector<std::string> order() {
+    made = plan(route, {needs, local_only}, world);
+    std::vector<std::string> names;
+    for (const Candidate& candidate : made.candidates) {
+      const RemoteTarget target = candidate.local ? RemoteTarget() : route.remote.at(candidate.remote);
+      names.push_back((candidate.local ? route.local : target.provider + "/" + target.model) +
+                      (candidate.judged ? "?" : ""));
+    }
+    EXPECT_EQ(names.empty(), made.refusal.has_value());
+    return names;
+  }
+
+  Route route;
+  World world;
+  std::vector<Need> needs;
+  bool local_only = false;
+  Plan made;
+};
+
+TEST_F(PlanTest, ThePolicyIsTheOrder) {
+  EXPECT_THAT(order(), ElementsAre("small?", "acme/big", "other/huge"));
+  EXPECT_THAT(made.reasons, IsEmpty());
+  route.policy = Policy::kSlmOnly;
+  EXPECT_THAT(order(), ElementsAre("small"));
+  route.policy = Policy::kLlmFirst;
+  EXPECT_THAT(order(), ElementsAre("acme/big", "other/huge", "small"));
+  route.local_on_remote_errors = false;
+  EXPECT_THAT(order(), ElementsAre("acme/big", "other/huge"));
+}
+
+TEST_F(PlanTest, WhereNothingSaysHowSureAnAnswerIsTheRouteDecides) {
+  world.calibrated = false;
+  route.on_null_confidence = NullConfidence::kKeep;
+  EXPECT_THAT(order(), ElementsAre("small", "acme/big", "other/huge")) << "kept as it comes; the others for errors";
+  EXPECT_THAT(made.reasons, Contains(Reason{"confidence", "null", "on_null_confidence", "keep"}));
+  route.on_null_confidence = NullConfidence::kEscalate;
+  EXPECT_THAT(order(), ElementsAre("acme/big", "other/huge", "small"));
+  EXPECT_THAT(made.reasons, Contains(Reason{"confidence", "null", "on_null_confidence", "escalate"}));
+  route.local_on_remote_errors = false;
+  EXPECT_THAT(order(), ElementsAre("acme/big", "other/huge"));
+}
+
+TEST_F(PlanTest, NothingIsJudgedWhereThereIsNobodyToGoTo) {
+  route.remote.clear();
+  world.remotes.clear();
+  world.calibrated = false;
+  EXPECT_THAT(order(), ElementsAre("small"));
+  EXPECT_THAT(made.reasons, IsEmpty());
+}
+
+TEST_F(PlanTest, WhatACandidateCannotDoTakesItOut) {
+  needs = {{NeedKind::kTools, "tools"}};
+  EXPECT_THAT(order(), ElementsAre("acme/big", "other/huge"));
+  EXPECT_THAT(made.reasons, ElementsAre(Reason{"needs", "tools", "local models", "skip small"}));
+  needs = {{NeedKind::kSignals, "x_shoal.p_true"}};
+  EXPECT_THAT(order(), ElementsAre("small"));
+  needs = {{NeedKind::kOpenAi, "prediction"}};
+  world.remotes[0].openai = false;
+  EXPECT_THAT(order(), ElementsAre("other/huge"));
+  needs = {{NeedKind::kTools, "tools"}, {NeedKind::kSignals, "x_shoal.p_true"}};
+  EXPECT_THAT(order(), IsEmpty());
+  EXPECT_EQ(made.refusal->code(), ErrorCode::kUnsupportedParameter);
+  EXPECT_EQ(made.refusal->param(), "tools");
+}
+
+TEST_F(PlanTest, PrivacyTakesEveryProviderOut) {
+  for (const bool by_route : {true, false}) {
+    route.local_only = by_route;
+    local_only = !by_route;
+    EXPECT_THAT(order(), ElementsAre("small"));
+    EXPECT_THAT(made.reasons, Contains(Reason{"privacy", "local_only", "nothing leaves", "skip acme/big"}));
+  }
+  world.no_local = Error(ErrorCode::kModelNotFound, "gone");
+  EXPECT_THAT(order(), IsEmpty());
+  EXPECT_EQ(made.refusal->code(), ErrorCode::kModelNotFound) << "the first reason is the one that is told";
+}
+
+TEST_F(PlanTest, EgressThatIsOffTakesEveryProviderOut) {
+  world.egress_allowed = false;
+  EXPECT_THAT(order(), ElementsAre("small"));
+  route.local.clear();
+  EXPECT_THAT(order(), IsEmpty());
+  EXPECT_EQ(made.refusal->code(), ErrorCode::kPolicyDenied);
+}
+
+TEST_F(PlanTest, WhoCannotBeAskedNowIsLeftOut) {
+  world.remotes[0].out = Error(ErrorCode::kOverloaded, "64 requests under way");
+  EXPECT_THAT(order(), ElementsAre("small?", "other/huge"));
+  EXPECT_THAT(made.reasons, Contains(Reason{"provider", "overloaded", "ready", "skip acme/big"}));
+  world.no_local = Error(ErrorCode::kModelFailed, "it was given up");
+  EXPECT_THAT(order(), ElementsAre("other/huge"));
+}
+
+TEST_F(PlanTest, ARouteWithoutModelsSaysSo) {
+  route.local.clear();
+  route.remote.clear();
+  world.remotes.clear();
+  EXPECT_THAT(order(), IsEmpty());
+  EXPECT_THAT(made.refusal->message(), HasSubstr("\"r\""));
+}
+
+TEST(Target, IsTwoNamesWithASlash) {
+  EXPECT_EQ(parse_target("a/b"), (RemoteTarget{"a", "b"}));
+  EXPECT_EQ(parse_target("openrouter/meta/llama"), (RemoteTarget{"openrouter", "meta/llama"}));
+  for (const char* const none : {"", "a", "/b", "a/", "/"}) EXPECT_FALSE(parse_target(none)) << none;
+}
+
+}  // namespace
+}  // namespace shoal::routing
