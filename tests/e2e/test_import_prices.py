@@ -8,8 +8,10 @@ import zipfile
 import pytest
 from conftest import ROOT
 
+TOOL = (sys.executable, ROOT / "tools" / "import_prices")
 SHIPPED = ROOT / "src" / "shoal" / "ledger" / "prices.toml"
-TIERED = {"input_mtok": {"base": 1, "tiers": [{"start": 200000, "price": 2}]}, "output_mtok": 3.25, "cache_read_mtok": 0.1}
+TIERED = {"input_mtok": {"base": 1, "tiers": [{"start": 200000, "price": 2}]}, "output_mtok": 3.25,
+          "cache_read_mtok": 0.1}
 
 
 def model(name, prices, match=None, **more):
@@ -35,8 +37,8 @@ def fixture_run(tmp_path):
     def run(providers, date="2026-06-01", *options):
         source, output = tmp_path / "data.json", tmp_path / "prices.toml"
         source.write_text(json.dumps(providers))
-        done = subprocess.run([sys.executable, ROOT / "tools" / "import_prices", source, "--version", "9.9", "--date", date,
-                               "--output", output, *options], capture_output=True, text=True, check=True)
+        done = subprocess.run([*TOOL, source, "--version", "9.9", "--date", date, "--output", output, *options],
+                              capture_output=True, text=True, check=True)
         rows = {}
         for row in tomllib.loads(output.read_text()).get("price", []):
             rows.setdefault(row["model"], []).append(row)
@@ -57,9 +59,10 @@ def test_a_row_says_what_the_data_says(run):
 
 
 def test_names_are_exact_or_numbered(run):
-    either = {"or": [{"starts_with": "claude-opus-4-5"}, {"starts_with": "claude-opus-4.5"}, {"equals": "claude-opus-4-5-x"},
-                     {"regex": r"^claude-opus-4-5[-@]\d{8}$"}, {"contains": "opus"}]}
-    rows, told = run(data(anthropic=[model("claude-opus-4-5", flat(1), either), model("claude-opus-4-6", flat(1), deprecated=True)]))
+    either = {"or": [{"starts_with": "claude-opus-4-5"}, {"starts_with": "claude-opus-4.5"},
+                     {"equals": "claude-opus-4-5-x"}, {"regex": r"^claude-opus-4-5[-@]\d{8}$"}, {"contains": "opus"}]}
+    rows, told = run(data(anthropic=[model("claude-opus-4-5", flat(1), either),
+                                     model("claude-opus-4-6", flat(1), deprecated=True)]))
     assert sorted(rows) == ["claude-opus-4-5", "claude-opus-4-5-20*", "claude-opus-4-5-x"]
     assert "'opus' are left out" in told
 
@@ -75,8 +78,8 @@ def test_what_a_row_cannot_say_is_left_out_and_told(run):
         model("text-embedding-3", flat(1))]))
     assert list(rows) == ["gpt-5.4"]
     for reason in ("gpt-5: left out, input_mtok has 2 tiers", "gpt-5.1: left out, a price has more than 6 digits",
-                   "gpt-5.2: left out, it has no price for output", "gpt-5.3: left out, it has a price for output_image_mtok",
-                   "openai: 1 models"):
+                   "gpt-5.2: left out, it has no price for output",
+                   "gpt-5.3: left out, it has a price for output_image_mtok", "openai: 1 models"):
         assert reason in told
 
 
@@ -120,12 +123,12 @@ def test_a_wheel_is_read_without_running_it(tmp_path):
         archive.writestr("genai_prices/data.py", (
             "raise SystemExit('this was run')\n"
             "providers: list[Provider] = [Provider(id='openai', pricing_urls=['https://y.example'], models=[ModelInfo("
-            "id='gpt-5', match=ClauseOr(or_=[ClauseEquals(equals='gpt-5')]), prices=[ConditionalPrice(prices=ModelPrice("
-            "input_mtok=TieredPrices(base=Decimal('0.25'), tiers=[Tier(start=9, price=Decimal('1'))]),"
-            "output_mtok=Decimal('2'))), ConditionalPrice(constraint=StartDateConstraint(start_date=datetime.date(2026, 9, 1)),"
+            "id='gpt-5', match=ClauseOr(or_=[ClauseEquals(equals='gpt-5')]), prices=["
+            "ConditionalPrice(prices=ModelPrice(output_mtok=Decimal('2'),"
+            "input_mtok=TieredPrices(base=Decimal('0.25'), tiers=[Tier(start=9, price=Decimal('1'))]))),"
+            "ConditionalPrice(constraint=StartDateConstraint(start_date=datetime.date(2026, 9, 1)),"
             f"prices=ModelPrice(input_mtok=Decimal('3'), output_mtok=Decimal('4')))])]),{others}]\n"))
-    subprocess.run([sys.executable, ROOT / "tools" / "import_prices", wheel, "--date", "2026-10-01", "--output", output],
-                   check=True, capture_output=True)
+    subprocess.run([*TOOL, wheel, "--date", "2026-10-01", "--output", output], check=True, capture_output=True)
     assert "genai-prices 1.2.3" in output.read_text()
     first, second = tomllib.loads(output.read_text())["price"]
     assert (first["input_usd"], first["above_prompt_tokens"], first["above_input_usd"]) == ("0.25", 9, "1")

@@ -245,6 +245,18 @@ TEST_F(BookTest, AClockThatIsSetBackGetsNoNewBudget) {
   EXPECT_FALSE(spend(kNoon + 86'400));
 }
 
+TEST_F(BookTest, AWrongClockDoesNotPushTheDayBeforeOut) {
+  const BucketId day = book_.bucket({.period = Period::kDay}, usd_of("1"));
+  const auto spend = [&](const char* attempt, const char* amount, std::int64_t now) {
+    return reserve(day, attempt, usd_of(amount), now).ok() && book_.settle(attempt, usd_of(amount));
+  };
+  EXPECT_TRUE(spend("a", "1", kNoon));
+  EXPECT_TRUE(spend("b", "0.1", date("2030-01-01")));
+  EXPECT_TRUE(spend("c", "0.1", kNoon + 86'400));
+  EXPECT_FALSE(spend("d", "0.1", kNoon)) << "all of this day was spent";
+  EXPECT_TRUE(spend("e", "0.9", kNoon + 86'400));
+}
+
 TEST_F(BookTest, ACapBelowWhatIsCommittedRefusesAll) {
   const BucketId id = month("5.00");
   ASSERT_TRUE(reserve(id, "a", usd_of("3")).ok());

@@ -110,7 +110,10 @@ TEST(PriceTable, AnUnknownPriceSaysWhatToWrite) {
   EXPECT_FALSE(table.find("", "", date("2026-11-22")).ok());
   EXPECT_EQ(found(table, "openai", "a\nb").find("a\nb"), std::string::npos);
   // A name that is cut to the longest must not match a row of that.
-  EXPECT_FALSE(table.find("openai", std::string(1'000, 'x'), 0).ok());
+  const std::string longest(256, 'x');
+  ASSERT_TRUE(table.add({row_of("openai", longest.c_str())}).ok());
+  EXPECT_TRUE(table.find("openai", longest, date("2026-11-22")).ok());
+  EXPECT_FALSE(table.find("openai", longest + "x", date("2026-11-22")).ok());
   EXPECT_TRUE(error_info(ErrorCode::kUnknownPrice).escalatable);
 }
 
