@@ -180,10 +180,9 @@ void Book::restore(BucketId bucket, std::int64_t at, Micro committed) {
 
 void Book::restore_hold(const Reservation& reservation, std::int64_t taken_at, Pico request_so_far) {
   for (const BucketId id : reservation.chain) open_account(at(id), taken_at);
-  const bool is_first = requests_.find(reservation.request) == requests_.end();
   take(reservation, taken_at, whole_micros(reservation.amount));
   Request& request = requests_.find(reservation.request)->second;
-  if (is_first) request.exact = request_so_far;
+  request.exact = request_so_far;
   request.finished = true;
 }
 

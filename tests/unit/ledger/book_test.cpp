@@ -101,6 +101,18 @@ TEST_F(BookTest, TheWholeChainIsTakenOrNothing) {
   EXPECT_EQ(state({}), "0.00 2.50");
 }
 
+TEST_F(BookTest, AChainHasRoomForEight) {
+  std::array<BucketId, kMaxChain> chain;
+  for (std::size_t i = 0; i < chain.size(); ++i) {
+    chain[i] = book_.bucket({.owner = Owner::kKey, .name = std::to_string(i)}, usd_of("1"));
+  }
+  ASSERT_TRUE(reserve(chain, "a", usd_of("0.5")).ok());
+  ASSERT_TRUE(book_.settle("a", usd_of("0.25")));
+  for (std::size_t i = 0; i < chain.size(); ++i) {
+    EXPECT_EQ(state({.owner = Owner::kKey, .name = std::to_string(i)}), "0.25 0.00");
+  }
+}
+
 TEST_F(BookTest, ARefusalNamesTheBucketAndItsNumbers) {
   const BucketKey key{.owner = Owner::kKey, .name = "team\n"};
   const BucketId id = book_.bucket(key, usd_of("5"));

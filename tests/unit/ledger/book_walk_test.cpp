@@ -5,8 +5,8 @@
 #include <map>
 #include <memory>
 #include <random>
-#include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -17,19 +17,19 @@
 namespace shoal::ledger {
 namespace {
 
-constexpr std::array kKeys{BucketKey{.period = Period::kMonth, .owner = Owner::kTotal},
-                           BucketKey{.period = Period::kDay, .owner = Owner::kTotal}};
-const Pico kCaps[] = {Pico(Micro{6'000}), Pico(Micro{1'500}), Pico(Micro{2'000}), Pico(Micro{500}),
-                      Pico(Micro{2'000}), Pico(Micro{500}),   Pico(Micro{3'000})};
-constexpr std::size_t kBuckets = std::size(kCaps);
-
-BucketKey key_of(std::size_t bucket) {
-  if (bucket < kKeys.size()) return kKeys[bucket];
-  if (bucket == kBuckets - 1) return {.period = Period::kMonth, .owner = Owner::kProvider, .name = "capped"};
-  return {.period = bucket % 2 == 0 ? Period::kMonth : Period::kDay,
-          .owner = Owner::kKey,
-          .name = bucket < 4 ? "one" : "two"};
-}
+struct Budget {
+  BucketKey key;
+  Pico cap;
+};
+const std::array kBudgets{
+    Budget{{.period = Period::kMonth}, Pico(Micro{6'000})},
+    Budget{{.period = Period::kDay}, Pico(Micro{1'500})},
+    Budget{{.period = Period::kMonth, .owner = Owner::kKey, .name = "one"}, Pico(Micro{2'000})},
+    Budget{{.period = Period::kDay, .owner = Owner::kKey, .name = "one"}, Pico(Micro{500})},
+    Budget{{.period = Period::kMonth, .owner = Owner::kKey, .name = "two"}, Pico(Micro{2'000})},
+    Budget{{.period = Period::kDay, .owner = Owner::kKey, .name = "two"}, Pico(Micro{500})},
+    Budget{{.period = Period::kMonth, .owner = Owner::kProvider, .name = "capped"}, Pico(Micro{3'000})}};
+constexpr std::size_t kBuckets = std::tuple_size_v<decltype(kBudgets)>;
 
 Pico rounded_up(Pico amount) {
   return Pico(round_up_to_micro(amount));
@@ -123,7 +123,7 @@ class Walk {
     expire();
     for (std::size_t bucket = 0; bucket < kBuckets; ++bucket) {
       const Account account{bucket, period(bucket).start};
-      const Pico left = kCaps[bucket] - committed_[account];
+      const Pico left = kBudgets[bucket].cap - committed_[account];
       const BucketId id = ids_[bucket];
       Reservation all{
           .chain = std::span(&id, 1), .attempt = "all", .request = "all", .amount = left, .expires = now_ + 1};
@@ -148,11 +148,11 @@ class Walk {
   Pico amount() { return Pico(Int128{pick(5) == 0 ? pick(60) * 1'000'000 : pick(60'000'000)}); }
 
   [[nodiscard]] Span period(std::size_t bucket) const {
-    return key_of(bucket).period == Period::kDay ? day_of(now_) : month_of(now_);
+    return kBudgets[bucket].key.period == Period::kDay ? day_of(now_) : month_of(now_);
   }
   static std::size_t bucket_of(const BucketKey& key) {
     for (std::size_t bucket = 0; bucket < kBuckets; ++bucket) {
-      if (key_of(bucket) == key) return bucket;
+      if (kBudgets[bucket].key == key) return bucket;
     }
     ADD_FAILURE() << "no such bucket";
     return 0;
@@ -161,7 +161,7 @@ class Walk {
   void open_book() {
     book_ = std::make_unique<Book>();
     for (std::size_t bucket = 0; bucket < kBuckets; ++bucket) {
-      ids_[bucket] = book_->bucket(key_of(bucket), kCaps[bucket]);
+      ids_[bucket] = book_->bucket(kBudgets[bucket].key, kBudgets[bucket].cap);
     }
   }
 
@@ -190,7 +190,7 @@ class Walk {
       for (const Attempt& other : open_) {
         if (std::ranges::find(other.accounts, account) != other.accounts.end()) taken += rounded_up(other.estimate);
       }
-      fits = fits && taken <= kCaps[bucket];
+      fits = fits && taken <= kBudgets[bucket].cap;
     }
     const Result<void> reserved = book_->reserve(reservation(attempt), now_);
     ASSERT_EQ(reserved.ok(), fits);
