@@ -181,7 +181,6 @@ Result<void> Journal::Impl::close() {
     wake_writer(lock);
   }
   if (writer_.joinable()) writer_.join();
-  wakes_->waiters->stop_timer();
   const std::lock_guard lock(wakes_->mutex);
   if (wakes_->failure) return *wakes_->failure;
   return {};

@@ -87,8 +87,8 @@ class Journal {
   [[nodiscard]] bool poisoned() const;
   [[nodiscard]] JournalStats stats() const;  // any thread
 
-  // Writes what was appended, and ends the writer's thread; later appends are refused. Blocks for that long. The I/O
-  // thread, or any when that has ended. Errors: kJournalFailed.
+  // Writes what was appended, and ends the writer's thread; later appends are refused. Blocks for that long. Any thread
+  // but the writer's, one at a time. Errors: kJournalFailed.
   Result<void> close();
 
  private:

@@ -113,9 +113,4 @@ void Waiters::expire() {
   arm();
 }
 
-void Waiters::stop_timer() {
-  timer_.cancel();
-  armed_for_ns_ = kNotArmed;
-}
-
 }  // namespace shoal::audit

@@ -38,8 +38,6 @@ class Waiters : public std::enable_shared_from_this<Waiters> {
   // Before wait(): from then on it counts. Any thread may ask how many there are.
   void announce() { ++count_; }
   [[nodiscard]] std::size_t count() const { return count_; }
-  // Of the deadlines. Those who wait still wait for settle().
-  void stop_timer();
 
  private:
   struct Waiter;
