@@ -2,6 +2,7 @@
 //  - accepted text is UTF-8 and is accepted again after it was printed;
 //  - walking over an object's text shows the members and values that its document has;
 //  - a patched object is the one that was, but for what the patch is about;
+//  - a chat request that was accepted is printed as JSON in each dialect, or refused by name;
 //  - a provider's answer, chunk or error, whatever it is, is read or refused;
 //  - the parsers of the three endpoints end in a value or in an error whose body is JSON;
 //  - any bytes, printed as a string, read back as valid JSON, the same when they were UTF-8.
@@ -19,10 +20,13 @@
 #include <boost/json/serialize.hpp>
 #include <boost/json/value.hpp>
 
+#include "shoal/wire/anthropic/request.h"
+#include "shoal/wire/gemini/request.h"
 #include "shoal/wire/json_text.h"
 #include "shoal/wire/json_walk.h"
 #include "shoal/wire/openai/parse.h"
 #include "shoal/wire/openai/print.h"
+#include "shoal/wire/openai/request.h"
 #include "shoal/wire/openai/upstream.h"
 
 namespace {
@@ -100,6 +104,26 @@ void check_parser(const shoal::Result<Request>& parsed) {
   require(body.size() < 1000);
 }
 
+// What was accepted is said in each dialect, as JSON, or refused by name; in OpenAI's it reads back.
+void check_requests(std::string_view text) {
+  const auto request = wire::openai::parse_chat_request(text);
+  if (!request.ok()) return;
+  wire::OutgoingOptions options;
+  options.model = "m";
+  options.max_tokens = 7;
+  options.sampling = true;
+  const auto check = [](const shoal::Result<std::string>& printed) {
+    require(printed.ok() ? wire::JsonDocument::parse(*printed).ok() : !printed.error().param().empty());
+  };
+  check(wire::anthropic::print_request(*request, options));
+  check(wire::gemini::print_request(*request, options));
+  const auto printed = wire::openai::print_request(*request, options);
+  check(printed);
+  if (!printed.ok()) return;
+  const auto again = wire::openai::parse_chat_request(*printed);
+  require(again.ok() && again->messages == request->messages);
+}
+
 void check_reply(const shoal::Result<shoal::types::RemoteReply>& reply) {
   if (!reply.ok()) {
     require(reply.error().code() == shoal::ErrorCode::kBadAnswer && reply.error().message().size() < 1000);
@@ -140,6 +164,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   check_parser(wire::openai::parse_chat_request(text));
   check_parser(wire::openai::parse_completion_request(text));
   check_parser(wire::openai::parse_embedding_request(text));
+  check_requests(text);
   check_upstream(text);
   check_printing(text);
   return 0;

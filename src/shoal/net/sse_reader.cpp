@@ -92,7 +92,11 @@ Result<std::optional<SseEvent>> SseReader::next() {
       drop_what_was_read();
       return std::optional<SseEvent>();
     }
+#ifdef SHOAL_PLANTED_BUG
+    after_return_ = buffer_[end] == '\r' && end + 1 < buffer_.size();
+#else
     after_return_ = buffer_[end] == '\r';
+#endif
     line_ = scanned_ = end + 1;
     if (end > begin) {
       add_line(begin, end);

@@ -20,8 +20,9 @@ struct OutgoingOptions {
   std::string_view model;                        // as the provider names it
   std::optional<std::int32_t> max_tokens;        // when the request sets no limit
   LimitName limit_name = LimitName::kMaxTokens;  // of OpenAI's dialect
-  bool sampling = false;  // of Anthropic's: the model takes temperature, top_p and top_k, as those
-                          // before Claude Opus 4.7 do
+  // Of Anthropic's: the model takes temperature, top_p and top_k, as those before Claude Opus 4.7 do, and the version
+  // of the API that knows them is asked for.
+  bool sampling = false;
 };
 
 // What a dialect has words for, of what not all of them have.

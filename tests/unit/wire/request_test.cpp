@@ -106,6 +106,8 @@ TEST(PrintAnthropic, SamplingOnlyForModelsThatTakeIt) {
       with(kAnthropic, R"("temperature":0.7,"top_p":0.5,"top_k":5)", older),
       R"({"model":"m","max_tokens":100,"messages":[{"role":"user","content":"hi"}],"temperature":0.7,"top_p":0.5,"top_k":5})");
   EXPECT_EQ(with(kAnthropic, R"("temperature":1.5)", older), "unsupported_parameter temperature");
+  EXPECT_EQ(anthropic::version(older), "2023-06-01");
+  EXPECT_EQ(anthropic::version(options()), "2026-10-21");
 }
 
 TEST(PrintAnthropic, NothingIsDropped) {

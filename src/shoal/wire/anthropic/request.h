@@ -14,7 +14,11 @@ namespace shoal::wire::anthropic {
 inline constexpr std::string_view kTarget = "/messages";
 inline constexpr std::string_view kKeyHeader = "x-api-key";
 inline constexpr std::string_view kVersionHeader = "anthropic-version";
-inline constexpr std::string_view kVersion = "2023-06-01";
+// Of the two versions that there are: the one that still takes temperature, top_p and top_k, for models that do, or the
+// one of today, which refuses them. platform.claude.com/docs/en/api/migration-2026-10-21.
+[[nodiscard]] constexpr std::string_view version(const OutgoingOptions& options) {
+  return options.sampling ? "2023-06-01" : "2026-10-21";
+}
 
 // The body. System messages before all others become `system`; later ones stay in their place. Results of tools that
 // follow each other are one turn, as the API demands. The name of a JSON schema has no place and is a label only; a

@@ -1,4 +1,4 @@
-// Gemini's API (generateContent of v1beta), upward: what comes back. Threads: any; pure, but for the reader of one
+// Gemini's API (generateContent), upward: what comes back. Threads: any; pure, but for the reader of one
 // stream.
 #pragma once
 

@@ -1,4 +1,4 @@
-// Gemini's API (generateContent of v1beta), upward: requests. Threads: any; pure.
+// Gemini's API (generateContent), upward: requests. Threads: any; pure.
 #pragma once
 
 #include <string>
@@ -13,7 +13,7 @@ namespace shoal::wire::gemini {
 // Never as a query: addresses are logged.
 inline constexpr std::string_view kKeyHeader = "x-goog-api-key";
 
-// POST, below a base URL that ends in /v1beta: "/models/NAME:generateContent", with "?alt=sse" for a stream, which
+// POST, below a base URL that ends in /v1: "/models/NAME:generateContent", with "?alt=sse" for a stream, which
 // would be an array otherwise. A name with a slash, such as tunedModels/x, stands as it is.
 [[nodiscard]] std::string target(std::string_view model, bool stream);
 
