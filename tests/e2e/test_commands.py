@@ -1,10 +1,13 @@
 """The commands beside serve, run as programs: what they print, how they end, and what a broken file gets told."""
+import datetime
 import json
 import os
 import signal
 import socket
 import subprocess
+import tomllib
 
+import jsonschema  # comes with openapi-spec-validator
 import pytest
 from conftest import SHOAL
 
@@ -67,8 +70,94 @@ def test_config_show_explain_and_schema_agree(tmp_path):
     explained = json.loads(run("config", "explain", "engine.slots", "--json", "--config", file).stdout)
     assert (explained["value"], explained["default"], explained["reload"]) == (2, 4, False)
     schema = json.loads(run("config", "schema").stdout)
-    assert {f"{section}.{key}" for section, table in schema["properties"].items() if section != "version"
+    records = ("provider", "route", "price")
+    assert {f"{section}.{key}" for section, table in schema["properties"].items() if section not in ("version", *records)
             for key in table["properties"]} == set(keys)
+
+
+RECORDS = """
+[egress]
+allowed = false
+[provider.openai]
+base_url = "https://api.openai.com/v1"
+key_env = ["MY_KEY"]
+models = ["gpt-4o-mini"]
+[provider.rack]
+base_url = "http://10.0.0.7:8000/v1"
+local = true
+durability = "none"
+[route."notes-2.0"]
+remote = ["openai/gpt-4o-mini", "rack/qwen3-32b"]
+threshold = 0.9
+[route.plain]
+privacy = "local_only"
+[[price]]
+provider = "openai"
+model = "gpt-4o-mini"
+from = 2026-03-01
+input_usd = "0.15"
+output_usd = "0.60"
+above_prompt_tokens = 200000
+above_input_usd = "0.30"
+above_output_usd = "1.20"
+"""
+KEY = {"MY_KEY": "secret-canary-0123456789"}
+
+
+def test_records_are_shown_explained_and_overridden(tmp_path):
+    file = tmp_path / "shoal.toml"
+    file.write_text(RECORDS)
+    shown = run("config", "show", "--json", "--config", file, env=KEY | {"SHOAL_PROVIDER__RACK__MAX_CONCURRENT": "3"})
+    assert "canary" not in shown.stdout
+    records = json.loads(shown.stdout)["records"]
+    assert [r["name"] for r in records["provider"]] == ["openai", "rack"]
+    assert records["provider"][1]["fields"]["max_concurrent"] == {
+        "value": 3, "layer": "environment", "place": "SHOAL_PROVIDER__RACK__MAX_CONCURRENT"}
+    assert records["route"][0]["fields"]["threshold"] == {"value": 0.9, "layer": "file", "place": f"{file}:14"}
+    assert records["price"][0]["fields"]["from"]["value"] == "2026-03-01"
+    explained = json.loads(run("config", "explain", "route.notes-2.0.threshold", "--json", "--config", file, env=KEY).stdout)
+    assert [v["value"] for v in explained["values"]] == [0.9] and explained["default"] == 0.8
+    for path in ("provider.base_url", "provider.NAME.base_url", "provider.openai.base_url"):
+        assert "https://api.openai.com/v1" in run("config", "explain", path, "--config", file, env=KEY).stdout
+    wrong = run("config", "explain", "provider.rak.base_url", "--config", file, env=KEY)
+    assert wrong.returncode == 2 and "did you mean `provider.rack.base_url`?" in wrong.stderr
+    assert "did you mean `provider.base_url`?" in run("config", "explain", "provider.bse_url").stderr
+
+
+def test_a_key_in_the_file_is_not_repeated(tmp_path):
+    file = tmp_path / "shoal.toml"
+    file.write_text(RECORDS.replace("MY_KEY", "sk-canary-0123456789").replace("durability", 'api_key = "canary"\ndurability'))
+    done = run("config", "check", "--config", file)
+    assert done.returncode == 3 and f"{file}:6:12: error: `provider.openai.key_env`: this looks like a secret" in done.stderr
+    assert f"{file}:11:1: error: unknown field `api_key`" in done.stderr and "canary" not in done.stderr
+    assert "canary" not in run("config", "check", "--json", "--config", file).stdout
+
+
+def plain(value):
+    """What JSON has in place of what TOML read: dates are text."""
+    if isinstance(value, dict):
+        return {name: plain(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return value.isoformat() if isinstance(value, datetime.date) else value
+
+
+def test_the_schema_accepts_what_loads_and_refuses_what_does_not(tmp_path):
+    validator = jsonschema.Draft202012Validator(json.loads(run("config", "schema").stdout))
+    validator.check_schema(validator.schema)
+    file = tmp_path / "shoal.toml"
+    file.write_text(RECORDS)
+    shown = run("config", "show", "--config", file, env=KEY).stdout
+    for text in (RECORDS, shown):
+        assert [e.message for e in validator.iter_errors(plain(tomllib.loads(text)))] == []
+    for old, new in [('"0.15"', "0.15"), ('"0.15"', '"0,15"'), ("0.9", "1.1"), ("[provider.rack]", "[provider.Rack]"),
+                     ("[route.plain]", '[route."a/b"]'), ("2026-03-01", '"1 March"'), ('base_url = "h', 'bse_url = "h'),
+                     ('"none"', '"never"'), ('["MY_KEY"]', '["sk-1234"]'), ('"rack/qwen3-32b"', '"qwen3-32b"'),
+                     ("local = true", 'local = "yes"'), ('output_usd = "0.60"\n', "")]:
+        broken = RECORDS.replace(old, new, 1)
+        file.write_text(broken)
+        assert broken != RECORDS and run("config", "check", "--config", file, env=KEY).returncode == 3, new
+        assert list(validator.iter_errors(plain(tomllib.loads(broken)))), new
 
 
 def test_keys_are_never_shown(tmp_path):

@@ -112,8 +112,9 @@ Result<std::string> whole(Dialect dialect, std::string_view body) {
   const types::RemoteEvent event = SHOAL_TRY(answer_of(dialect, body));
   std::vector<openai::Choice> choices;
   for (const types::AnswerDelta& delta : event.deltas) choices.push_back(openai::choice_of(delta));
-  openai::AnswerFacts facts;
-  facts.usage = event.usage.value_or(types::Usage());
+  types::Receipt receipt;
+  receipt.usage = event.usage.value_or(types::Usage());
+  const openai::AnswerFacts facts = {.receipt = receipt};
   std::string out;
   openai::append_answer(out, head(), choices, {}, facts);
   return out;

@@ -1,6 +1,7 @@
 #include "shoal/cli/config_commands.h"
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "shoal/cli/command.h"
 #include "shoal/config/document.h"
 #include "shoal/config/load.h"
+#include "shoal/config/records.h"
 
 namespace shoal::cli {
 namespace {
@@ -61,6 +63,9 @@ Result<int> show(const CommandContext& context) {
 Error unknown_key(const std::string& name) {
   std::vector<std::string> names;
   for (const config::Key& key : config::keys()) names.emplace_back(key.name);
+  for (const config::RecordKind& kind : config::record_kinds()) {
+    for (const config::Field& field : kind.fields) names.push_back(fmt::format("{}.{}", kind.name, field.name));
+  }
   std::string near = base::suggest(name, names);
   if (near.empty()) {
     for (const config::Key& key : config::keys()) {
@@ -71,9 +76,33 @@ Error unknown_key(const std::string& name) {
       .with_suggestion(std::move(near));
 }
 
+// A field of a record: of one that the configuration has, or, as provider.base_url or provider.NAME.base_url, of any.
+Result<int> explain_field(const CommandContext& context, const std::string& path) {
+  std::optional<config::FieldName> name = config::find_field(path);
+  if (!name) return unknown_key(path);
+  const config::LoadOutcome outcome = config::load(context.load_request());
+  const config::Loaded* const loaded = outcome.loaded ? &*outcome.loaded : nullptr;
+  const bool known =
+      name->record.empty() || loaded == nullptr || config::find_record(*name->kind, *loaded->config, name->record);
+  if (!known && name->record != "NAME") {
+    std::vector<std::string> records;
+    for (std::size_t i = 0; i < name->kind->count(*loaded->config); ++i) {
+      records.emplace_back(name->kind->name_of(*loaded->config, i));
+    }
+    const std::string near = base::suggest(name->record, records);
+    return Error(ErrorCode::kUsage,
+                 fmt::format("the configuration has no {} `{}`", name->kind->name, base::escape_control(name->record)))
+        .with_suggestion(near.empty() ? near : name->kind->path(near, *name->field));
+  }
+  if (!known) name->record.clear();
+  CommandContext::print(context.json ? config::explain_json(*name, loaded) + "\n" : config::explain(*name, loaded));
+  if (loaded == nullptr) CommandContext::note("note: the configuration has errors; see `shoal config check`\n");
+  return 0;
+}
+
 Result<int> explain_key(const CommandContext& context, const std::string& name) {
   const config::Key* const key = config::find_key(name);
-  if (key == nullptr) return unknown_key(name);
+  if (key == nullptr) return explain_field(context, name);
   // A key can be explained while the file is broken.
   const config::LoadOutcome outcome = config::load(context.load_request());
   const config::Loaded* const loaded = outcome.loaded ? &*outcome.loaded : nullptr;
@@ -158,7 +187,7 @@ void add_config_commands(CLI::App& root, CommandContext& context) {
       add_command(group, context,
                   {.name = "explain", .help = "Say what a key means", .example = "shoal config explain server.port"});
   auto key = std::make_shared<std::string>();
-  explain.add_option("KEY", *key, "For example server.port")->required();
+  explain.add_option("KEY", *key, "For example server.port, or provider.base_url")->required();
   on_run(explain, context, [&context, key] { return explain_key(context, *key); });
   CLI::App& schema = add_command(group, context,
                                  {.name = "schema",

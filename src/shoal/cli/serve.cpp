@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <malloc.h>
 #include <unistd.h>
 
 #include <CLI/App.hpp>
@@ -114,6 +115,8 @@ Result<int> serve(const CommandContext& context, bool no_models) {
   // This thread passes tokens on, for microseconds, on cores where workers compute for milliseconds.
   base::ask_for_turns_of(kTurnNs);
   const std::unique_ptr<App> app = SHOAL_TRY(App::make(std::move(loaded), std::move(request), {.none = no_models}));
+  // What reading the configuration and the prices took is not needed again.
+  ::malloc_trim(0);
   SHOAL_TRY(app->http.start());
   Lifecycle life(*app);
   life.start();

@@ -14,6 +14,10 @@
 namespace shoal::cli {
 namespace {
 
+// Two layers that may not know each other, and one number.
+static_assert(config::PriceConfig{}.message_tokens == ledger::kMessageTokens);
+static_assert(config::PriceConfig{}.tool_tokens == ledger::kToolTokens);
+
 constexpr std::size_t kMaxKeyFileBytes = std::size_t{64} * 1024;
 
 ledger::PriceText price_text(const config::PriceConfig& price) {
@@ -33,10 +37,12 @@ ledger::PriceText price_text(const config::PriceConfig& price) {
           .above_cache_write_5m_usd = price.above_cache_write_5m_usd,
           .above_cache_write_1h_usd = price.above_cache_write_1h_usd,
           .above_output_usd = price.above_output_usd,
+          .above_reasoning_usd = price.above_reasoning_usd,
           .message_tokens = price.message_tokens,
           .tool_tokens = price.tool_tokens,
           .image_tokens = price.image_tokens,
           .web_search_usd = price.web_search_usd,
+          .web_search_tokens = price.web_search_tokens,
           .source = price.source,
           .checked = price.checked};
 }

@@ -142,8 +142,8 @@ struct PriceConfig {
   std::int64_t image_tokens = 0;  // 0: images have no rule
   std::string web_search_usd;     // per call
   std::int64_t web_search_tokens = 0;
-  std::int64_t message_tokens = 16;
-  std::int64_t tool_tokens = 64;
+  std::int64_t message_tokens = 32;  // as ledger::kMessageTokens
+  std::int64_t tool_tokens = 1024;   // as ledger::kToolTokens
   std::string source;
   std::string checked;
 };

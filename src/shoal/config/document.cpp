@@ -93,11 +93,10 @@ std::string_view record_of(const FieldName& name) {
 std::string reference_of_records() {
   std::string out =
       "\n## Records\n\n"
-      "Tables that there may be any number of. A variable can override a field of a record that the file has, and "
-      "cannot\n"
-      "make one: in its name, the name of the record is in upper case, with `_` for what is no letter and no digit. A\n"
-      "variable that two records could mean is an error. Records come and go on reload (SIGHUP), and so do changes of\n"
-      "their fields, unless a field says otherwise.\n";
+      "Tables that there may be any number of. A variable can override a field of a record that the file has, and\n"
+      "cannot make one: the record's name in it is in upper case, with `_` for what is no letter and no digit. A\n"
+      "variable that two records could mean is an error. Prices have no names, and so no variables. Records come and\n"
+      "go on reload (SIGHUP), and so do changes of their fields, unless a field says otherwise.\n";
   for (const RecordKind& kind : record_kinds()) {
     out += fmt::format("\n## {}\n\n{}", kind.header(), kind.help);
     if (kind.named()) out += fmt::format(" NAME matches `{}`.", kind.name_pattern);

@@ -35,6 +35,15 @@ bool would_block(const error_code& ec) {
 
 }  // namespace
 
+const std::string& ServerState::date() const {
+  const std::int64_t now_s = base::SystemClock().unix_seconds();
+  if (now_s != dated_s_) {
+    dated_s_ = now_s;
+    date_ = http_date(now_s);
+  }
+  return date_;
+}
+
 Connection::Connection(std::shared_ptr<ServerState> state, Socket socket, ListenerKind kind, bool loopback_listener)
     : state_(std::move(state)),
       socket_(std::move(socket)),
@@ -330,7 +339,7 @@ Result<void> Connection::write(std::string_view bytes, base::Yield yield) {
 void Connection::refuse(const Error& error, std::string_view request_id, base::Yield yield) {
   ++state_->stats.refused_requests;
   const std::string body = error_json(error);
-  Fields fields{{"Date", http_date(base::SystemClock().unix_seconds())},
+  Fields fields{{"Date", state_->date()},
                 {"x-request-id", std::string(request_id)},
                 {"Cache-Control", "no-store"},
                 {"Connection", "close"},

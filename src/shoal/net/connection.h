@@ -39,6 +39,13 @@ struct ServerState {
   std::unordered_set<Connection*> connections;
   Timer drained;  // cancelled when the last connection ends
   bool draining = false;
+
+  // What the Date field says now; made once a second.
+  [[nodiscard]] const std::string& date() const;
+
+ private:
+  mutable std::int64_t dated_s_ = -1;
+  mutable std::string date_;
 };
 
 class Connection final : public std::enable_shared_from_this<Connection> {

@@ -5,7 +5,6 @@
 
 #include <fmt/format.h>
 
-#include "shoal/base/clock.h"
 #include "shoal/net/head.h"
 
 namespace shoal::net {
@@ -32,7 +31,7 @@ void ConnectionWriter::set_header(std::string name, std::string value) {
 Fields ConnectionWriter::common_fields() const {
   Fields out;
   // RFC 9110 6.6.1: an origin server with a clock must send Date.
-  out.emplace_back("Date", http_date(base::SystemClock().unix_seconds()));
+  out.emplace_back("Date", connection_.state().date());
   out.emplace_back("x-request-id", request_id_);
   if (std::ranges::none_of(fields_, [](const auto& field) { return iequals(field.first, "Cache-Control"); })) {
     out.emplace_back("Cache-Control", "no-store");

@@ -14,6 +14,14 @@ namespace shoal::provider {
 
 namespace openai = wire::openai;
 
+namespace {
+
+// What a client says of sampling is handed on; a model that takes none of it says so itself.
+constexpr wire::OutgoingOptions kOutgoing = {
+    .model = {}, .max_tokens = {}, .limit_name = wire::LimitName::kMaxTokens, .sampling = true};
+
+}  // namespace
+
 Provider::Provider(ProviderOptions options, net::HttpClient& client, const base::Clock& clock)
     : options_(std::move(options)), client_(client), clock_(clock) {}
 
@@ -40,7 +48,7 @@ Result<std::string> Provider::body_of(const Question& question, std::string_view
                  fmt::format("{} answers chats alone; send messages to /v1/chat/completions", options_.name))
         .with_param("prompt");
   }
-  wire::OutgoingOptions outgoing;
+  wire::OutgoingOptions outgoing = kOutgoing;
   outgoing.model = model;
   outgoing.max_tokens = max_tokens;
   return options_.dialect == types::Dialect::kAnthropic ? wire::anthropic::print_request(*question.request, outgoing)
@@ -61,7 +69,7 @@ std::string Provider::target(const Question& question, std::string_view model) c
 
 void Provider::add_key(Headers& headers) const {
   if (options_.dialect == types::Dialect::kAnthropic)
-    headers.emplace_back(wire::anthropic::kVersionHeader, wire::anthropic::kVersion);
+    headers.emplace_back(wire::anthropic::kVersionHeader, wire::anthropic::version(kOutgoing));
   if (options_.keys.empty()) return;
   const std::string& key = options_.keys.front();
   switch (options_.dialect) {

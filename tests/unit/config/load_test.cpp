@@ -73,6 +73,8 @@ TEST_F(LoadTest, EveryKeyCanBeSetByItsVariable) {
     if (key.type == Type::kBool) text = std::get<bool>(value) ? "false" : "true";
     if (key.type == Type::kInteger) text = std::to_string(key.max);
     if (key.type == Type::kChoice) text = key.choices.back();
+    if (key.type == Type::kMoney) text = "0.07";
+    if (key.type == Type::kTarget) text = "a/b";
     if (key.name == "engine.heartbeat_ms") text = "200";
     const auto loaded = load({.environment = {{key.variable(), text}}}).result();
     ASSERT_TRUE(loaded.ok()) << loaded.error().message();

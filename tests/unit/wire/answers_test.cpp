@@ -201,8 +201,9 @@ TEST(RemoteAnswer, PrintedInWhole) {
   both.finish = FinishReason::kToolCalls;
   const std::vector<openai::Choice> all = {openai::choice_of(called), openai::choice_of(refused),
                                            openai::choice_of(both)};
-  openai::AnswerFacts facts;
-  facts.usage = {3, 9, 1, 0, 0, 8};
+  types::Receipt receipt;
+  receipt.usage = {3, 9, 1, 0, 0, 8};
+  const openai::AnswerFacts facts = {.receipt = receipt};
   std::string out;
   openai::append_answer(out, head(), all, {}, facts);
   EXPECT_EQ(
@@ -217,7 +218,7 @@ TEST(RemoteAnswer, PrintedInWhole) {
   const RemoteEvent back = event_of(openai::parse_answer(out, openai::AnswerKind::kChat));
   EXPECT_EQ(back.deltas.at(0).tool_calls, called.tool_calls);
   EXPECT_EQ(back.deltas.at(1).refusal, "no");
-  EXPECT_EQ(back.usage, facts.usage);
+  EXPECT_EQ(back.usage, receipt.usage);
 }
 
 }  // namespace

@@ -24,15 +24,28 @@ types::Token token(std::string bytes, float logprob, std::vector<types::TopLogpr
   return t;
 }
 
+const types::Receipt& receipt() {
+  static const types::Receipt kReceipt = [] {
+    types::Receipt made;
+    made.decision_id = "d1";
+    made.route = "shoal-auto";
+    made.model = "m\"1";
+    made.usage = {10, 5, 4};
+    made.timings = {1500, 2500, 2'000'000};
+    return made;
+  }();
+  return kReceipt;
+}
+
 AnswerFacts facts() {
-  return {"local", {10, 5, 4}, {1500, 2500, 2'000'000}, false, {}, {}, false};
+  return {.receipt = receipt()};
 }
 
 constexpr TokenDetail kLogprobs = {true, false};
 
 constexpr std::string_view kFactsText =
     R"(,"usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15,"prompt_tokens_details":{"cached_tokens":4}},)"
-    R"("x_shoal":{"model":"m\"1","route":"local","mode":"fast","queue_ms":1.5,"prefill_ms":2.5,"decode_ms":2000,"tokens_per_second":2.00}})";
+    R"("x_shoal":{"model":"m\"1","route":"local","decision_id":"d1","via":"shoal-auto","egress":"none","confidence":null,"mode":"fast","queue_ms":1.5,"prefill_ms":2.5,"decode_ms":2000,"tokens_per_second":2.00}})";
 
 #define CHAT_CHUNK                                                                              \
   R"({"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,"model":"m\"1",)" \
@@ -94,6 +107,28 @@ TEST(PrintChat, SignalsOfEveryAnswerAndToken) {
                      R"("self_certainty":{"mean":9.5,"min":8,"worst_window":9.5}},{"tokens":0}]}})"),
             std::string::npos)
       << out;
+}
+
+TEST(XShoal, OfAProvidersAnswerSaysWhatLeftAndWhatItCost) {
+  types::Receipt made = receipt();
+  made.model = "openai/gpt";
+  made.decision = types::Decision::kEscalated;
+  made.egress = "openai";
+  made.billed_micro = 1'234'567;
+  made.durability = "strict";
+  made.confidence = 0.25;
+  made.threshold = 0.5;
+  made.reasons = {{"confidence", "0.25", "at least 0.5", "escalate"}, {"a\"", "b", "c", "d"}};
+  std::string out;
+  append_x_shoal_value(out, {.receipt = made});
+  EXPECT_EQ(out, R"({"model":"openai/gpt","route":"escalated","decision_id":"d1","via":"shoal-auto","egress":"openai",)"
+                 R"("confidence":0.25,"threshold":0.5,"cost_usd":"1.234567","durability":"strict","reasons":[)"
+                 R"({"signal":"confidence","value":"0.25","rule":"at least 0.5","effect":"escalate"},)"
+                 R"({"signal":"a\"","value":"b","rule":"c","effect":"d"}]})");
+  made.billed_micro = 7;
+  out.clear();
+  append_x_shoal_value(out, {.receipt = made});
+  EXPECT_NE(out.find(R"("cost_usd":"0.000007")"), std::string::npos) << out;
 }
 
 TEST(PrintText, SignalsOfTokensAreLists) {
@@ -190,7 +225,7 @@ TEST(PrintChat, OnlyTheUsageChunkHasUsage) {
   EXPECT_NE(out.find(R"("finish_reason":"stop"}],"x_shoal":{"model":)"), std::string::npos) << out;
   EXPECT_TRUE(out.ends_with(R"("usage":null})")) << out;
   out.clear();
-  chunks.append_usage(out, f.usage);
+  chunks.append_usage(out, f.receipt.usage);
   EXPECT_EQ(
       out, CHAT_CHUNK
       R"([],"usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15,"prompt_tokens_details":{"cached_tokens":4}}})");
