@@ -149,12 +149,14 @@ def test_chat_commands_and_ctrl_c_at_the_prompt(terminal, runtime):
     chat.expect(rb"did you mean /help\?")
     chat.send("/help\r")
     chat.expect(rb"/bye ")
+    chat.expect(PROMPT)  # until then the terminal is not ours, and Ctrl-C is a signal
     chat.send("half a line")
     chat.expect(rb"half a line")
     chat.send(CTRL_C)
     chat.expect(PROMPT)
     chat.send(CTRL_C)
     chat.expect(rb"Ctrl-C again")
+    chat.expect(PROMPT)
     chat.send(CTRL_C)
     assert chat.end()[0] == 130
 

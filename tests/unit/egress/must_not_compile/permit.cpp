@@ -9,11 +9,17 @@ using shoal::egress::EgressPermit;
 #if CASE == 1
 EgressPermit forged("attempt", "provider", "body");  // only the gate makes one
 #elif CASE == 2
-EgressPermit twice(const EgressPermit& permit) { return permit; }  // no copies
+EgressPermit twice(const EgressPermit& permit) {
+  return permit;
+}  // no copies
 #elif CASE == 3
-EgressPermit empty() { return {}; }  // none out of nothing
+EgressPermit empty() {
+  return {};
+}  // none out of nothing
 #elif CASE == 4
-void other_bytes(EgressPermit& permit) { permit.body() = "other bytes"; }  // what was permitted is what leaves
+void other_bytes(EgressPermit& permit) {
+  permit.body() = "other bytes";
+}  // what was permitted is what leaves
 #elif CASE == 5
 // Asking takes the permit away from whoever had it.
 auto kept(shoal::provider::Provider& provider, EgressPermit& permit, const shoal::provider::Question& question,
