@@ -49,10 +49,7 @@ Result<void> check_head(const SegmentFile& file, const SegmentHead& head, const 
   if (head.bytes != file.head.bytes) {
     return damaged(file.path, 0, fmt::format("it has {} bytes, and its head says {}", file.head.bytes, head.bytes));
   }
-  if (before.segments.empty()) {
-    if (head.number == 1 && head.first_sequence != 1) return damaged(file.path, 0, "it does not begin with record 1");
-    return {};
-  }
+  if (before.segments.empty()) return {};
   if (head.journal_id != before.segments.back().head.journal_id) {
     return damaged(file.path, 0, "it belongs to another journal than the segment before it");
   }

@@ -147,7 +147,7 @@ Result<void> Segments::write(std::span<char> frames) {
   return {};
 }
 
-// The head is on disk before the first frame is written: a segment without a head has no records.
+// Name and head are on disk before the first frame is written: a segment without a head has no records.
 Result<void> Segments::begin_segment() {
   while (!next_is_ready()) SHOAL_TRY(prepare_slice());
   const SegmentHead head{next_number(), next_sequence_, next_->bytes, journal_id_};
@@ -182,7 +182,6 @@ Result<void> Segments::prepare_slice() {
     next_->prepared += zeroes.size();
     if (next_->prepared < next_->bytes) return {};
     SHOAL_TRY(disk_.rename(unfinished, options_.folder / segment_name(next_number())));
-    SHOAL_TRY(disk_.sync_folder(options_.folder));
     next_->ready = true;
     return {};
   }();

@@ -75,7 +75,7 @@ class Segments {
     std::unique_ptr<File> file;
     std::uint64_t bytes = 0;  // of the whole file
     std::uint64_t prepared = 0;
-    bool ready = false;  // has its name, and is on disk
+    bool ready = false;  // all of it is on disk, and it has its name
   };
 
   Segments(Disk& disk, SegmentsOptions options);

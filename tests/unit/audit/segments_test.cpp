@@ -137,7 +137,7 @@ TEST_F(SegmentsTest, TheNextSegmentIsReadyBeforeItIsNeeded) {
   EXPECT_EQ(disk_.bytes_of(segment(2)), std::string(kSmall, '\0'));
   const auto before = disk_.counts();
   write_batch(*segments, {std::string(3000, 'x'), std::string(3000, 'y')});
-  // The first record, the head of the next segment, its name, the second record.
+  // The first record, the head of the next segment and its name, the second record.
   EXPECT_EQ(disk_.counts().syncs, before.syncs + 4);
   EXPECT_EQ(read(2), written_);
 }
@@ -324,7 +324,8 @@ TEST_F(SegmentsTest, FilesThatDoNotBelongTogetherAreDamage) {
   expect_damaged([&] {
     for (const int number : {1, 2, 3}) disk_.erase(segment(static_cast<std::uint64_t>(number)));
   });
-  expect_damaged([&] { disk_.set_bytes(segment(2), disk_.bytes_of(segment(3))); });
+  EXPECT_NE(expect_damaged([&] { disk_.set_bytes(segment(2), disk_.bytes_of(segment(3))); }).find("is segment 3"),
+            std::string::npos);
   expect_damaged([&] { disk_.set_bytes(segment(3), std::string(kSmall, '\0')); });  // the prepared one follows
   expect_damaged([&] { disk_.set_bytes(segment(4), std::string(kSmall - 1, '\0') + "x"); });
   expect_damaged([&] { disk_.set_bytes(segment(4), std::string(100, '\0')); });
@@ -421,19 +422,18 @@ TEST_F(SegmentsTest, WhatAFailedSyncLeftInTheKernelIsWrittenAgain) {
       ASSERT_FALSE(segments->write(lost).ok());
       disk.set_faults({});
     }
-    std::uint64_t seen = 0;
+    const bool more = seed % 2 == 0;  // or the power is cut at once
     {
       const auto segments = *Segments::open(disk, small());
-      seen = segments->recovery().next_sequence;
-      EXPECT_EQ(seen, 4U);
-      std::string more = batch(4, {"more"});
-      ASSERT_TRUE(segments->write(more).ok());
+      EXPECT_EQ(segments->recovery().next_sequence, 4U);
+      std::string frames = batch(4, {"more"});
+      ASSERT_TRUE(!more || segments->write(frames).ok());
     }
     disk.cut_power();
     disk.power_on();
     const auto opened = Segments::open(disk, small());
     ASSERT_TRUE(opened.ok()) << "seed " << seed << ": " << opened.error().message();
-    EXPECT_EQ((*opened)->recovery().next_sequence, 5U) << "seed " << seed;
+    EXPECT_EQ((*opened)->recovery().next_sequence, more ? 5U : 4U) << "seed " << seed;
   }
 }
 
