@@ -23,6 +23,8 @@ namespace asio = boost::asio;
 using boost::system::error_code;
 
 constexpr std::size_t kReadBytes = std::size_t{16} * 1024;
+constexpr std::size_t kSpareBuffers = 32;
+constexpr std::size_t kMostSpareBytes = std::size_t{64} * 1024;
 // What a client may pipeline behind a running request before we stop reading.
 constexpr std::size_t kMaxPipelinedBytes = std::size_t{64} * 1024;
 // What a client that was refused may still send, so that it comes to read why: most libraries write all first.
@@ -34,6 +36,19 @@ bool would_block(const error_code& ec) {
 }
 
 }  // namespace
+
+void ServerState::keep(std::string buffer) {
+  if (spare_.size() >= kSpareBuffers || buffer.capacity() > kMostSpareBytes) return;
+  buffer.clear();
+  spare_.push_back(std::move(buffer));
+}
+
+std::string ServerState::take() {
+  if (spare_.empty()) return {};
+  std::string buffer = std::move(spare_.back());
+  spare_.pop_back();
+  return buffer;
+}
 
 const std::string& ServerState::date() const {
   const std::int64_t now_s = base::SystemClock().unix_seconds();
@@ -87,7 +102,7 @@ void Connection::close() {
 
 void Connection::wait_idle() {
   phase_ = Phase::kIdle;
-  std::string().swap(in_);
+  state_->keep(std::exchange(in_, {}));
   arm(state_->options.idle_timeout_ms);
   watch();
 }
@@ -105,6 +120,7 @@ void Connection::on_readable(const error_code& ec) {
     read_while_handling();
   } else if (phase_ == Phase::kIdle) {
     phase_ = Phase::kReading;
+    in_ = state_->take();
     base::spawn(socket_.get_executor(), "connection",
                 [self = shared_from_this()](base::Yield yield) { self->serve(yield); });
   }

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_set>
+#include <vector>
 
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/io_context.hpp>
@@ -40,10 +41,15 @@ struct ServerState {
   Timer drained;  // cancelled when the last connection ends
   bool draining = false;
 
+  // Buffers of connections that are idle now, for those that are not. Threads: as all of it.
+  void keep(std::string buffer);
+  [[nodiscard]] std::string take();
+
   // What the Date field says now; made once a second.
   [[nodiscard]] const std::string& date() const;
 
  private:
+  std::vector<std::string> spare_;
   mutable std::int64_t dated_s_ = -1;
   mutable std::string date_;
 };

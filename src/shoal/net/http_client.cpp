@@ -458,9 +458,11 @@ Result<HttpExchange::Read> HttpExchange::read(std::string& out, base::Deadline w
   while (!response.is_done()) {
     const std::size_t before = out.size();
     if (!link_->in.empty()) {
-      make_room(out, kReadBytes);
+      // What is decoded is never more than what came.
+      const std::size_t room = std::min(kReadBytes, link_->in.size());
+      make_room(out, room);
       response.get().body().data = out.data() + before;
-      response.get().body().size = kReadBytes;
+      response.get().body().size = room;
       error_code ec;
       const std::size_t used = response.put(asio::buffer(link_->in), ec);
       link_->in.erase(0, used);

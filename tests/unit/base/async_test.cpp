@@ -39,7 +39,7 @@ TEST(Spawn, CoroutinesAtTheSameTimeHaveStacksOfTheirOwnAndNotAllAreKept) {
   asio::steady_timer gate(io, asio::steady_timer::time_point::max());
   int running = 0;
   for (int i = 0; i < 300; ++i) {
-    spawn(io, "test", [&](Yield yield) {
+    spawn(io, "test", [&, i](Yield yield) {
       std::vector<int> mine(100, i);
       error_code woken;
       if (++running == 300) {
