@@ -257,7 +257,6 @@ void Journal::Impl::publish(Result<void> written) {
       wakes_->failure = Error(ErrorCode::kJournalFailed,
                               fmt::format("the journal cannot be written any more: {}", written.error().message()));
       poisoned_ = true;
-      filling_.clear();
     }
     post = wakes_->waiters->count() > 0 && !wakes_->posted;
     wakes_->posted = wakes_->posted || post;
