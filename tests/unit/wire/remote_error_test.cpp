@@ -53,6 +53,8 @@ TEST(RemoteError, TheShapesThatProvidersSend) {
                "|429||slow"},
           Case{"Anthropic", R"({"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}})",
                "overloaded_error|||Overloaded"},
+          Case{"OpenAI, flat", R"({"type":"error","code":"server_error","message":"m","param":null})",
+               "|server_error||m"},
           Case{"Gemini", R"({"error":{"code":400,"message":"no key","status":"INVALID_ARGUMENT","details":[]}})",
                "INVALID_ARGUMENT|400||no key"},
           Case{"Gemini, its OpenAI surface",

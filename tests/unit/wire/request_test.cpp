@@ -170,6 +170,16 @@ TEST(PrintGemini, AConversation) {
       R"("generationConfig":{"maxOutputTokens":100}})");
 }
 
+TEST(PrintGemini, AResultIsOfTheLastCallOfItsId) {
+  const auto call = [](std::string_view name) {
+    return R"({"role":"assistant","tool_calls":[{"id":"c","type":"function","function":{"name":")" + std::string(name) +
+           R"(","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c","content":"x"})";
+  };
+  const std::string printed = talk(kGemini, call("f") + "," + call("g"));
+  EXPECT_NE(printed.find(R"("functionResponse":{"id":"c","name":"f")"), std::string::npos) << printed;
+  EXPECT_NE(printed.find(R"("functionResponse":{"id":"c","name":"g")"), std::string::npos) << printed;
+}
+
 TEST(PrintGemini, ParametersAndTools) {
   const std::string hi = R"({"contents":[{"role":"user","parts":[{"text":"hi"}]}],)";
   EXPECT_EQ(

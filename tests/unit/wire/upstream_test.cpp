@@ -174,6 +174,11 @@ TEST(ParseChunk, Usage) {
           R"({"prompt_tokens":3,"completion_tokens":2,"cached_tokens":5,"completion_tokens_details":{"reasoning_tokens":9}})"),
       (types::Usage{3, 2, 3, 0, 0, 2}))
       << "a part is not more than its whole";
+  EXPECT_EQ(
+      usage(
+          R"({"prompt_tokens":5,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":4,"cache_write_tokens":3}})"),
+      (types::Usage{5, 1, 4, 1, 0, 0}))
+      << "nor are all parts together";
   EXPECT_EQ(usage("null"), std::nullopt);
   EXPECT_EQ(usage("{}"), std::nullopt);
   EXPECT_EQ(chunk(R"({"choices":[],"x_groq":{"id":"r","usage":{"prompt_tokens":1,"completion_tokens":2}}})").usage,
