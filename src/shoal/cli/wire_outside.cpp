@@ -14,10 +14,6 @@
 namespace shoal::cli {
 namespace {
 
-// Two layers that may not know each other, and one number.
-static_assert(config::PriceConfig{}.message_tokens == ledger::kMessageTokens);
-static_assert(config::PriceConfig{}.tool_tokens == ledger::kToolTokens);
-
 constexpr std::size_t kMaxKeyFileBytes = std::size_t{64} * 1024;
 
 ledger::PriceText price_text(const config::PriceConfig& price) {

@@ -1,6 +1,7 @@
 // Nothing gets a permit before its intent is on disk, and some things never get one.
 #include "shoal/egress/gate.h"
 
+#include <atomic>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -19,7 +20,7 @@ using testing::HasSubstr;
 // The machine's disk, whose syncs can be made to fail.
 class FailingDisk final : public audit::Disk {
  public:
-  bool fails = false;
+  std::atomic<bool> fails = false;  // the writer's thread reads it
 
   Result<std::unique_ptr<audit::File>> open(const std::filesystem::path& path, audit::OpenMode mode) override {
     return std::unique_ptr<audit::File>(std::make_unique<Failing>(*this, SHOAL_TRY(real_.open(path, mode))));
