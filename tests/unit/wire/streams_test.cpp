@@ -131,6 +131,8 @@ TEST(AnthropicStream, RefusesEventsOutOfTheirPlace) {
   EXPECT_TRUE(
       refused(kAnthropic, {kStart, R"({"type":"content_block_start","index":1,"content_block":{"type":"text"}})"}));
   EXPECT_TRUE(refused(kAnthropic, {"{"}));
+  EXPECT_TRUE(refused(kAnthropic, {"[]"}));
+  EXPECT_TRUE(refused(kAnthropic, {R"("message_stop")"}));
   EXPECT_FALSE(refused(kAnthropic, {R"({"type":"ping"})", kStart, R"({"type":"tomorrow"})"}));
 }
 

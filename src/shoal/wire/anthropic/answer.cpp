@@ -209,9 +209,9 @@ Result<std::optional<RemoteError>> EventReader::end(std::string_view data, Remot
 
 Result<std::optional<RemoteReply>> EventReader::read(std::string_view /*name*/, std::string_view data) {
   SHOAL_TRY(check_answer(data));
+  if (!is_json_object(data)) return bad_answer("an event", "an object", data);
   const std::string type = SHOAL_TRY(read_text(json_member(data, "type"), "a type"));
-  const auto is_error = type == "error";
-  if (is_error) return std::optional(RemoteReply(parse_error(0, data)));
+  if (type == "error") return std::optional(RemoteReply(parse_error(0, data)));
   const bool known = type.starts_with("message_") || type.starts_with("content_block_");
   if (!known) return std::optional<RemoteReply>();  // a ping, or what is new
   if (stopped_ || (!started_ && type != "message_start")) {

@@ -68,7 +68,8 @@ struct RequestPatch {
 };
 
 // The client's own bytes with the model replaced, what is Shoal's alone (x_shoal, ignore_eos) cut out, and the rest of
-// the patch put in; every other byte as it came. REQUIRES: one of the parsers in parse.h accepted `body`.
+// the patch put in; every other byte as it came. What is cut asks for nothing: where it does, it is a need of kSignals,
+// which no provider meets. REQUIRES: one of the parsers in parse.h accepted `body`.
 [[nodiscard]] std::string patch_request(std::string_view body, const RequestPatch& patch);
 
 // --- what is handed on
