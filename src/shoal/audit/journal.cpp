@@ -7,6 +7,7 @@
 #include <csignal>
 #include <mutex>
 #include <optional>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -28,7 +29,7 @@ constexpr std::int64_t kTurnNs = 100'000;                   // the shortest that
 
 }  // namespace
 
-// The I/O thread fills `filling_` while the writer writes `writing_`; `mutex_` is held for copies only.
+// The I/O thread fills `filling_` while the writer writes `writing_`; the mutex is held for copies only.
 class Journal::Impl {
  public:
   Impl(base::asio::any_io_executor io, const base::Clock& clock, Disk& disk, JournalOptions options,
@@ -43,11 +44,12 @@ class Journal::Impl {
         filling_from_(next_sequence_) {
     wakes_->synced = next_sequence_ - 1;
     counts_.next_segment_ready = segments_->next_is_ready();
-    writer_ = std::thread([this] { run(); });
   }
 
   ~Impl() { close().ignore("whoever waits has been told"); }
 
+  // Once, before everything else.
+  Result<void> start();
   Result<std::uint64_t> append(std::uint8_t type, std::string_view payload, Urgency urgency);
   Result<void> synced(std::uint64_t sequence, base::Deadline deadline, base::Yield yield);
   Result<void> close();
@@ -110,6 +112,15 @@ class Journal::Impl {
   std::vector<Record> records_;
   std::thread writer_;  // last: it uses all of these
 };
+
+Result<void> Journal::Impl::start() {
+  try {
+    writer_ = std::thread([this] { run(); });
+  } catch (const std::system_error& e) {
+    return Error(ErrorCode::kIo, fmt::format("cannot start the thread that writes the journal: {}", e.what()));
+  }
+  return {};
+}
 
 Result<std::uint64_t> Journal::Impl::append(std::uint8_t type, std::string_view payload, Urgency urgency) {
   if (payload.size() > segments_->max_payload_bytes()) {
@@ -293,8 +304,9 @@ Journal::~Journal() = default;
 Result<std::unique_ptr<Journal>> Journal::open(base::asio::any_io_executor io, const base::Clock& clock, Disk& disk,
                                                JournalOptions options) {
   auto segments = SHOAL_TRY(Segments::open(disk, options.segments));
-  return std::unique_ptr<Journal>(
-      new Journal(std::make_unique<Impl>(std::move(io), clock, disk, std::move(options), std::move(segments))));
+  auto impl = std::make_unique<Impl>(std::move(io), clock, disk, std::move(options), std::move(segments));
+  SHOAL_TRY(impl->start());
+  return std::unique_ptr<Journal>(new Journal(std::move(impl)));
 }
 
 const Recovery& Journal::recovery() const {
