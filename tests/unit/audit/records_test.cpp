@@ -149,6 +149,21 @@ TEST(Records, AnyNumberComesBack) {
   EXPECT_NE(text_of(one).find("\"-170141183460469231731687303715884105728\""), std::string::npos);
 }
 
+TEST(Records, AConfidenceThatIsNoNumberIsNone) {
+  for (const double none : {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
+    Receipt one = receipt();
+    one.confidence = none;
+    one = parse_receipt(text_of(one)).value();
+    EXPECT_FALSE(one.confidence.has_value());
+  }
+}
+
+TEST(Records, ANumberThatIsTooLargeIsRefused) {
+  std::string text = text_of(outcome());
+  text.replace(text.find("\"status\":200"), 12, "\"status\":4294967496");
+  EXPECT_EQ(parse_outcome(text).error().param(), "status");
+}
+
 TEST(Records, AnyTextComesBack) {
   std::mt19937 random(5);
   const auto append_utf8 = [](std::string& text, char32_t c) {

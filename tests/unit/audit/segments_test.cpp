@@ -249,6 +249,25 @@ TEST_F(SegmentsTest, ATornBatchIsCutOffAndNeverComesBack) {
   EXPECT_EQ(read(2), written_);
 }
 
+// Whoever can choose what is in a payload cannot make a journal that only lost its last batch look damaged, nor add
+// records to it.
+TEST_F(SegmentsTest, AFrameInsideAPayloadIsNone) {
+  std::string forged = batch(1000, {"forged"});
+  FrameCodec({.number = 1, .first_sequence = 1, .bytes = kSmall, .journal_id = std::string(kJournalIdBytes, 'x')})
+      .seal(forged.data(), 0);
+  {
+    const auto segments = open();
+    write(*segments, {"kept"});
+    write_batch(*segments, {"torn" + forged});
+  }
+  std::string bytes = disk_.bytes_of(segment(1));
+  bytes[kSegmentHeadBytes + 2 * kFrameHeadBytes + 4] ^= 1;
+  disk_.set_bytes(segment(1), bytes);
+  const auto segments = open();
+  EXPECT_EQ(segments->recovery().next_sequence, 2U);
+  EXPECT_EQ(segments->recovery().cut_records, 0U);
+}
+
 // A record of a later batch: what is bad was on disk before that was written.
 TEST_F(SegmentsTest, ABadRecordBeforeALaterBatchIsDamageAndNothingIsWritten) {
   {
