@@ -8,6 +8,7 @@
 //   gpt, or any other     345 bytes and 12 tokens; with "stream": true 21 chunks in one write, then usage if asked for
 //   exact...              the usage says that max_tokens were used: all that was reserved
 //   half...               the usage says half of it
+//   each...               another number each time, kept by x-request-id: GET /each has a line "ID TOKENS" for each
 //   ...-50fps             streams one numbered chunk for each of max_tokens, so many a second
 //
 // The text of a chunk is "#NUMBER ", at a rate "#NUMBER@MICROSECOND " with the CLOCK_MONOTONIC time of its write.
@@ -100,11 +101,11 @@ std::string plain_response(std::string_view status, std::string_view body) {
          std::string(body);
 }
 
-std::string whole_response(const Question& question) {
+std::string whole_response(const Question& question, std::int64_t tokens) {
   const std::string before = R"({"id":"chatcmpl-mock","object":"chat.completion","created":1700000000,"model":")" +
                              std::string(question.model) +
                              R"(","choices":[{"index":0,"message":{"role":"assistant","content":")";
-  const std::string after = R"("},"finish_reason":"stop"}],"usage":)" + usage_json(tokens_used(question)) + "}";
+  const std::string after = R"("},"finish_reason":"stop"}],"usage":)" + usage_json(tokens) + "}";
   std::string text = "Your transfer is on its way.";
   if (const std::size_t size = before.size() + text.size() + after.size(); size < kWholeBytes)
     text.append(kWholeBytes - size, '.');
@@ -232,6 +233,8 @@ class Server {
   void answer(int fd, Connection& c, std::string_view head, std::string_view body) {
     if (head.starts_with("GET /count ")) {
       c.out += plain_response("200 OK", counts());
+    } else if (head.starts_with("GET /each ")) {
+      c.out += plain_response("200 OK", each_);
     } else if (head.starts_with("GET /v1/models ")) {
       c.out += plain_response("200 OK", R"({"object":"list","data":[{"id":"gpt","object":"model"}]})");
     } else if (bench::header(head, "transfer-encoding")) {
@@ -242,19 +245,23 @@ class Server {
                question.model.empty() || question.model.find('\\') != std::string_view::npos) {
       c.out += plain_response("400 Bad Request", R"({"error":{"message":"model: a plain name is wanted"}})");
     } else {
-      chat(fd, c, question);
+      chat(fd, c, question, bench::header(head, "x-request-id").value_or("-"));
     }
   }
 
-  void chat(int fd, Connection& c, const Question& question) {
+  void chat(int fd, Connection& c, const Question& question, std::string_view request_id) {
     auto known = models_.find(question.model);
     if (known == models_.end()) known = models_.emplace(question.model, Model{}).first;
     const std::int64_t fps = question.stream ? frames_per_second(question.model) : 0;
-    const std::int64_t tokens = fps > 0 ? question.max_tokens : tokens_used(question);
+    const bool each = question.model.starts_with("each");
+    const std::int64_t tokens = fps > 0 ? question.max_tokens
+                                : each  ? 1 + known->second.requests % question.max_tokens
+                                        : tokens_used(question);
+    if (each) each_ += std::string(request_id) + " " + std::to_string(tokens) + "\n";
     ++known->second.requests;
     known->second.completion_tokens += tokens;
     if (!question.stream) {
-      c.out += whole_response(question);
+      c.out += whole_response(question, tokens);
       return;
     }
     begin_stream(c.out, question.model, question.with_usage);
@@ -337,6 +344,7 @@ class Server {
   std::map<std::string, Model, std::less<>> models_;
   std::uint64_t last_id_ = 0;
   std::int64_t aborted_ = 0;
+  std::string each_;
 };
 
 }  // namespace

@@ -2,12 +2,12 @@
 // as they have the whole answer. Prints one JSON object; times are in microseconds.
 //
 //   proxy_load PORT [--connections N] [--seconds S] [--warm S] [--pids A,B] [--model M] [--max-tokens N] [--key K]
-//              [--stream] [--frames N] [--once [--over S]]
+//              [--stream] [--frames N] [--once [--over S]] [--requests N]
 //
 // What is counted lies between the end of `--warm` and `--seconds` later; so does the processor time of `--pids`, all
-// their threads. With --once each connection asks once, all of them within S seconds, and everything counts. A stream
-// must bring the chunks "#1 " to "#N " of mock_upstream in order, N being --frames, and end with [DONE]; a chunk
-// "#I@TIME " tells also how long it was on its way.
+// their threads. With --once each connection asks once, all of them within S seconds, and with --requests they ask so
+// often together; then everything counts. A stream must bring the chunks "#1 " to "#N " of mock_upstream in order, N
+// being --frames, and end with [DONE]; a chunk "#I@TIME " tells also how long it was on its way.
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -35,7 +35,7 @@ struct Options {
   double seconds = 3, warm = 0.3, over = 0;
   std::vector<int> pids;
   std::string model = "gpt", key;
-  std::int64_t max_tokens = 64, frames = 19;
+  std::int64_t max_tokens = 64, frames = 19, requests = 0;  // 0: for --seconds
   bool stream = false, once = false;
 };
 
@@ -120,13 +120,13 @@ class Load {
     for (std::size_t i = 0; i < connections_.size(); ++i) open(i);
     const std::int64_t begin = now_ns();
     const auto after = [&](double seconds) { return begin + static_cast<std::int64_t>(seconds * 1e9); };
-    if (options_.once) start_counting();
+    if (options_.once || options_.requests > 0) start_counting();
     for (std::size_t i = 0; i < connections_.size(); ++i) {
       if (options_.once)
         turn_until(after(options_.over * static_cast<double>(i) / static_cast<double>(connections_.size())));
       ask(i);
     }
-    if (options_.once) {
+    if (options_.once || options_.requests > 0) {
       until_idle_ = true;
       turn_until(INT64_MAX);
       return stop_counting();
@@ -340,7 +340,7 @@ class Load {
       close(c.fd);
       open(index);
     }
-    if (!options_.once && !until_idle_) ask(index);
+    if (options_.requests > 0 ? asked_ < options_.requests : !options_.once && !until_idle_) ask(index);
   }
 
   const Options options_;
@@ -389,6 +389,8 @@ Options read_options(int argc, char** argv) {
       options.max_tokens = number(argv[i]);
     } else if (name == "--key") {
       options.key = argv[i];
+    } else if (name == "--requests") {
+      options.requests = number(argv[i]);
     } else if (name == "--frames") {
       options.frames = number(argv[i]);
     } else {

@@ -119,8 +119,8 @@ void measure_reprice(store::Store& store) {
     const auto row = prices.find(use.provider, use.model, use.at);
     if (!row.ok()) return std::nullopt;
     const audit::TokenCounts& t = use.tokens;
-    const auto cost = ledger::cost(
-        **row, {t.input, t.cache_read, t.cache_write_5m, t.cache_write_1h, t.output, t.reasoning});
+    const auto cost =
+        ledger::cost(**row, {t.input, t.cache_read, t.cache_write_5m, t.cache_write_1h, t.output, t.reasoning});
     return cost.ok() ? std::optional(*cost) : std::nullopt;
   };
   for (const char* what : {"all change", "none changes"}) {
@@ -166,11 +166,11 @@ int main(int argc, char** argv) {
                    static_cast<double>(records) / applying);
     }
   }
-  std::printf("apply: %lu records of %lu requests (%lu %% remote) in %.2f s: %.0f records a second, %.1f us of a "
-              "processor for each request\n",
-              static_cast<unsigned long>(records), static_cast<unsigned long>(requests),
-              static_cast<unsigned long>(share), applying, static_cast<double>(records) / applying,
-              computing * 1e6 / static_cast<double>(requests));
+  std::printf(
+      "apply: %lu records of %lu requests (%lu %% remote) in %.2f s: %.0f records a second, %.1f us of a "
+      "processor for each request\n",
+      static_cast<unsigned long>(records), static_cast<unsigned long>(requests), static_cast<unsigned long>(share),
+      applying, static_cast<double>(records) / applying, computing * 1e6 / static_cast<double>(requests));
   print_memory(before, "after that");
 
   auto begin = Clock::now();

@@ -1,5 +1,5 @@
-// Applies the records that fill() makes to a store, a few at a time, until it is killed, and writes the sequence number of
-// the last to stdout after each time, as a 64-bit integer: store_writer FOLDER SEED RECORDS.
+// Applies the records that fill() makes to a store, a few at a time, until it is killed, and writes the sequence number
+// of the last to stdout after each time, as a 64-bit integer: store_writer FOLDER SEED RECORDS.
 #include <algorithm>
 #include <charconv>
 #include <cstdint>
@@ -39,7 +39,8 @@ int main(int argc, char** argv) {
   if (auto used = store.use_journal("journal-1", 1); !used.ok()) return fail(used.error());
   while (store.last_sequence() < history.last()) {
     const auto rest = history.since(store.last_sequence() + 1);
-    if (auto applied = store.apply(rest.first(std::min<std::size_t>(rest.size(), 1 + rest.size() % 40))); !applied.ok()) {
+    if (auto applied = store.apply(rest.first(std::min<std::size_t>(rest.size(), 1 + rest.size() % 40)));
+        !applied.ok()) {
       return fail(applied.error());
     }
     const std::uint64_t last = store.last_sequence();

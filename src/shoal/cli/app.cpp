@@ -1,6 +1,6 @@
 #include "shoal/cli/app.h"
 
-#include <filesystem>
+#include <span>
 #include <utility>
 
 #include "shoal/telemetry/process_metrics.h"
@@ -22,14 +22,22 @@ server::ServerOptions server_options(const config::Config& config) {
           .allowed_origins = config.server.allowed_origins};
 }
 
-std::unique_ptr<audit::Journal> open_journal(audit::Disk& disk, EngineParts& parts, const config::Config& config) {
-  audit::JournalOptions options;
-  options.segments.folder = std::filesystem::path(config.server.data_dir) / "journal";
-  auto opened = audit::Journal::open(parts.io.get_executor(), parts.clock, disk, std::move(options));
-  if (opened.ok()) return std::move(opened).value();
-  parts.log.error("the journal cannot be opened, so nothing will be sent to providers that need one",
-                  {{"reason", opened.error().message()}});
-  return nullptr;
+bool restore(LedgerParts& ledger, ledger::Book& book, base::Log& log) {
+  std::optional<Error> failed = ledger.error();
+  if (!failed) {
+    auto done = ledger.run([&](base::Yield yield) { return ledger.restore(book, std::move(yield)); });
+    if (!done.ok()) failed = std::move(done).error();
+  }
+  if (!failed) return true;
+  log.error("the journal or the store cannot be used, so nothing will be sent to providers that need a journal",
+            {{"reason", failed->message()}});
+  return false;
+}
+
+gateway::CapsOfKeys caps_of(std::span<const store::Key> keys) {
+  gateway::CapsOfKeys caps;
+  for (const store::Key& key : keys) caps[key.principal] = {key.day_cap, key.month_cap};
+  return caps;
 }
 
 }  // namespace
@@ -38,19 +46,21 @@ Result<std::unique_ptr<App>> App::make(config::Loaded loaded, config::LoadReques
   const config::Config& config = *loaded.config;
   std::unique_ptr<engine::ModelSource> source = SHOAL_TRY(make_model_source(config, models));
   engine::SupervisorOptions options = SHOAL_TRY(supervisor_options(config.engine));
-  server::KeySet keys = SHOAL_TRY(load_keys(config.server));
-  auto app = std::make_unique<App>(loaded, std::move(request), std::move(source), std::move(options), std::move(keys));
+  auto app = std::make_unique<App>(loaded, std::move(request), std::move(source), std::move(options));
   SHOAL_TRY(app->outside.apply(*app->config));
+  SHOAL_TRY(
+      app->outside.ledger.run([&](const base::Yield& yield) { return app->apply_keys(app->config->server, yield); }));
   return app;
 }
 
 OutsideParts::OutsideParts(EngineParts& parts, const config::Config& config)
     : clock(parts.clock),
       client(parts.io, parts.clock, {}),
-      journal(open_journal(disk, parts, config)),
+      ledger(parts.io, parts.clock, config.server.data_dir),
+      restored(restore(ledger, book, parts.log)),
       budgets(book, {}),
-      gate(journal.get(), parts.clock, config.egress.allowed),
-      outside{gate, book, budgets, journal.get(), std::make_shared<gateway::OutsideConfig>()} {}
+      gate(restored ? ledger.journal() : nullptr, parts.clock, config.egress.allowed),
+      outside{gate, book, budgets, restored ? ledger.journal() : nullptr, std::make_shared<gateway::OutsideConfig>()} {}
 
 Result<void> OutsideParts::apply(const config::Config& config) {
   auto next = SHOAL_TRY(outside_config(config, client, clock));
@@ -62,21 +72,22 @@ Result<void> OutsideParts::apply(const config::Config& config) {
 }
 
 App::App(config::Loaded from, config::LoadRequest again, std::unique_ptr<engine::ModelSource> source,
-         engine::SupervisorOptions options, server::KeySet keys)
+         engine::SupervisorOptions options)
     : request(std::move(again)),
       config(std::move(from.config)),
       parts(make_log(config->log), std::move(source), std::move(options)),
       outside(parts, *config),
       speedometer(speed_file(config->server.data_dir), parts.log),
       pipeline(parts.engine, &outside.outside, parts.clock, parts.log, pipeline_options(*config)),
-      server(pipeline, parts.engine, parts.registry, parts.clock, parts.log, server_options(*config), std::move(keys),
-             server::AdminHooks{.reload = [this](base::Yield) { return reload(); },
+      server(pipeline, parts.engine, parts.registry, parts.clock, parts.log, server_options(*config), {},
+             server::AdminHooks{.reload = [this](const base::Yield& yield) { return reload(yield); },
                                 .machine_speed =
                                     [this](bool idle) {
                                       const auto speed = speedometer.get(idle);
                                       return speed ? engine::Demand{speed->bytes_per_second, speed->flops_per_second}
                                                    : engine::Demand{};
-                                    }}),
+                                    },
+                                .ledger = ledger_hooks()}),
       http(
           parts.io, http_options(config->server, parts.log),
           [this](const net::HttpRequest& asked, net::ResponseWriter& writer, base::Yield yield) {
@@ -88,19 +99,62 @@ App::App(config::Loaded from, config::LoadRequest again, std::unique_ptr<engine:
   telemetry::add_process_metrics(parts.registry);
 }
 
-Result<void> App::reload() {
-  const auto apply = [this]() -> Result<void> {
+server::LedgerHooks App::ledger_hooks() {
+  return {
+      .feeder = outside.ledger.feeder(),
+      .create_key = [this](store::NewKey wanted,
+                           const base::Yield& yield) { return create_key(std::move(wanted), yield); },
+      .revoke_key = [this](std::string name, const base::Yield& yield) { return revoke_key(std::move(name), yield); },
+      .reprice =
+          [this](const base::Yield& yield) {
+            const auto now = outside.outside.config;
+            return outside.ledger.reprice({now, &now->prices}, yield);
+          },
+      .local_per_hour = [this] { return outside.outside.config->local_per_hour; }};
+}
+
+Result<void> App::apply_keys(const config::ServerConfig& from, const base::Yield& yield) {
+  server::KeySet keys = SHOAL_TRY(load_keys(from));
+  const std::vector<store::Key> stored = SHOAL_TRY(outside.ledger.keys(yield));
+  if (const store::KeyHasher* const hasher = outside.ledger.hasher()) {
+    keys.add(*hasher, stored);
+  } else if (!stored.empty()) {
+    // FENCE: who was given a key must not find the door open because the secret is gone.
+    return *outside.ledger.error();
+  }
+  server.set_keys(std::move(keys));
+  outside.budgets.set_key_caps(caps_of(stored));
+  return {};
+}
+
+Result<server::CreatedKey> App::create_key(store::NewKey wanted, const base::Yield& yield) {
+  if (outside.ledger.error()) return *outside.ledger.error();
+  server::CreatedKey made = SHOAL_TRY(outside.ledger.create_key(std::move(wanted), yield));
+  SHOAL_TRY(apply_keys(config->server, yield));
+  return made;
+}
+
+Result<store::Key> App::revoke_key(std::string name, const base::Yield& yield) {
+  if (outside.ledger.error()) return *outside.ledger.error();
+  store::Key gone = SHOAL_TRY(outside.ledger.revoke_key(std::move(name), yield));
+  SHOAL_TRY(apply_keys(config->server, yield));
+  return gone;
+}
+
+Result<void> App::reload(const base::Yield& yield) {
+  const auto apply = [&]() -> Result<void> {
     config::Loaded loaded = SHOAL_TRY(config::reload(*config, request));
-    server::KeySet keys = SHOAL_TRY(load_keys(loaded.config->server));
-    SHOAL_TRY(config::check_bind(loaded.config->server));
+    const config::ServerConfig& next = loaded.config->server;
+    SHOAL_TRY(config::check_bind(next, has_stored_keys(next.data_dir)));
+    SHOAL_TRY(load_keys(next));
     SHOAL_TRY(outside.apply(*loaded.config));
+    SHOAL_TRY(apply_keys(next, yield));
     // Nothing below can fail: all or nothing.
     for (const config::Overridden& value : loaded.overridden) {
       parts.log.warn("a value of the file has no effect",
                      {{"key", value.key}, {"place", value.place}, {"set_by", value.by}});
     }
     config = std::move(loaded.config);
-    server.set_keys(std::move(keys));
     parts.log.set_level(log_level(config->log));
     parts.engine.forgive_failures();
     return {};

@@ -10,11 +10,10 @@
 
 #include <boost/asio/io_context.hpp>
 
-#include "shoal/audit/disk.h"
-#include "shoal/audit/journal.h"
 #include "shoal/base/clock.h"
 #include "shoal/base/log.h"
 #include "shoal/base/result.h"
+#include "shoal/cli/ledger_parts.h"
 #include "shoal/cli/speedometer.h"
 #include "shoal/config/load.h"
 #include "shoal/engine/model_source.h"
@@ -60,6 +59,8 @@ struct ModelSourceOptions {
 [[nodiscard]] Result<std::shared_ptr<const gateway::OutsideConfig>> outside_config(const config::Config& config,
                                                                                    net::HttpClient& client,
                                                                                    const base::Clock& clock);
+// Those that come with Shoal, and those of the configuration over them. Errors: kInvalidConfig.
+[[nodiscard]] Result<ledger::PriceTable> price_table(const config::Config& config);
 // Errors: kInvalidConfig.
 [[nodiscard]] Result<gateway::Caps> budget_caps(const config::Config& config);
 
@@ -75,8 +76,8 @@ struct EngineParts {
   engine::Supervisor engine;
 };
 
-// What asks providers: the journal, the money and the connections. Without a journal, which the log tells, nothing that
-// needs one leaves.
+// What asks providers: the journal, the money and the connections. Without a journal, or where what was spent before
+// cannot be read, which the log tells, nothing that needs a journal leaves.
 struct OutsideParts {
   OutsideParts(EngineParts& parts, const config::Config& config);
 
@@ -84,10 +85,10 @@ struct OutsideParts {
   Result<void> apply(const config::Config& config);
 
   const base::Clock& clock;
-  audit::RealDisk disk;
   net::HttpClient client;
-  std::unique_ptr<audit::Journal> journal;
+  LedgerParts ledger;
   ledger::Book book;
+  const bool restored;  // the book knows what was spent before this start
   gateway::BudgetChains budgets;
   egress::Gate gate;
   gateway::Outside outside;
@@ -99,10 +100,18 @@ struct App {
                                                          ModelSourceOptions models);
 
   App(config::Loaded from, config::LoadRequest again, std::unique_ptr<engine::ModelSource> source,
-      engine::SupervisorOptions options, server::KeySet keys);
+      engine::SupervisorOptions options);
 
   // Reads the configuration again; all or nothing. Errors: kInvalidConfig.
-  Result<void> reload();
+  Result<void> reload(const base::Yield& yield);
+  // Lets in who has a key, of the configuration or of the store. Errors: those of load_keys(), kIo when the keys of the
+  // store cannot be read.
+  Result<void> apply_keys(const config::ServerConfig& config, const base::Yield& yield);
+
+  [[nodiscard]] server::LedgerHooks ledger_hooks();
+  // Of the store; what changes them holds from here on.
+  Result<server::CreatedKey> create_key(store::NewKey wanted, const base::Yield& yield);
+  Result<store::Key> revoke_key(std::string name, const base::Yield& yield);
 
   const config::LoadRequest request;
   std::shared_ptr<const config::Config> config;

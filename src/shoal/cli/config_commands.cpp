@@ -15,6 +15,7 @@
 #include "shoal/base/suggest.h"
 #include "shoal/base/text.h"
 #include "shoal/cli/command.h"
+#include "shoal/cli/ledger_parts.h"
 #include "shoal/config/document.h"
 #include "shoal/config/load.h"
 #include "shoal/config/records.h"
@@ -31,7 +32,9 @@ std::string fault_json(const config::Fault& fault) {
 Result<int> check(const CommandContext& context) {
   config::LoadOutcome outcome = config::load(context.load_request());
   if (outcome.loaded) {
-    if (Result<void> bind = config::check_bind(outcome.loaded->config->server); !bind.ok()) {
+    if (Result<void> bind = config::check_bind(outcome.loaded->config->server,
+                                               has_stored_keys(outcome.loaded->config->server.data_dir));
+        !bind.ok()) {
       config::Fault fault;
       fault.place =
           outcome.loaded->origins[static_cast<std::size_t>(config::find_key("server.host") - config::keys().data())]

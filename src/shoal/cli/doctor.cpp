@@ -28,6 +28,7 @@
 #include "shoal/base/text.h"
 #include "shoal/cli/app.h"
 #include "shoal/cli/command.h"
+#include "shoal/cli/ledger_parts.h"
 #include "shoal/cli/local_client.h"
 #include "shoal/cli/speedometer.h"
 #include "shoal/device/machine.h"
@@ -247,11 +248,12 @@ Finding check_port(const config::ServerConfig& config) {
 }
 
 Finding check_keys(const config::ServerConfig& config) {
-  if (const Result<void> bind = config::check_bind(config); !bind.ok()) {
+  if (const Result<void> bind = config::check_bind(config, has_stored_keys(config.data_dir)); !bind.ok()) {
     return {"keys", Outcome::kFailed, bind.error().message(), std::string(bind.error().info().fix)};
   }
-  const Result<server::KeySet> keys = load_keys(config);
+  Result<server::KeySet> keys = load_keys(config);
   if (!keys.ok()) return {"keys", Outcome::kFailed, keys.error().message(), "correct the file of keys"};
+  if (has_stored_keys(config.data_dir)) return {"keys", Outcome::kOk, "`shoal keys list` shows them"};
   return {"keys", Outcome::kOk,
           keys->open() ? "none; only this machine can connect" : fmt::format("{} keys", keys->size())};
 }

@@ -20,6 +20,7 @@
 #include "shoal/cli/completion.h"
 #include "shoal/cli/config_commands.h"
 #include "shoal/cli/doctor.h"
+#include "shoal/cli/ledger_commands.h"
 #include "shoal/cli/models_commands.h"
 #include "shoal/cli/serve.h"
 #include "shoal/cli/version.h"
@@ -33,6 +34,7 @@ void register_commands(CLI::App& root, CommandContext& context) {
   add_models_commands(root, context);
   add_ask_commands(root, context);
   add_worker_commands(root, context);
+  add_ledger_commands(root, context);
   add_doctor_command(root, context);
   add_config_commands(root, context);
   add_explain_command(root, context);

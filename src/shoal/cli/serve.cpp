@@ -48,7 +48,9 @@ class Lifecycle {
       // First: a drain with nothing to wait for runs to its end, and cancels this, before spawn() returns.
       wait_for_signal();
       if (signal == SIGHUP) {
-        app_.reload().ignore("reload() logs why, and the old configuration stays");
+        base::spawn(app_.parts.io, "reload", [this](const base::Yield& yield) {
+          app_.reload(yield).ignore("reload() logs why, and the old configuration stays");
+        });
       } else if (draining_) {
         // Workers die with this thread (PDEATHSIG).
         ::_exit(kInterrupted);
@@ -108,7 +110,7 @@ Result<void> make_folder(const std::string& path) {
 Result<int> serve(const CommandContext& context, bool no_models) {
   config::LoadRequest request = context.load_request();
   config::Loaded loaded = SHOAL_TRY(config::load(request).result());
-  SHOAL_TRY(config::check_bind(loaded.config->server));
+  SHOAL_TRY(config::check_bind(loaded.config->server, has_stored_keys(loaded.config->server.data_dir)));
   SHOAL_TRY(make_folder(loaded.config->server.data_dir));
   // Whoever reads our output may go away; that is no reason to stop serving.
   std::signal(SIGPIPE, SIG_IGN);
@@ -124,7 +126,7 @@ Result<int> serve(const CommandContext& context, bool no_models) {
   CommandContext::print(greeting_text({.host = server.host,
                                        .port = app->http.port(),
                                        .model = app->config->engine.default_model,
-                                       .needs_key = !server.api_keys_file.empty() || !server.api_keys_env.empty(),
+                                       .needs_key = app->server.needs_key(),
                                        .has_models = no_models || !app->parts.engine.models().empty()}));
   sd_notify("READY=1");
   app->parts.log.info("listening", {{"host", server.host}, {"port", app->http.port()}, {"admin", server.admin_socket}});

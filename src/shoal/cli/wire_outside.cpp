@@ -57,16 +57,6 @@ Result<std::vector<ledger::PriceRow>> price_rows(const std::vector<config::Price
   return rows;
 }
 
-Result<ledger::PriceTable> price_table(const config::Config& config) {
-  const auto shipped = SHOAL_TRY(config::parse_prices(ledger::default_prices(), "the prices that come with Shoal"));
-  auto defaults = SHOAL_TRY(price_rows(shipped));
-  auto configured = SHOAL_TRY(price_rows(config.prices));
-  ledger::PriceTable table;
-  SHOAL_TRY(table.add(std::move(defaults)));
-  SHOAL_TRY(table.add(std::move(configured)));
-  return table;
-}
-
 // The keys of a provider, in order; no message holds one.
 Result<std::vector<std::string>> provider_keys(const config::ProviderConfig& config) {
   std::vector<std::string> keys;
@@ -172,6 +162,16 @@ Result<routing::Route> make_route(const config::RouteConfig& config, bool has_pr
 
 }  // namespace
 
+Result<ledger::PriceTable> price_table(const config::Config& config) {
+  const auto shipped = SHOAL_TRY(config::parse_prices(ledger::default_prices(), "the prices that come with Shoal"));
+  auto defaults = SHOAL_TRY(price_rows(shipped));
+  auto configured = SHOAL_TRY(price_rows(config.prices));
+  ledger::PriceTable table;
+  SHOAL_TRY(table.add(std::move(defaults)));
+  SHOAL_TRY(table.add(std::move(configured)));
+  return table;
+}
+
 Result<std::shared_ptr<const gateway::OutsideConfig>> outside_config(const config::Config& config,
                                                                      net::HttpClient& client,
                                                                      const base::Clock& clock) {
@@ -184,6 +184,8 @@ Result<std::shared_ptr<const gateway::OutsideConfig>> outside_config(const confi
     out->routes.push_back(SHOAL_TRY(make_route(one, !providers.empty())));
   }
   out->providers = provider::Providers(std::move(providers));
+  out->local_per_hour = SHOAL_TRY(money(config.ledger.local_usd_per_hour)).value_or(ledger::Pico());
+  out->baseline = routing::parse_target(config.ledger.baseline);
   out->prices = SHOAL_TRY(price_table(config));
   return std::shared_ptr<const gateway::OutsideConfig>(std::move(out));
 }

@@ -165,7 +165,8 @@ struct Config {
 // Whether only this machine can connect to `host`: localhost, 127.0.0.0/8 or ::1.
 [[nodiscard]] bool is_loopback(const std::string& host);
 
-// Errors: kUnsafeBind for an address that others can reach, without keys.
-[[nodiscard]] Result<void> check_bind(const ServerConfig& server);
+// `other_keys`: there are some that the configuration does not name. Errors: kUnsafeBind for an address that others can
+// reach, without keys.
+[[nodiscard]] Result<void> check_bind(const ServerConfig& server, bool other_keys);
 
 }  // namespace shoal::config

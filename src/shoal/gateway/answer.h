@@ -19,6 +19,7 @@
 #include "shoal/engine/engine.h"
 #include "shoal/types/chat.h"
 #include "shoal/types/completion.h"
+#include "shoal/types/principal.h"
 #include "shoal/types/remote.h"
 #include "shoal/types/route.h"
 
@@ -27,7 +28,7 @@ namespace shoal::gateway {
 struct AnswerRequest {
   std::string id;     // request id, for the log
   std::string model;  // as the client named it; empty: the default
-  std::uint64_t principal = 0;
+  types::Principal principal;
   base::Deadline deadline;              // absolute; the pipeline's own limit applies if it is sooner
   std::stop_token cancel;               // requested when the client goes away: ends in fail(kCancelled)
   std::vector<engine::Prompt> prompts;  // at least one

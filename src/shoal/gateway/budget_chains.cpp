@@ -31,13 +31,28 @@ std::span<const ledger::BucketId> BudgetChains::of(std::string_view provider, st
   chain_ = total_;
   chain_.push_back(at->second);
   if (!principal.empty()) {
-    auto key = principals_.find(principal);
-    if (key == principals_.end()) {
-      key = principals_.emplace(principal, bucket(Period::kMonth, Owner::kKey, principal, std::nullopt)).first;
-    }
-    chain_.push_back(key->second);
+    const OfKey& key = of_key(principal);
+    chain_.push_back(key.day);
+    chain_.push_back(key.month);
   }
   return chain_;
+}
+
+void BudgetChains::set_key_caps(CapsOfKeys caps) {
+  key_caps_ = std::move(caps);
+  keys_.clear();
+}
+
+const BudgetChains::OfKey& BudgetChains::of_key(std::string_view principal) {
+  auto at = keys_.find(principal);
+  if (at == keys_.end()) {
+    const auto found = key_caps_.find(principal);
+    const KeyCaps caps = found == key_caps_.end() ? KeyCaps() : found->second;
+    const OfKey key{bucket(Period::kDay, Owner::kKey, principal, caps.daily),
+                    bucket(Period::kMonth, Owner::kKey, principal, caps.monthly)};
+    at = keys_.emplace(principal, key).first;
+  }
+  return at->second;
 }
 
 }  // namespace shoal::gateway

@@ -12,7 +12,7 @@ std::vector<engine::GenerateRequest> local_requests(const AnswerRequest& request
     for (std::int32_t i = 0; i < request.params.n; ++i) {
       engine::GenerateRequest& one = requests.emplace_back();
       one.model = model;
-      one.principal = request.principal;
+      one.principal = request.principal.number;
       one.deadline = deadline;
       one.prompt = prompt;
       one.sampling = request.params.sampling;

@@ -27,6 +27,11 @@ struct Caps {
   std::optional<ledger::Pico> monthly;
   std::map<std::string, ledger::Pico, std::less<>> provider_daily;  // by provider
 };
+struct KeyCaps {
+  std::optional<ledger::Pico> daily;
+  std::optional<ledger::Pico> monthly;
+};
+using CapsOfKeys = std::map<std::string, KeyCaps, std::less<>>;  // by the id of the principal
 
 // The buckets that an attempt draws from. Looks each up once.
 class BudgetChains {
@@ -37,8 +42,15 @@ class BudgetChains {
   [[nodiscard]] std::span<const ledger::BucketId> of(std::string_view provider, std::string_view principal);
   // After a reload.
   void set_caps(Caps caps);
+  // After a key was made or revoked. Those that are not in it have no cap.
+  void set_key_caps(CapsOfKeys caps);
 
  private:
+  struct OfKey {
+    ledger::BucketId day;
+    ledger::BucketId month;
+  };
+  const OfKey& of_key(std::string_view principal);
   ledger::BucketId bucket(ledger::Period period, ledger::Owner owner, std::string_view name,
                           std::optional<ledger::Pico> cap);
 
@@ -46,7 +58,8 @@ class BudgetChains {
   Caps caps_;
   std::vector<ledger::BucketId> total_;
   std::map<std::string, ledger::BucketId, std::less<>> providers_;
-  std::map<std::string, ledger::BucketId, std::less<>> principals_;
+  CapsOfKeys key_caps_;
+  std::map<std::string, OfKey, std::less<>> keys_;
   std::vector<ledger::BucketId> chain_;  // reused
 };
 
@@ -55,6 +68,8 @@ struct OutsideConfig {
   provider::Providers providers;
   std::vector<routing::Route> routes;
   ledger::PriceTable prices;
+  ledger::Pico local_per_hour;                      // what an hour of computing here is taken to cost
+  std::optional<routing::RemoteTarget> baseline{};  // that savings are counted against; none: a route's first provider
 };
 
 struct Outside {

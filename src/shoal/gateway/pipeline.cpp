@@ -40,7 +40,8 @@ class Life {
 
     // --- route: who may answer, in which order; what falls out is named.
     Resolved resolved = SHOAL_TRY(resolve(engine_, outside_, options_.default_model, request_));
-    const routing::Route& route = resolved.route;
+    route_ = std::move(resolved.route);
+    const routing::Route& route = route_;
     receipt_.route = route.name;
     routing::Plan plan = routing::plan(route, {request_.needs, request_.local_only}, resolved.world);
     receipt_.reasons = std::move(plan.reasons);
@@ -65,6 +66,7 @@ class Life {
   void close(int status) {
     if (outside_ == nullptr || std::exchange(closed_, true)) return;
     if (remote_attempts_ > 0) receipt_.billed_micro = outside_->book.finish(receipt_.decision_id).billed.value;
+    add_comparison(receipt_, *outside_->config, route_, clock_.unix_seconds());
     keep_receipt(*outside_, receipt_, request_, clock_, status);
   }
 
@@ -86,7 +88,7 @@ class Life {
     RemoteCall::Options options;
     options.attempt = fmt::format("{}-{}", receipt_.decision_id, ++remote_attempts_);
     options.request = receipt_.decision_id;
-    options.principal = principal_name(request_.principal);
+    options.principal = request_.principal.id;
     options.route = route.name;
     options.deadline = deadline_;
     options.cost_cap_micro = route.cost_cap_micro;
@@ -209,6 +211,7 @@ class Life {
   AnswerSink& sink_;
   base::Deadline deadline_;
   base::Deadline wake_;
+  routing::Route route_;
   types::Receipt receipt_;
   std::vector<types::RemoteEvent> held_;
   std::int32_t remote_attempts_ = 0;

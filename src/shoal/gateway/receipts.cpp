@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "shoal/base/text.h"
+#include "shoal/ledger/usage.h"
 
 namespace shoal::gateway {
 namespace {
@@ -41,8 +42,27 @@ std::string detail_of(const types::Receipt& receipt, const AnswerRequest& reques
 
 }  // namespace
 
-std::string principal_name(std::uint64_t principal) {
-  return principal == 0 ? std::string() : fmt::format("key-{:016x}", principal);
+void add_comparison(types::Receipt& receipt, const OutsideConfig& config, const routing::Route& route,
+                    std::int64_t now) {
+  constexpr std::int64_t kUsPerHour = 3'600'000'000;
+  const auto us = static_cast<std::int64_t>(receipt.timings.prefill_us + receipt.timings.decode_us);
+  receipt.local_micro =
+      ledger::round_up_to_micro(ledger::Pico((config.local_per_hour * us).value() / kUsPerHour)).value;
+
+  const routing::RemoteTarget* const against = config.baseline        ? &*config.baseline
+                                               : route.remote.empty() ? nullptr
+                                                                      : &route.remote.front();
+  if (against == nullptr) return;
+  const auto row = config.prices.find(against->provider, against->model, now);
+  if (!row.ok()) return;
+  types::Usage usage = receipt.usage;
+  // What was kept here would not have been kept there.
+  if (receipt.local()) usage.cached_tokens = 0;
+  const auto counts = ledger::disjoint(usage);
+  if (!counts.ok()) return;
+  if (const auto cost = ledger::cost(**row, *counts); cost.ok()) {
+    receipt.baseline_micro = ledger::round_up_to_micro(*cost).value;
+  }
 }
 
 void keep_receipt(Outside& outside, const types::Receipt& receipt, const AnswerRequest& request,
@@ -51,13 +71,13 @@ void keep_receipt(Outside& outside, const types::Receipt& receipt, const AnswerR
   audit::Receipt record;
   record.request = receipt.decision_id;
   record.unix_ms = clock.unix_ms();
-  record.principal = principal_name(request.principal);
+  record.principal = request.principal.id;
   record.route = receipt.route;
   record.model = receipt.model;
   record.decision = decision_of(receipt, status);
   record.egress = receipt.egress == "none" ? std::string() : receipt.egress;
   record.billed_micro = receipt.billed_micro;
-  record.baseline_micro = -1;
+  record.baseline_micro = status == 200 ? receipt.baseline_micro.value_or(-1) : -1;
   record.prompt_tokens = receipt.usage.prompt_tokens;
   record.completion_tokens = receipt.usage.completion_tokens;
   record.local_ms = static_cast<std::int64_t>((receipt.timings.prefill_us + receipt.timings.decode_us) / 1000);

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 
 #include "shoal/base/clock.h"
 #include "shoal/gateway/answer.h"
@@ -11,8 +10,9 @@
 
 namespace shoal::gateway {
 
-// Of a client's key, as it stands in the journal and the ledger; empty: anonymous.
-[[nodiscard]] std::string principal_name(std::uint64_t principal);
+// What the answer cost here, and what it would have cost at the provider that savings are counted against.
+void add_comparison(types::Receipt& receipt, const OutsideConfig& config, const routing::Route& route,
+                    std::int64_t now);
 
 // Appends it to the journal. Where that cannot be, it is gone: no client waits for it and none is answered otherwise.
 void keep_receipt(Outside& outside, const types::Receipt& receipt, const AnswerRequest& request,

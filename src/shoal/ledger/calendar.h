@@ -1,5 +1,5 @@
 // Days and months in UTC, for budgets and the dates of prices. Times are unix seconds; a period is [start, end).
-// Inside ledger/. Threads: any; pure.
+// Threads: any; pure.
 #pragma once
 
 #include <cstdint>

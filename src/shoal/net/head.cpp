@@ -66,28 +66,6 @@ bool is_utf8(std::string_view text) {
   return true;
 }
 
-// Errors: kInvalidHttp on a broken escape, an escaped control character, or bytes that are not UTF-8.
-Result<std::string> percent_decode(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '%') {
-      out += text[i];
-      continue;
-    }
-    const int high = i + 2 < text.size() ? hex_value(text[i + 1]) : -1;
-    const int low = i + 2 < text.size() ? hex_value(text[i + 2]) : -1;
-    if (high < 0 || low < 0) return invalid("the target has a '%' that two hexadecimal digits do not follow");
-    const int byte = high * 16 + low;
-    if (byte < 0x20 || byte == 0x7F)
-      return invalid(fmt::format("the target escapes the control character %{:02X}", byte));
-    out += static_cast<char>(byte);
-    i += 2;
-  }
-  if (!is_utf8(out)) return invalid("the path is not UTF-8 after percent-decoding");
-  return out;
-}
-
 // What may stand raw in a target. Wider than RFC 3986 by ^`{|}[] , which browsers leave unescaped in a query.
 bool is_target_char(char c) {
   return c > 0x20 && c < 0x7F && c != '"' && c != '<' && c != '>' && c != '\\' && c != '#';
@@ -123,6 +101,27 @@ Result<std::optional<std::string_view>> single(const RequestHead& head, std::str
 }
 
 }  // namespace
+
+Result<std::string> percent_decode(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '%') {
+      out += text[i];
+      continue;
+    }
+    const int high = i + 2 < text.size() ? hex_value(text[i + 1]) : -1;
+    const int low = i + 2 < text.size() ? hex_value(text[i + 2]) : -1;
+    if (high < 0 || low < 0) return invalid("the target has a '%' that two hexadecimal digits do not follow");
+    const int byte = high * 16 + low;
+    if (byte < 0x20 || byte == 0x7F)
+      return invalid(fmt::format("the target escapes the control character %{:02X}", byte));
+    out += static_cast<char>(byte);
+    i += 2;
+  }
+  if (!is_utf8(out)) return invalid("the path is not UTF-8 after percent-decoding");
+  return out;
+}
 
 bool iequals(std::string_view a, std::string_view b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) { return to_lower(x) == to_lower(y); });

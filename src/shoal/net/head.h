@@ -84,4 +84,8 @@ struct Authority {
 // Errors: kInvalidHttp when it is empty or not host[:port] of RFC 3986.
 [[nodiscard]] Result<Authority> parse_authority(std::string_view text);
 
+// Of a path, or of a name or value of a query. Errors: kInvalidHttp on a broken escape, an escaped control character,
+// or bytes that are not UTF-8.
+[[nodiscard]] Result<std::string> percent_decode(std::string_view text);
+
 }  // namespace shoal::net

@@ -13,6 +13,7 @@
 #include "shoal/base/clock.h"
 #include "shoal/base/result.h"
 #include "shoal/net/http.h"
+#include "shoal/types/principal.h"
 
 namespace shoal::server {
 
@@ -24,11 +25,11 @@ struct Exchange {
   net::ResponseWriter& writer;
   base::Yield yield;
   std::int64_t started_ns;
-  std::uint64_t principal = 0;  // 0: anonymous
-  std::string_view route;       // the pattern that matched, for metrics and the log
-  std::string tail;             // what the pattern's wildcard matched: the {id} of /v1/models/{id}
-  int status = 0;               // that was sent; 0: none yet
-  std::string_view code;        // of the error that was sent; empty: none
+  types::Principal principal;
+  std::string_view route;  // the pattern that matched, for metrics and the log
+  std::string tail;        // what the pattern's wildcard matched: the {id} of /v1/models/{id}
+  int status = 0;          // that was sent; 0: none yet
+  std::string_view code;   // of the error that was sent; empty: none
 
   // Requested when the client goes away; at once when it has. Lives on after the exchange.
   [[nodiscard]] std::stop_token client_gone();

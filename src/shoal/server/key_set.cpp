@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "shoal/base/secret.h"
+
 namespace shoal::server {
 namespace {
 
@@ -17,6 +19,13 @@ std::string_view trim(std::string_view line) {
   while (!line.empty() && blank(line.front())) line.remove_prefix(1);
   while (!line.empty() && blank(line.back())) line.remove_suffix(1);
   return line;
+}
+
+// Never 0, which is nobody.
+std::uint64_t number_of(const std::array<unsigned char, 32>& hash) {
+  std::uint64_t number = 0;
+  std::memcpy(&number, hash.data(), sizeof number);
+  return number | 1U;
 }
 
 }  // namespace
@@ -36,7 +45,9 @@ Result<KeySet> KeySet::parse(std::string_view text, std::string_view source) {
       return Error(ErrorCode::kInvalidConfig,
                    fmt::format("{}:{}: a key must be printable ASCII without blanks", source, number));
     }
-    keys.digests_.push_back(base::digest_secret(line));
+    const base::SecretDigest digest = base::digest_secret(line);
+    const std::uint64_t holder = number_of(digest);
+    keys.configured_.push_back({digest, {holder, fmt::format("key-{:016x}", holder)}});
   }
   if (keys.open()) {
     return Error(ErrorCode::kInvalidConfig, fmt::format("{}: holds no key; write one per line", source));
@@ -44,14 +55,24 @@ Result<KeySet> KeySet::parse(std::string_view text, std::string_view source) {
   return keys;
 }
 
-std::optional<std::uint64_t> KeySet::principal_of(std::string_view key) const {
-  const base::SecretDigest digest = base::digest_secret(key);
-  bool found = false;
-  for (const base::SecretDigest& known : digests_) found |= base::equal_digests(digest, known);
-  if (!found) return std::nullopt;
-  std::uint64_t principal = 0;
-  std::memcpy(&principal, digest.data(), sizeof principal);
-  return principal | 1U;
+void KeySet::add(const store::KeyHasher& hasher, std::span<const store::Key> keys) {
+  hasher_ = hasher;
+  for (const store::Key& key : keys) {
+    closed_ = true;
+    if (!key.revoked_ms) stored_.push_back({key.hash, {number_of(key.hash), key.principal}});
+  }
+}
+
+const types::Principal* KeySet::principal_of(std::string_view key) const {
+  const types::Principal* found = nullptr;
+  const auto look = [&found](const std::vector<Entry>& entries, const std::array<unsigned char, 32>& hash) {
+    for (const Entry& entry : entries) {
+      if (base::equal_digests(hash, entry.hash)) found = &entry.principal;
+    }
+  };
+  look(configured_, base::digest_secret(key));
+  if (hasher_) look(stored_, hasher_->hash(key));
+  return found;
 }
 
 }  // namespace shoal::server

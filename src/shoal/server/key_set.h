@@ -1,15 +1,19 @@
-// KeySet: the bearer keys that the server answers to, as digests. Without keys everyone on the machine may
-// ask; binding to other addresses is then refused elsewhere. Immutable; a reload makes a new one.
+// KeySet: the bearer keys that the server answers to, as hashes: those of the configuration and those of the store.
+// Without any everyone on the machine may ask; binding to other addresses is then refused elsewhere. Immutable once
+// made; a reload, or a key that is made or revoked, makes a new one.
 // Owned by Server. Threads: any.
 #pragma once
 
-#include <cstdint>
+#include <array>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <vector>
 
 #include "shoal/base/result.h"
-#include "shoal/base/secret.h"
+#include "shoal/store/key_hash.h"
+#include "shoal/store/rows.h"
+#include "shoal/types/principal.h"
 
 namespace shoal::server {
 
@@ -23,14 +27,27 @@ class KeySet {
   // No keys: open to all.
   KeySet() = default;
 
-  [[nodiscard]] bool open() const { return digests_.empty(); }
-  [[nodiscard]] std::size_t size() const { return digests_.size(); }
-  // Who holds this key: a number that stays the same over restarts, never 0; nothing when it is not one of ours.
-  // Looks at every key, so that the time does not tell which was near.
-  [[nodiscard]] std::optional<std::uint64_t> principal_of(std::string_view key) const;
+  // Those of the store that were not revoked. Where there is any, also a revoked one, the set is open no more: who
+  // takes the last key away does not want everybody in.
+  void add(const store::KeyHasher& hasher, std::span<const store::Key> keys);
+
+  [[nodiscard]] bool open() const { return !closed_ && configured_.empty(); }
+  // That are good.
+  [[nodiscard]] std::size_t size() const { return configured_.size() + stored_.size(); }
+  // Who holds this key, the same over restarts; null when it is not one of ours. Looks at every key, so that the time
+  // does not tell which was near.
+  [[nodiscard]] const types::Principal* principal_of(std::string_view key) const;
 
  private:
-  std::vector<base::SecretDigest> digests_;
+  struct Entry {
+    std::array<unsigned char, 32> hash;
+    types::Principal principal;
+  };
+
+  std::vector<Entry> configured_;
+  std::vector<Entry> stored_;
+  std::optional<store::KeyHasher> hasher_;
+  bool closed_ = false;
 };
 
 }  // namespace shoal::server

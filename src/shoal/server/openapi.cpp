@@ -98,7 +98,7 @@ struct Operation {
   std::string_view response;  // schema of the answer; empty: `media` alone
   std::string_view media = "application/json";
   bool streams = false;
-  bool has_id = false;
+  std::string_view id_is{};  // what the {id} of the path is; empty: it has none
 };
 
 constexpr Operation kOperations[] = {
@@ -113,7 +113,12 @@ constexpr Operation kOperations[] = {
      "Tokens"},
     {"/v1/detokenize", "post", "detokenize", "The text that tokens spell.", "DetokenizeRequest", "Detokenized"},
     {"/v1/models", "get", "listModels", "The models that are here, with their state.", "", "Models"},
-    {"/v1/models/{id}", "get", "getModel", "One model, with its state.", "", "Model", "application/json", false, true},
+    {"/v1/models/{id}", "get", "getModel", "One model, with its state.", "", "Model", "application/json", false,
+     "A name from /v1/models; a slash in it may stand as it is or as %2F."},
+    {"/v1/shoal/receipts", "get", "listReceipts", "How requests were answered and what they cost, the newest first.",
+     "", "Receipts"},
+    {"/v1/shoal/receipts/{id}", "get", "getReceipt", "All that is known of how one request was answered.", "",
+     "Receipt", "application/json", false, "The x-shoal-decision-id of its answer."},
     {"/healthz", "get", "getHealth", "200 while the process answers.", "", "Health"},
     {"/readyz", "get", "getReadiness", "200 when the default model answers or could be started, else 503 with reasons.",
      "", "Readiness"},
@@ -127,9 +132,10 @@ void append_operation(std::string& out, const Operation& op) {
   append_json_string(out, op.id);
   out += R"(,"summary":)";
   append_json_string(out, op.summary);
-  if (op.has_id) {
-    out += R"(,"parameters":[{"name":"id","in":"path","required":true,"schema":{"type":"string"},)"
-           R"("description":"A name from /v1/models; a slash in it may stand as it is or as %2F."}])";
+  if (!op.id_is.empty()) {
+    out += R"(,"parameters":[{"name":"id","in":"path","required":true,"schema":{"type":"string"},"description":)";
+    append_json_string(out, op.id_is);
+    out += "}]";
   } else if (!op.request.empty()) {
     out += R"(,"parameters":[{"name":"x-shoal-timeout-ms","in":"header","required":false,)"
            R"("schema":{"type":"integer","minimum":1},"description":"Give up after this many milliseconds."}])"
@@ -214,6 +220,21 @@ constexpr std::string_view kAnswerSchemas =
     R"("ctx":{"type":"integer"},"capabilities":{"type":"array","items":{"type":"string"}}}}}},)"
     R"("Models":{"type":"object","required":["object","data"],"properties":{"object":{"const":"list"},)"
     R"("data":{"type":"array","items":{"$ref":"#/components/schemas/Model"}}}},)"
+    R"("Attempt":{"type":"object","properties":{"id":{"type":"string"},"time":{"type":"string"},"provider":{"type":"string"},)"
+    R"("model":{"type":"string"},"purpose":{"type":"string"},"price":{"type":"string"},"body_bytes":{"type":"integer"},)"
+    R"("body_sha256":{"type":"string"},"reserved_usd":{"type":"string"},"cost_usd":{"type":"string"},)"
+    R"("state":{"enum":["open","settled","not_sent","unknown"]},"ended":{"type":"string"},"status":{"type":"integer"},)"
+    R"("failure":{"type":"string"},"upstream_id":{"type":"string"},"tokens":{"type":"object"}}},)"
+    R"("Receipt":{"type":"object","required":["id","status"],"properties":{"id":{"type":"string"},"time":{"type":"string"},)"
+    R"("status":{"type":["integer","null"]},"key":{"type":"string"},"via":{"type":"string"},)"
+    R"("route":{"enum":["local","remote","escalated","failed_over","refused"]},"model":{"type":"string"},)"
+    R"("egress":{"type":"string"},"prompt_tokens":{"type":"integer"},"completion_tokens":{"type":"integer"},)"
+    R"("local_ms":{"type":"integer"},"cost_usd":{"type":"string"},"baseline_usd":{"type":["string","null"]},)"
+    R"("durability":{"type":"string"},"confidence":{"type":["number","null"]},"committed_usd":{"type":"string"},)"
+    R"("exact_usd":{"type":"string"},"detail":{"type":["object","null"]},)"
+    R"("attempts":{"type":"array","items":{"$ref":"#/components/schemas/Attempt"}}}},)"
+    R"("Receipts":{"type":"object","required":["receipts","before"],"properties":{"receipts":{"type":"array",)"
+    R"("items":{"$ref":"#/components/schemas/Receipt"}},"before":{"type":["integer","null"]}}},)"
     R"("Health":{"type":"object","properties":{"status":{"const":"ok"}}},)"
     R"("Readiness":{"type":"object","properties":{"ready":{"type":"boolean"},"reasons":{"type":"array","items":{"type":"string"}}}},)"
     R"("Document":{"type":"object"},)";

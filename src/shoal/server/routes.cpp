@@ -183,7 +183,7 @@ Result<void> Server::embed_into(Exchange& exchange, const types::EmbeddingReques
   const types::ModelInfo info = SHOAL_TRY(embedding_model(request));
   SHOAL_TRY(check_dimensions(request, info));
   const std::string& model = info.name;
-  engine::EmbedRequest work{model, exchange.principal, until, exchange.client_gone(), {}};
+  engine::EmbedRequest work{model, exchange.principal.number, until, exchange.client_gone(), {}};
   for (const auto& input : request.inputs) {
     if (input.tokens.empty()) {
       work.inputs.emplace_back(input.text);

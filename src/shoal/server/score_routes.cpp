@@ -46,8 +46,8 @@ Result<void> Server::score_into(Exchange& exchange) {
   types::ScoreRequest request = SHOAL_TRY(openai::parse_score_request(exchange.request.body));
   const base::Deadline until = SHOAL_TRY(deadline(exchange));
   const types::ModelInfo model = SHOAL_TRY(model_or_default(request.model));
-  const engine::ScoreRequest work{model.name,       exchange.principal, until, exchange.client_gone(),
-                                  {request.prompt}, request.labels};
+  const engine::ScoreRequest work{
+      model.name, exchange.principal.number, until, exchange.client_gone(), {request.prompt}, request.labels};
   std::vector<engine::ScoreRequest> all = {work};
   if (request.content_free) all.emplace_back(work).prompt = {*request.content_free};
   auto results = SHOAL_TRY(gateway::score_all(engine_, std::move(all), exchange.yield));
@@ -77,7 +77,7 @@ Result<void> Server::classify_into(Exchange& exchange) {
   if (request.content_free) inputs.push_back(*request.content_free);
   std::vector<engine::ScoreRequest> all;
   for (const std::string& input : inputs) {
-    all.push_back({model.name, exchange.principal, until, exchange.client_gone(),
+    all.push_back({model.name, exchange.principal.number, until, exchange.client_gone(),
                    question(request.instruction, input, chat), endings});
   }
   auto results = SHOAL_TRY(gateway::score_all(engine_, std::move(all), exchange.yield));

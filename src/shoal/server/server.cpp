@@ -46,6 +46,13 @@ std::span<const Server::Route> Server::routes() {
       Route{"GET", "/", "/", &Server::page, false},
       Route{"GET", "/assets/chat.js", "/assets/chat.js", &Server::page_script, false},
       Route{"GET", "/assets/chat.css", "/assets/chat.css", &Server::page_style, false},
+      Route{"GET", "/v1/shoal/receipts", "/v1/shoal/receipts", &Server::list_receipts},
+      Route{"GET", "/v1/shoal/receipts/{id}", "/v1/shoal/receipts/:id", &Server::show_receipt},
+      Route{"GET", "/admin/costs", "/admin/costs", &Server::show_costs, false, true},
+      Route{"POST", "/admin/costs/reprice", "/admin/costs/reprice", &Server::reprice, false, true},
+      Route{"GET", "/admin/keys", "/admin/keys", &Server::list_keys, false, true},
+      Route{"POST", "/admin/keys", "/admin/keys", &Server::create_key, false, true},
+      Route{"POST", "/admin/keys/{id}/revoke", "/admin/keys/:id/revoke", &Server::revoke_key, false, true},
       Route{"GET", "/admin/workers", "/admin/workers", &Server::list_workers, false, true},
       Route{"POST", "/admin/models/{id}/load", "/admin/models/:id/load", &Server::load_model, false, true},
       Route{"POST", "/admin/reload", "/admin/reload", &Server::reload, false, true},
@@ -134,8 +141,8 @@ Result<void> Server::check_key(Exchange& exchange) const {
                                                   ? "this server needs a key; send `Authorization: Bearer KEY`"
                                                   : "the Authorization header is not of the form `Bearer KEY`");
   }
-  const auto principal = keys_.principal_of(sent.substr(kScheme.size()));
-  if (!principal) return Error(ErrorCode::kUnauthenticated, "the key is not one of this server's");
+  const types::Principal* const principal = keys_.principal_of(sent.substr(kScheme.size()));
+  if (principal == nullptr) return Error(ErrorCode::kUnauthenticated, "the key is not one of this server's");
   exchange.principal = *principal;
   return {};
 }

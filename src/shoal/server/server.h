@@ -19,7 +19,10 @@
 #include "shoal/net/http.h"
 #include "shoal/server/exchange.h"
 #include "shoal/server/key_set.h"
+#include "shoal/server/ledger_answers.h"
+#include "shoal/server/ledger_json.h"
 #include "shoal/server/metrics.h"
+#include "shoal/store/feeder.h"
 #include "shoal/telemetry/metrics.h"
 #include "shoal/types/chat.h"
 #include "shoal/wire/openai/print.h"
@@ -33,12 +36,25 @@ struct ServerOptions {
   std::vector<std::string> allowed_origins;  // of other pages that may read the answers: they get CORS headers
 };
 
+// What the routes of receipts, costs and keys ask.
+struct LedgerHooks {
+  store::Feeder* feeder = nullptr;  // null: there is no store
+  // The key holds, or holds no more, when it returns. Errors: those of Store; kIo without a store.
+  std::function<Result<CreatedKey>(store::NewKey wanted, base::Yield)> create_key;
+  std::function<Result<store::Key>(std::string name, base::Yield)> revoke_key;
+  // Computes all costs again by the prices of now. Errors: those of Feeder.
+  std::function<Result<store::RepriceProgress>(base::Yield)> reprice;
+  // What an hour of computing here is taken to cost.
+  std::function<ledger::Pico()> local_per_hour;
+};
+
 // What the admin socket can do to the process; empty: answered as unimplemented.
 struct AdminHooks {
   // Reads the configuration again, all or nothing. Errors: kInvalidConfig.
   std::function<Result<void>(base::Yield)> reload;
   // What the machine can do at most; zeroes while that is not known. `idle`: no request runs, it may be measured now.
   std::function<engine::Demand(bool idle)> machine_speed;
+  LedgerHooks ledger;
 };
 
 class Server {
@@ -52,6 +68,8 @@ class Server {
 
   // After a reload; requests that run keep what they have.
   void set_keys(KeySet keys) { keys_ = std::move(keys); }
+  // Whether who asks over the network must have one.
+  [[nodiscard]] bool needs_key() const { return !keys_.open(); }
 
  private:
   struct Route;
@@ -79,12 +97,21 @@ class Server {
   void page(Exchange& exchange);
   void page_script(Exchange& exchange);
   void page_style(Exchange& exchange);
+  void list_receipts(Exchange& exchange);
+  void show_receipt(Exchange& exchange);
+  void show_costs(Exchange& exchange);
+  void reprice(Exchange& exchange);
+  void list_keys(Exchange& exchange);
+  void create_key(Exchange& exchange);
+  void revoke_key(Exchange& exchange);
   void list_workers(Exchange& exchange);
   void load_model(Exchange& exchange);
   void reload(Exchange& exchange);
 
   void answer(Exchange& exchange, wire::openai::AnswerKind kind, gateway::AnswerRequest request,
               std::vector<std::string> echo);
+  // Errors: kIo without a store.
+  [[nodiscard]] Result<LedgerAsk> ledger_ask(const Exchange& exchange) const;
   Result<void> embed_into(Exchange& exchange, const types::EmbeddingRequest& request);
   Result<void> score_into(Exchange& exchange);
   Result<void> classify_into(Exchange& exchange);

@@ -153,6 +153,11 @@ void Feeder::Worker::copy(std::span<const audit::Record> records) {
 }
 
 Result<void> Feeder::Worker::flush(base::Deadline deadline, base::Yield yield) {
+  // What was appended a moment ago is on its way to the disk. Where that has failed, what is on it is all there is.
+  if (const std::uint64_t last = journal_.stats().next_sequence - 1; last > journal_.stats().synced_sequence) {
+    auto synced = journal_.synced(last, deadline, yield);
+    if (!synced.ok() && synced.error().code() != ErrorCode::kJournalFailed) return synced;
+  }
   const auto waiting = std::make_shared<Waiting>(io_);
   {
     const std::uint64_t target = journal_.stats().synced_sequence;

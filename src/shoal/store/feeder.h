@@ -59,8 +59,9 @@ class Feeder {
   // As close().
   ~Feeder();
 
-  // Suspends until all that is in the journal now, and on disk, was applied. After a failure it tries at once. Errors:
-  // those of Store::apply() and Journal::read(), kDeadlineExceeded, kShuttingDown.
+  // Suspends until all that was appended to the journal by now was applied; where the journal has failed, all of it
+  // that is on disk. After a failure it tries at once. Errors: those of Store::apply() and Journal::read(),
+  // kDeadlineExceeded, kShuttingDown.
   Result<void> flush(base::Deadline deadline, base::Yield yield);
 
   // Runs `ask` on the store's thread, and suspends until it is done: Result<T> ask(Store&). It has what it needs by

@@ -82,6 +82,7 @@ struct Costs {
   std::int64_t refused = 0;
   std::int64_t prompt_tokens = 0;           // as receipts have them
   std::int64_t completion_tokens = 0;       // local ones too
+  std::int64_t local_ms = 0;                // of computing here
   std::int64_t attempts = 0;                // that cost something, or may have
   audit::TokenCounts tokens{};              // as providers counted them
   ledger::Pico cost{};                      // with what is unknown

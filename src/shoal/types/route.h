@@ -56,9 +56,11 @@ struct Receipt {
   std::vector<AnswerSignals> signals;  // by local answer
   std::vector<std::vector<float>> hidden_states;  // by prompt, when asked for
   std::vector<Reason> reasons;
-  std::optional<double> confidence;  // calibrated, of the local answer; none: not known
-  std::optional<double> threshold;   // that it was held against
-  std::int64_t billed_micro = 0;     // of a dollar: paid to providers for this request, rounded up once
+  std::optional<double> confidence;            // calibrated, of the local answer; none: not known
+  std::optional<double> threshold;             // that it was held against
+  std::int64_t billed_micro = 0;               // of a dollar: paid to providers for this request, rounded up once
+  std::int64_t local_micro = 0;                // what the time of computing here is taken to cost
+  std::optional<std::int64_t> baseline_micro;  // what a provider would have cost in place of all this; none: not known
   std::string durability = "batch";
   bool raw = false;  // the answer is a provider's, in the client's own dialect, and goes out as it comes
 

@@ -162,7 +162,7 @@ TEST_F(PipelineTest, EveryParameterReachesTheEngine) {
   engine.answers = {{{ends(FinishReason::kStop, 7, 1)}, {}, {}}};
   Recorder sink(false);
   AnswerRequest r = request(false);
-  r.principal = 5;
+  r.principal = {5, "five"};
   r.params.max_tokens = 9;
   r.params.stop = {"END"};
   r.params.top_logprobs = 3;

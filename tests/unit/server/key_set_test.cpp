@@ -1,8 +1,11 @@
 #include "shoal/server/key_set.h"
 
 #include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
+
+#include "support/temporary_folder.h"
 
 namespace shoal::server {
 namespace {
@@ -14,13 +17,14 @@ TEST(KeySet, KnowsItsKeysAndTellsThemApart) {
   auto keys = KeySet::parse("# made by hand\n\n  first-key-0123456789 \r\nsecond-key-012345678", "keys");
   ASSERT_TRUE(keys.ok()) << keys.error().message();
   EXPECT_EQ(keys->size(), 2U);
-  const auto first = keys->principal_of(kFirst);
-  const auto second = keys->principal_of(kSecond);
+  const types::Principal* const first = keys->principal_of(kFirst);
+  const types::Principal* const second = keys->principal_of(kSecond);
   ASSERT_TRUE(first && second);
-  EXPECT_NE(*first, *second);
-  EXPECT_NE(*first, 0U);
-  EXPECT_EQ(KeySet::parse("second-key-012345678\n", "keys")->principal_of(kSecond), second)
-      << "not its place in the file";
+  EXPECT_NE(first->number, second->number);
+  EXPECT_NE(first->id, second->id);
+  EXPECT_NE(first->number, 0U);
+  const auto other = KeySet::parse("second-key-012345678\n", "keys");
+  EXPECT_EQ(other->principal_of(kSecond)->id, second->id) << "not its place in the file";
 }
 
 TEST(KeySet, RefusesEverythingElse) {
@@ -47,6 +51,34 @@ TEST(KeySet, FaultsNameTheLineAndNeverTheKey) {
   EXPECT_NE(message("a key with blanks in it").find("blanks"), std::string::npos);
   EXPECT_NE(message("# nothing\n").find("no key"), std::string::npos);
   EXPECT_NE(message("").find("no key"), std::string::npos);
+}
+
+TEST(KeySet, KeysOfTheStoreAreGoodUntilTheyAreRevoked) {
+  const test::TemporaryFolder folder;
+  const auto hasher = store::KeyHasher::open(folder.path() / "key_secret");
+  ASSERT_TRUE(hasher.ok());
+  store::Key good;
+  good.principal = "good";
+  good.hash = hasher->hash(kFirst);
+  store::Key revoked;
+  revoked.principal = "revoked";
+  revoked.hash = hasher->hash(kSecond);
+  revoked.revoked_ms = 1;
+
+  KeySet keys;
+  keys.add(*hasher, std::vector{good, revoked});
+  EXPECT_EQ(keys.size(), 1U);
+  ASSERT_TRUE(keys.principal_of(kFirst));
+  EXPECT_EQ(keys.principal_of(kFirst)->id, "good");
+  EXPECT_NE(keys.principal_of(kFirst)->number, 0U);
+  EXPECT_FALSE(keys.principal_of(kSecond));
+
+  KeySet last_one_gone;
+  last_one_gone.add(*hasher, std::vector{revoked});
+  EXPECT_FALSE(last_one_gone.open()) << "who revokes the last key does not want everybody in";
+  KeySet none_ever;
+  none_ever.add(*hasher, {});
+  EXPECT_TRUE(none_ever.open());
 }
 
 TEST(KeySet, WithoutKeysIsOpen) {

@@ -20,9 +20,9 @@ struct FakeState {
   std::mutex mutex;
   std::condition_variable changed;
   // Below: under the mutex.
-  bool held = false;               // apply() waits
-  bool waits = false;              // it does
-  std::deque<Error> failures;      // of the next calls of apply()
+  bool held = false;                 // apply() waits
+  bool waits = false;                // it does
+  std::deque<Error> failures;        // of the next calls of apply()
   std::deque<Error> start_failures;  // of the next calls of start_over()
   std::vector<std::string> payloads;
   std::uint64_t last = 0;

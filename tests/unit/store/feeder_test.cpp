@@ -445,8 +445,8 @@ TEST_F(FeederTest, ARealStoreGetsEveryRecordOverManyRestarts) {
   must(direct->resolve_unknown(0));
   run([&](const base::Yield& yield) {
     must(flush(yield));
-    const auto found = must(feeder_->query(
-        [](Store& store) { return store.costs(CostsBy::kModel, 0, kDay * 2); }, {}, yield));
+    const auto found =
+        must(feeder_->query([](Store& store) { return store.costs(CostsBy::kModel, 0, kDay * 2); }, {}, yield));
     const auto expected = must(direct->costs(CostsBy::kModel, 0, kDay * 2));
     EXPECT_TRUE(found.rows == expected.rows);
     const auto page = must(feeder_->query([](Store& store) { return store.receipts({.limit = 1000}); }, {}, yield));

@@ -1,6 +1,4 @@
 // What only the store in SQLite does: files that are damaged, foreign, full or locked, and a process that is killed.
-#include "shoal/store/sqlite/sqlite_store.h"
-
 #include <array>
 #include <chrono>
 #include <csignal>
@@ -23,6 +21,7 @@
 
 #include "shoal/store/sqlite/database.h"
 #include "shoal/store/sqlite/schema.h"
+#include "shoal/store/sqlite/sqlite_store.h"
 
 #include "contract.h"
 #include "history.h"
@@ -46,9 +45,9 @@ Database open_file(const fs::path& path, std::int32_t application) {
 std::map<std::string, std::vector<std::string>> dump(const fs::path& folder) {
   std::map<std::string, std::vector<std::string>> tables;
   Database database = open_file(folder / "receipts.db", kReceiptsApplication);
-  Statement columns = must(database.prepare(
-      "SELECT t.name, group_concat('quote(' || c.name || ')', ' || '','' || ') FROM sqlite_schema t "
-      "JOIN pragma_table_info(t.name) c WHERE t.type = 'table' GROUP BY t.name"));
+  Statement columns = must(
+      database.prepare("SELECT t.name, group_concat('quote(' || c.name || ')', ' || '','' || ') FROM sqlite_schema t "
+                       "JOIN pragma_table_info(t.name) c WHERE t.type = 'table' GROUP BY t.name"));
   Rows table(columns);
   while (must(table.next())) {
     const std::string name(table.text(0));

@@ -104,6 +104,7 @@ struct Model {
       costs.refused += one.decision == Decision::kRefused ? 1 : 0;
       costs.prompt_tokens += one.prompt_tokens;
       costs.completion_tokens += one.completion_tokens;
+      costs.local_ms += one.local_ms;
       costs.with_baseline += one.baseline_micro >= 0 ? 1 : 0;
       costs.baseline.value += std::max<std::int64_t>(one.baseline_micro, 0);
     }

@@ -32,6 +32,8 @@ const types::Receipt& receipt() {
     made.model = "m\"1";
     made.usage = {10, 5, 4};
     made.timings = {1500, 2500, 2'000'000};
+    made.local_micro = 7;
+    made.baseline_micro = 3;
     return made;
   }();
   return kReceipt;
@@ -45,7 +47,7 @@ constexpr TokenDetail kLogprobs = {true, false};
 
 constexpr std::string_view kFactsText =
     R"(,"usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15,"prompt_tokens_details":{"cached_tokens":4}},)"
-    R"("x_shoal":{"model":"m\"1","route":"local","decision_id":"d1","via":"shoal-auto","egress":"none","confidence":null,"mode":"fast","queue_ms":1.5,"prefill_ms":2.5,"decode_ms":2000,"tokens_per_second":2.00}})";
+    R"("x_shoal":{"model":"m\"1","route":"local","decision_id":"d1","via":"shoal-auto","egress":"none","confidence":null,"local_usd":"0.000007","baseline_usd":"0.000003","saved_usd":"-0.000004","mode":"fast","queue_ms":1.5,"prefill_ms":2.5,"decode_ms":2000,"tokens_per_second":2.00}})";
 
 #define CHAT_CHUNK                                                                              \
   R"({"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,"model":"m\"1",)" \
@@ -122,7 +124,8 @@ TEST(XShoal, OfAProvidersAnswerSaysWhatLeftAndWhatItCost) {
   std::string out;
   append_x_shoal_value(out, {.receipt = made});
   EXPECT_EQ(out, R"({"model":"openai/gpt","route":"escalated","decision_id":"d1","via":"shoal-auto","egress":"openai",)"
-                 R"("confidence":0.25,"threshold":0.5,"cost_usd":"1.234567","durability":"strict","reasons":[)"
+                 R"("confidence":0.25,"threshold":0.5,"cost_usd":"1.234567","durability":"strict",)"
+                 R"("local_usd":"0.000007","baseline_usd":"0.000003","saved_usd":"-1.234571","reasons":[)"
                  R"({"signal":"confidence","value":"0.25","rule":"at least 0.5","effect":"escalate"},)"
                  R"({"signal":"a\"","value":"b","rule":"c","effect":"d"}]})");
   made.billed_micro = 7;

@@ -18,6 +18,7 @@ void each_count(First& a, Second& b, Each each) {
   each(a.refused, b.refused);
   each(a.prompt_tokens, b.prompt_tokens);
   each(a.completion_tokens, b.completion_tokens);
+  each(a.local_ms, b.local_ms);
   each(a.attempts, b.attempts);
   each(a.tokens.input, b.tokens.input);
   each(a.tokens.cache_read, b.tokens.cache_read);
@@ -43,7 +44,8 @@ Error impossible(std::string_view what) {
 }
 
 constexpr std::string_view kColumns =
-    "requests, local, remote, escalated, failed_over, refused, prompt_tokens, completion_tokens, attempts, input, "
+    "requests, local, remote, escalated, failed_over, refused, prompt_tokens, completion_tokens, local_ms, attempts, "
+    "input, "
     "cache_read, cache_write_5m, cache_write_1h, output, reasoning, cost_milli, cost_pico, committed_micro, unknown, "
     "unknown_milli, unknown_pico, with_baseline, baseline_micro, with_baseline_micro";
 
@@ -58,6 +60,7 @@ Costs read_costs(const Rows& rows, int at) {
   costs.refused = next();
   costs.prompt_tokens = next();
   costs.completion_tokens = next();
+  costs.local_ms = next();
   costs.attempts = next();
   costs.tokens.input = next();
   costs.tokens.cache_read = next();
@@ -100,7 +103,7 @@ Result<void> DaySums::prepare(Database& database) {
   find_ = SHOAL_TRY(database.prepare(fmt::format("SELECT {} FROM day_sum WHERE {}", kColumns, kWhere)));
   put_ = SHOAL_TRY(database.prepare(
       fmt::format("INSERT OR REPLACE INTO day_sum (day, route, principal, model, provider, {}) VALUES "
-                  "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                  "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                   kColumns)));
   remove_ = SHOAL_TRY(database.prepare(fmt::format("DELETE FROM day_sum WHERE {}", kWhere)));
   range_ = SHOAL_TRY(database.prepare(
@@ -147,7 +150,7 @@ Result<void> DaySums::write(const Place& place, const Costs& costs) {
   const SplitPico unknown = split(costs.unknown_cost);
   return run(put_, place.day, place.route, place.principal, place.model, place.provider, costs.requests, costs.local,
              costs.remote, costs.escalated, costs.failed_over, costs.refused, costs.prompt_tokens,
-             costs.completion_tokens, costs.attempts, costs.tokens.input, costs.tokens.cache_read,
+             costs.completion_tokens, costs.local_ms, costs.attempts, costs.tokens.input, costs.tokens.cache_read,
              costs.tokens.cache_write_5m, costs.tokens.cache_write_1h, costs.tokens.output, costs.tokens.reasoning,
              cost.milli, cost.pico, costs.committed.value, costs.unknown, unknown.milli, unknown.pico,
              costs.with_baseline, costs.baseline.value, costs.with_baseline_committed.value);

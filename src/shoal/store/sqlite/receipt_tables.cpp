@@ -38,8 +38,8 @@ bool can_be_counted(const audit::Outcome& outcome) {
 }
 bool can_be_counted(const audit::Receipt& receipt) {
   return !receipt.request.empty() && is_time(receipt.unix_ms) && is_count(receipt.prompt_tokens) &&
-         is_count(receipt.completion_tokens) && receipt.billed_micro >= 0 && receipt.billed_micro <= kMaxMicro &&
-         receipt.baseline_micro >= -1 && receipt.baseline_micro <= kMaxMicro;
+         is_count(receipt.completion_tokens) && is_count(receipt.local_ms) && receipt.billed_micro >= 0 &&
+         receipt.billed_micro <= kMaxMicro && receipt.baseline_micro >= -1 && receipt.baseline_micro <= kMaxMicro;
 }
 
 constexpr std::string_view kOutOfBounds = "it has a number that nothing can have, or no id";
@@ -66,6 +66,7 @@ Costs costs_of(const audit::Receipt& receipt) {
   }
   costs.prompt_tokens = receipt.prompt_tokens;
   costs.completion_tokens = receipt.completion_tokens;
+  costs.local_ms = receipt.local_ms;
   if (receipt.baseline_micro >= 0) {
     costs.with_baseline = 1;
     costs.baseline.value = receipt.baseline_micro;

@@ -120,6 +120,7 @@ CREATE TABLE day_sum (
   refused INTEGER NOT NULL,
   prompt_tokens INTEGER NOT NULL,
   completion_tokens INTEGER NOT NULL,
+  local_ms INTEGER NOT NULL,
   attempts INTEGER NOT NULL,
   input INTEGER NOT NULL,
   cache_read INTEGER NOT NULL,

@@ -146,4 +146,11 @@ Result<std::unique_ptr<Store>> open_store(const SqliteOptions& options) {
   return std::unique_ptr<Store>(std::move(store));
 }
 
+Result<std::vector<Key>> read_keys(const std::filesystem::path& folder) {
+  std::error_code error;
+  const fs::path file = folder / kKeysFile;
+  if (!fs::exists(file, error) && !error) return std::vector<Key>();
+  return SHOAL_TRY(KeyTable::open(file))->list();
+}
+
 }  // namespace shoal::store::sqlite

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <vector>
 
 #include "shoal/base/result.h"
 #include "shoal/store/store.h"
@@ -22,5 +23,9 @@ struct SqliteOptions {
 // folder, and when keys.db is damaged; kInvalidConfig when a file there belongs to another application; kUnimplemented
 // when a later Shoal wrote it.
 Result<std::unique_ptr<Store>> open_store(const SqliteOptions& options);
+
+// The keys as list_keys() has them, without last_used_ms, read while another may have the folder; none where there is
+// no keys.db. Errors: kIo.
+Result<std::vector<Key>> read_keys(const std::filesystem::path& folder);
 
 }  // namespace shoal::store::sqlite

@@ -239,6 +239,13 @@ void append_x_shoal(std::string& out, const AnswerFacts& facts) {
   append_x_shoal_value(out, facts);
 }
 
+// A whole number of micro-dollars as dollars, without a float in between.
+void append_usd(std::string& out, std::string_view name, std::int64_t micro) {
+  const std::int64_t amount = micro < 0 ? -micro : micro;
+  fmt::format_to(std::back_inserter(out), R"(,"{}":"{}{}.{:06}")", name, micro < 0 ? "-" : "", amount / 1'000'000,
+                 amount % 1'000'000);
+}
+
 // What the engine tells of its own work.
 void append_local_work(std::string& out, const types::Receipt& receipt) {
   out += receipt.exact ? R"(,"mode":"exact")" : R"(,"mode":"fast")";
@@ -387,11 +394,15 @@ void append_x_shoal_value(std::string& out, const AnswerFacts& facts) {
     append_json_number(out, *receipt.threshold);
   }
   if (receipt.egress != "none") {
-    // A whole number of micro-dollars as dollars, without a float in between.
-    fmt::format_to(std::back_inserter(out), R"(,"cost_usd":"{}.{:06}","durability":")",
-                   receipt.billed_micro / 1'000'000, receipt.billed_micro % 1'000'000);
+    append_usd(out, "cost_usd", receipt.billed_micro);
+    out += R"(,"durability":")";
     out += receipt.durability;
     out += '"';
+  }
+  if (receipt.local() || receipt.local_micro > 0) append_usd(out, "local_usd", receipt.local_micro);
+  if (receipt.baseline_micro) {
+    append_usd(out, "baseline_usd", *receipt.baseline_micro);
+    append_usd(out, "saved_usd", *receipt.baseline_micro - receipt.billed_micro - receipt.local_micro);
   }
   if (receipt.local()) append_local_work(out, receipt);
   if (!receipt.reasons.empty()) append_reasons(out, receipt.reasons);
