@@ -1,0 +1,45 @@
+// fit_table(): a calibration table from answers that were graded, and how well it does on those that it did not see.
+// A logistic model with Platt's targets, by damped Newton steps; isotonic steps over its score where they win by
+// cross-validated log-loss. Same labels, options and seed: same table, bit for bit. Threads: any; pure.
+//
+// Sources: Platt 1999, "Probabilistic outputs for support vector machines" (targets); Lin, Lin and Weng 2007, "A note
+// on Platt's probabilistic outputs" (Newton with a line search); Ayer et al. 1955 (pooling adjacent violators); Bröcker
+// 2012 (the debiased calibration error).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "shoal/base/result.h"
+#include "shoal/routing/calibration.h"
+
+namespace shoal::routing {
+
+struct Label {
+  Statistic statistic;  // of at least one token
+  bool right = false;
+  std::string group;  // labels of one group fall on the same side of the split: the question, normalised
+};
+
+inline constexpr std::size_t kLeastLabels = 1'000;  // to fit on
+inline constexpr std::size_t kLeastOfAKind = 20;    // right ones, and wrong ones, of those
+
+struct FitOptions {
+  double held_out = 0.3;  // of the labels, (0, 0.9]
+  std::uint64_t seed = 1;
+};
+
+// How many labels there must be, with so many held out.
+[[nodiscard]] std::size_t labels_needed(double held_out);
+
+// The key and the fields for people are the caller's to fill. Errors: kInvalidRequest with the numbers, where the
+// labels are too few, or nearly all right or wrong.
+[[nodiscard]] Result<Table> fit_table(std::span<const Label> labels, const FitOptions& options);
+
+// How well `table` predicts `labels`. REQUIRES: at least one.
+[[nodiscard]] Reliability measure(const Table& table, std::span<const Label> labels);
+
+}  // namespace shoal::routing

@@ -1,0 +1,122 @@
+#include "shoal/routing/prefix_judge.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+#include <string>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace shoal::routing {
+namespace {
+
+// Rounded down: 0.7999 is shown below a threshold of 0.80.
+std::string shown(double probability) {
+  constexpr double kDigits = 100;
+  constexpr double kRounding = 1e-9;  // 0.57 * 100 is 56.99999999999999
+  return fmt::format("{:.2f}", std::floor(probability * kDigits + kRounding) / kDigits);
+}
+
+}  // namespace
+
+PrefixJudge::PrefixJudge(const JudgeOptions& options)
+    : options_(options), answers_(options.answers), open_(options.answers) {
+  assert(options.answers > 0 && options.commit_tokens > 0);
+}
+
+types::Reason PrefixJudge::held_against(std::string value, const char* effect) const {
+  const std::string exact = fmt::format("{}", options_.threshold);
+  const std::string padded = fmt::format("{:.2f}", options_.threshold);
+  return {"confidence", std::move(value), "at least " + (padded.size() > exact.size() ? padded : exact), effect};
+}
+
+Verdict PrefixJudge::escalate(std::optional<double> confidence, types::Reason reason) {
+  verdict_ = Verdict::kEscalate;
+  confidence_ = confidence;
+  reason_ = std::move(reason);
+  return verdict_;
+}
+
+Verdict PrefixJudge::settle(Answer& answer, std::optional<double> confidence) {
+  answer.settled = true;
+  if (!confidence) {
+    all_known_ = false;
+  } else if (!confidence_ || *confidence < *confidence_) {
+    confidence_ = confidence;
+  }
+  if (--open_ > 0) return verdict_;
+  verdict_ = Verdict::kKeep;
+  if (all_known_) {
+    reason_ = held_against(shown(*confidence_), "keep");
+  } else {
+    confidence_.reset();
+  }
+  return verdict_;
+}
+
+Verdict PrefixJudge::unknown(Answer& answer, const char* why) {
+  const bool keep = options_.keep_unknown;
+  types::Reason reason{"confidence", "null", why, keep ? "keep" : "escalate"};
+  if (!keep) return escalate(std::nullopt, std::move(reason));
+  reason_ = std::move(reason);
+  return settle(answer, std::nullopt);
+}
+
+Verdict PrefixJudge::judge(Answer& answer, const Table* table, const char* without) {
+  if (answer.statistic.tokens == 0) return unknown(answer, "an answer of some token");
+  if (table == nullptr) return unknown(answer, without);
+  const double confidence = table->confidence(answer.statistic);
+  if (confidence >= options_.threshold) return settle(answer, confidence);
+  return escalate(confidence, held_against(shown(confidence), "escalate"));
+}
+
+// Over every way on: the answer ends before the K-th token, or comes to it. Nothing where one of them may be kept
+// whatever its tokens are.
+std::optional<double> PrefixJudge::ceiling(const Statistic& statistic) const {
+  const auto [prefix, whole, gap] = options_.tables;
+  if (options_.keep_unknown && (prefix == nullptr || whole == nullptr)) return std::nullopt;
+  if (!options_.streams && prefix == nullptr) return std::nullopt;  // it may go on past the K-th
+  double most = prefix != nullptr ? prefix->ceiling(statistic, options_.commit_tokens) : 0;
+  for (std::int32_t n = statistic.tokens; whole != nullptr && n < options_.commit_tokens; ++n) {
+    most = std::max(most, whole->ceiling(statistic, n));
+  }
+  return most;
+}
+
+Verdict PrefixJudge::add(std::size_t index, const types::Token& token) {
+  if (verdict_ != Verdict::kWait) return verdict_;
+  Answer& answer = answers_.at(index);
+  if (answer.settled) return verdict_;
+  answer.statistic.add(token.logprob);
+  const std::int32_t tokens = answer.statistic.tokens;
+  if (tokens > options_.commit_tokens) return verdict_;
+  if (tokens == options_.commit_tokens) {
+    if (options_.streams) return judge(answer, options_.tables.prefix, "a table for the first tokens");
+    if (options_.tables.prefix == nullptr) return verdict_;
+    const double confidence = options_.tables.prefix->confidence(answer.statistic);
+    if (confidence >= options_.threshold) return verdict_;
+    return escalate(confidence, held_against(shown(confidence), "escalate"));
+  }
+  const std::optional<double> most = ceiling(answer.statistic);
+  if (!most || *most >= options_.threshold) return verdict_;
+  return escalate(*most, held_against("at most " + shown(*most), "escalate"));
+}
+
+Verdict PrefixJudge::finish(std::size_t index) {
+  if (verdict_ != Verdict::kWait) return verdict_;
+  Answer& answer = answers_.at(index);
+  if (answer.settled) return verdict_;
+  return judge(answer, options_.tables.whole, "a table for complete answers");
+}
+
+Verdict PrefixJudge::late() {
+  const bool all_there = std::ranges::all_of(answers_, [this](const Answer& answer) {
+    return answer.settled || answer.statistic.tokens >= options_.commit_tokens;
+  });
+  if (verdict_ != Verdict::kWait || all_there) return verdict_;
+  return escalate(std::nullopt, {"commit_ms", fmt::format("{}", options_.commit_ms),
+                                 fmt::format("{} tokens by then", options_.commit_tokens), "escalate"});
+}
+
+}  // namespace shoal::routing

@@ -1,0 +1,74 @@
+// PrefixJudge: whether a local answer is sure enough, while it is being written. Fed each token of each answer, it says
+// wait, keep or escalate; of several answers the least sure counts. A stream is decided at its K-th token, by the table
+// of the first K, or at its end when that comes first, by the table of complete answers. An answer that is sent whole
+// is decided when it is whole; what its first K tokens say may end it early.
+//
+// It escalates before the K-th token only where every possible rest of the answer would: Table::ceiling().
+// The tables must live as long as the judge. Owned by the pipeline for one attempt. Threads: one at a time; pure.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "shoal/routing/calibration.h"
+#include "shoal/types/completion.h"
+#include "shoal/types/route.h"
+
+namespace shoal::routing {
+
+enum class Verdict : std::uint8_t { kWait, kKeep, kEscalate };
+
+struct JudgeOptions {
+  std::size_t answers = 1;
+  double threshold = 0.8;
+  std::int32_t commit_tokens = 16;
+  std::int64_t commit_ms = 1'500;  // for the reason only: whoever has the clock calls late()
+  bool streams = true;             // false: decided when whole
+  bool keep_unknown = false;       // keep an answer that no table is for
+  Calibration tables{};
+};
+
+class PrefixJudge {
+ public:
+  explicit PrefixJudge(const JudgeOptions& options);
+
+  // Another token of answer `answer`. REQUIRES: it has not finished.
+  Verdict add(std::size_t answer, const types::Token& token);
+  // That answer is complete.
+  Verdict finish(std::size_t answer);
+  // The time is over. An answer of fewer than commit_tokens tokens is not sure then; no table is for it.
+  Verdict late();
+  // Once it is kKeep or kEscalate it stays so.
+  [[nodiscard]] Verdict verdict() const { return verdict_; }
+
+  // Of the least sure answer, once there is a verdict. None: not known. Of one that was given up early it is the most
+  // that it could have become.
+  [[nodiscard]] std::optional<double> confidence() const { return confidence_; }
+  // What was held against what, and what came of it. REQUIRES: a verdict.
+  [[nodiscard]] types::Reason reason() const { return reason_; }
+
+ private:
+  struct Answer {
+    Statistic statistic;
+    bool settled = false;
+  };
+
+  Verdict judge(Answer& answer, const Table* table, const char* without);
+  Verdict settle(Answer& answer, std::optional<double> confidence);
+  Verdict escalate(std::optional<double> confidence, types::Reason reason);
+  Verdict unknown(Answer& answer, const char* why);
+  [[nodiscard]] std::optional<double> ceiling(const Statistic& statistic) const;
+  [[nodiscard]] types::Reason held_against(std::string value, const char* effect) const;
+
+  const JudgeOptions options_;
+  std::vector<Answer> answers_;
+  std::size_t open_;
+  Verdict verdict_ = Verdict::kWait;
+  std::optional<double> confidence_;
+  bool all_known_ = true;
+  types::Reason reason_;
+};
+
+}  // namespace shoal::routing

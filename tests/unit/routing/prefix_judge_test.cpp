@@ -1,0 +1,211 @@
+// Wait, keep or escalate: at the K-th token, at the end of an answer, when the time is over, and never before it is
+// sure.
+#include "shoal/routing/prefix_judge.h"
+
+#include <cmath>
+#include <random>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "unit/routing/tables.h"
+
+namespace shoal::routing {
+namespace {
+
+types::Token token(double logprob) {
+  types::Token out;
+  out.logprob = static_cast<float>(logprob);
+  return out;
+}
+double sigmoid(double x) {
+  return 1 / (1 + std::exp(-x));
+}
+
+// The confidence is sigmoid(3 + 10 * mean) after three tokens, and sigmoid(3 + 5 * mean) at the end.
+struct PrefixJudgeTest : testing::Test {
+  Table prefix = table_of({.mean = 10}, 3, 3);
+  Table whole = table_of({.mean = 5}, 3);
+  JudgeOptions options{.commit_tokens = 3, .tables = {.prefix = &prefix, .whole = &whole, .gap = {}}};
+
+  static Verdict feed(PrefixJudge& judge, const std::vector<double>& logprobs, std::size_t answer = 0) {
+    Verdict verdict = judge.verdict();
+    for (const double logprob : logprobs) verdict = judge.add(answer, token(logprob));
+    return verdict;
+  }
+};
+
+TEST_F(PrefixJudgeTest, ADecisionFallsAtTheKthTokenByTheTableOfThatMany) {
+  PrefixJudge judge(options);
+  EXPECT_EQ(feed(judge, {-0.1, -0.1}), Verdict::kWait);
+  EXPECT_EQ(feed(judge, {-0.1}), Verdict::kKeep);
+  EXPECT_NEAR(*judge.confidence(), sigmoid(2), 1e-6);
+  EXPECT_EQ(judge.reason(), (types::Reason{"confidence", "0.88", "at least 0.80", "keep"}));
+}
+
+TEST_F(PrefixJudgeTest, OneThatIsNotSureEscalatesWithItsConfidence) {
+  PrefixJudge judge(options);
+  EXPECT_EQ(feed(judge, {0, 0, -0.6}), Verdict::kEscalate);
+  EXPECT_NEAR(*judge.confidence(), sigmoid(1), 1e-6);
+  EXPECT_EQ(judge.reason(), (types::Reason{"confidence", "0.73", "at least 0.80", "escalate"}));
+  EXPECT_EQ(judge.finish(0), Verdict::kEscalate) << "a verdict stays";
+}
+
+TEST_F(PrefixJudgeTest, TheThresholdItselfIsSureEnough) {
+  prefix = table_of({}, 0, 3);
+  options.threshold = 0.5;
+  PrefixJudge judge(options);
+  EXPECT_EQ(feed(judge, {-1, -1, -1}), Verdict::kKeep);
+}
+
+TEST_F(PrefixJudgeTest, AnAnswerThatEndsBeforeHasTheTableOfCompleteOnes) {
+  PrefixJudge judge(options);
+  feed(judge, {-0.1, -0.1});
+  EXPECT_EQ(judge.finish(0), Verdict::kKeep);
+  EXPECT_NEAR(*judge.confidence(), sigmoid(2.5), 1e-6);
+}
+
+TEST_F(PrefixJudgeTest, ItGivesUpEarlyOnlyWhereNoRestOfTheAnswerWouldDo) {
+  PrefixJudge judge(options);
+  // At -0.4: three tokens with two certain ones give sigmoid(3 - 4 / 3) = 0.84; as a complete answer sigmoid(1) = 0.73.
+  EXPECT_EQ(feed(judge, {-0.4}), Verdict::kWait);
+  // At -0.5 over two: at the third at most sigmoid(3 - 5 / 3) = 0.79, as a complete answer sigmoid(3 - 1.25) = 0.85.
+  EXPECT_EQ(feed(judge, {-0.1}), Verdict::kWait) << "it may end here";
+  PrefixJudge hopeless(options);
+  EXPECT_EQ(feed(hopeless, {-2}), Verdict::kEscalate);
+  EXPECT_EQ(hopeless.reason().value, "at most 0.11") << "as two tokens, the second one certain: the mean is -1";
+}
+
+TEST_F(PrefixJudgeTest, GivingUpEarlyChangesNoDecision) {
+  std::mt19937 random(7);
+  std::exponential_distribution<double> surprise(4);
+  std::uniform_real_distribution<double> weight(0, 6);
+  std::uniform_int_distribution<int> length(1, 9);
+  int early = 0;
+  for (int round = 0; round < 20'000; ++round) {
+    options.commit_tokens = length(random);
+    prefix = table_of({weight(random), weight(random), weight(random), 0}, weight(random), options.commit_tokens);
+    whole = table_of({weight(random), weight(random), weight(random), weight(random) - 3}, weight(random));
+    std::vector<double> logprobs(static_cast<std::size_t>(length(random)));
+    Statistic head;
+    Statistic all;
+    for (double& logprob : logprobs) {
+      logprob = -surprise(random);
+      all.add(static_cast<float>(logprob));
+      if (head.tokens < options.commit_tokens) head.add(static_cast<float>(logprob));
+    }
+    const bool by_prefix = head.tokens == options.commit_tokens;
+    const double sure = by_prefix ? prefix.confidence(head) : whole.confidence(all);
+    PrefixJudge judge(options);
+    const bool given_up = feed(judge, logprobs) == Verdict::kEscalate && judge.reason().value.starts_with("at most");
+    judge.finish(0);
+    early += given_up ? 1 : 0;
+    ASSERT_EQ(judge.verdict(), sure >= options.threshold ? Verdict::kKeep : Verdict::kEscalate) << round;
+    if (given_up) {
+      ASSERT_GE(*judge.confidence() + 1e-8, sure) << round;
+    }
+  }
+  EXPECT_GT(early, 1000);
+}
+
+TEST_F(PrefixJudgeTest, OfSeveralAnswersTheLeastSureCounts) {
+  options.answers = 2;
+  PrefixJudge judge(options);
+  EXPECT_EQ(feed(judge, {-0.1, -0.1, -0.1}, 0), Verdict::kWait) << "the other one is not judged yet";
+  EXPECT_EQ(feed(judge, {0, 0, 0}, 1), Verdict::kKeep);
+  EXPECT_NEAR(*judge.confidence(), sigmoid(2), 1e-6);
+  PrefixJudge other(options);
+  feed(other, {0, 0, 0}, 0);
+  EXPECT_EQ(feed(other, {0, 0, -0.6}, 1), Verdict::kEscalate);
+  EXPECT_NEAR(*other.confidence(), sigmoid(1), 1e-6);
+}
+
+TEST_F(PrefixJudgeTest, MoreTokensAfterItsDecisionDoNotChangeAnAnswer) {
+  options.answers = 2;
+  PrefixJudge judge(options);
+  feed(judge, {0, 0, 0, -9, -9, -9}, 0);
+  judge.finish(0);
+  EXPECT_EQ(feed(judge, {0, 0, 0}, 1), Verdict::kKeep);
+}
+
+TEST_F(PrefixJudgeTest, WhenTheTimeIsOverFewerTokensAreNotSure) {
+  PrefixJudge none(options);
+  EXPECT_EQ(none.late(), Verdict::kEscalate);
+  EXPECT_FALSE(none.confidence());
+  EXPECT_EQ(none.reason(), (types::Reason{"commit_ms", "1500", "3 tokens by then", "escalate"}));
+  PrefixJudge two(options);
+  feed(two, {0, 0});
+  EXPECT_EQ(two.late(), Verdict::kEscalate);
+  options.keep_unknown = true;
+  PrefixJudge kept(options);
+  EXPECT_EQ(kept.late(), Verdict::kEscalate) << "what is kept without a table must still be there in time";
+}
+
+TEST_F(PrefixJudgeTest, AWholeAnswerIsJudgedWhenItIsWhole) {
+  options.streams = false;
+  PrefixJudge judge(options);
+  EXPECT_EQ(feed(judge, {-0.1, -0.1, -0.1}), Verdict::kWait);
+  EXPECT_EQ(judge.late(), Verdict::kWait) << "it came as far as it must in that time";
+  EXPECT_EQ(feed(judge, {-1.1}), Verdict::kWait);
+  EXPECT_EQ(judge.finish(0), Verdict::kEscalate);
+  EXPECT_NEAR(*judge.confidence(), sigmoid(3 - 5 * 1.4 / 4), 1e-5);
+  PrefixJudge fine(options);
+  feed(fine, {-0.1, -0.1, -0.1, 0});
+  EXPECT_EQ(fine.finish(0), Verdict::kKeep);
+  EXPECT_NEAR(*fine.confidence(), sigmoid(3 - 5 * 0.3 / 4), 1e-5);
+}
+
+TEST_F(PrefixJudgeTest, AWholeAnswerMayFallAtItsPrefix) {
+  options.streams = false;
+  PrefixJudge judge(options);
+  EXPECT_EQ(feed(judge, {0, 0, -0.6}), Verdict::kEscalate);
+  options.tables.prefix = nullptr;
+  PrefixJudge without(options);
+  EXPECT_EQ(feed(without, {-2, -2, -2}), Verdict::kWait) << "what follows may be certain";
+  EXPECT_EQ(without.finish(0), Verdict::kEscalate);
+}
+
+TEST_F(PrefixJudgeTest, WhereNoTableIsForItTheRouteDecides) {
+  options.tables.prefix = nullptr;
+  PrefixJudge judge(options);
+  EXPECT_EQ(feed(judge, {0, 0, 0}), Verdict::kEscalate);
+  EXPECT_FALSE(judge.confidence());
+  EXPECT_EQ(judge.reason(), (types::Reason{"confidence", "null", "a table for the first tokens", "escalate"}));
+  options.keep_unknown = true;
+  PrefixJudge kept(options);
+  EXPECT_EQ(feed(kept, {-9, -9, -9}), Verdict::kKeep);
+  EXPECT_FALSE(kept.confidence());
+  EXPECT_EQ(kept.reason().effect, "keep");
+  PrefixJudge empty(options);
+  EXPECT_EQ(empty.finish(0), Verdict::kKeep);
+  EXPECT_FALSE(empty.confidence()) << "no token says nothing";
+  options.keep_unknown = false;
+  PrefixJudge nothing(options);
+  EXPECT_EQ(nothing.finish(0), Verdict::kEscalate);
+}
+
+TEST_F(PrefixJudgeTest, OneAnswerWithoutATableLeavesAllWithoutAConfidence) {
+  options.tables.prefix = nullptr;
+  options.keep_unknown = true;
+  options.answers = 2;
+  PrefixJudge judge(options);
+  feed(judge, {0, 0, 0}, 0);
+  feed(judge, {0}, 1);
+  EXPECT_EQ(judge.finish(1), Verdict::kKeep);
+  EXPECT_FALSE(judge.confidence());
+  EXPECT_EQ(judge.reason().value, "null");
+}
+
+TEST_F(PrefixJudgeTest, WhatIsShownIsRoundedDownAndTheThresholdIsShownWhole) {
+  prefix = table_of({}, std::log(0.7999 / 0.2001), 3);
+  PrefixJudge judge(options);
+  feed(judge, {0, 0, 0});
+  EXPECT_EQ(judge.reason().value.substr(judge.reason().value.size() - 4), "0.79");
+  options.threshold = 0.805;
+  PrefixJudge other(options);
+  feed(other, {0, 0, 0});
+  EXPECT_EQ(other.reason().rule, "at least 0.805");
+}
+
+}  // namespace
+}  // namespace shoal::routing
