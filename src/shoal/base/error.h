@@ -52,6 +52,11 @@ class Error {
     retry_after_ms_ = ms;
     return std::move(*this);
   }
+  // Asking again was tried already, or would do harm: the client is told not to.
+  [[nodiscard]] Error&& with_no_retry() && {
+    no_retry_ = true;
+    return std::move(*this);
+  }
   // The nearest name that exists, for a name that does not.
   [[nodiscard]] Error&& with_suggestion(std::string name) && {
     suggestion_ = std::move(name);
@@ -64,6 +69,7 @@ class Error {
   [[nodiscard]] const std::string& param() const { return param_; }
   [[nodiscard]] const std::string& suggestion() const { return suggestion_; }
   [[nodiscard]] std::optional<std::int64_t> retry_after_ms() const { return retry_after_ms_; }
+  [[nodiscard]] bool no_retry() const { return no_retry_; }
 
  private:
   ErrorCode code_;
@@ -71,6 +77,7 @@ class Error {
   std::string param_;
   std::string suggestion_;
   std::optional<std::int64_t> retry_after_ms_;
+  bool no_retry_ = false;
 };
 
 // An Error from errno: "cannot open /x: No such file or directory". code defaults to kIo.

@@ -55,16 +55,19 @@ Result<std::unique_ptr<App>> App::make(config::Loaded loaded, config::LoadReques
 
 OutsideParts::OutsideParts(EngineParts& parts, const config::Config& config)
     : clock(parts.clock),
+      log(parts.log),
       client(parts.io, parts.clock, {}),
       ledger(parts.io, parts.clock, config.server.data_dir),
       restored(restore(ledger, book, parts.log)),
       budgets(book, {}),
       gate(restored ? ledger.journal() : nullptr, parts.clock, config.egress.allowed),
-      outside{gate, book, budgets, restored ? ledger.journal() : nullptr, std::make_shared<gateway::OutsideConfig>()} {}
+      outside{gate, book, budgets, restored ? ledger.journal() : nullptr, std::make_shared<gateway::OutsideConfig>()},
+      expiry(parts.io.get_executor(), outside, parts.clock, parts.log) {}
 
 Result<void> OutsideParts::apply(const config::Config& config) {
-  auto next = SHOAL_TRY(outside_config(config, client, clock));
+  auto next = SHOAL_TRY(outside_config(config, client, clock, &log));
   gateway::Caps caps = SHOAL_TRY(budget_caps(config));
+  next->providers.take_over(outside.config->providers);
   outside.config = std::move(next);
   budgets.set_caps(std::move(caps));
   gate.allow(config.egress.allowed);

@@ -18,6 +18,7 @@
 #include "shoal/config/load.h"
 #include "shoal/engine/model_source.h"
 #include "shoal/engine/supervisor.h"
+#include "shoal/gateway/expiry.h"
 #include "shoal/gateway/outside.h"
 #include "shoal/gateway/pipeline.h"
 #include "shoal/net/http_client.h"
@@ -58,7 +59,8 @@ struct ModelSourceOptions {
 // Errors: kInvalidConfig for a URL, a key, a price that is none.
 [[nodiscard]] Result<std::shared_ptr<const gateway::OutsideConfig>> outside_config(const config::Config& config,
                                                                                    net::HttpClient& client,
-                                                                                   const base::Clock& clock);
+                                                                                   const base::Clock& clock,
+                                                                                   base::Log* log);
 // Those that come with Shoal, and those of the configuration over them. Errors: kInvalidConfig.
 [[nodiscard]] Result<ledger::PriceTable> price_table(const config::Config& config);
 // Errors: kInvalidConfig.
@@ -85,6 +87,7 @@ struct OutsideParts {
   Result<void> apply(const config::Config& config);
 
   const base::Clock& clock;
+  base::Log& log;
   net::HttpClient client;
   LedgerParts ledger;
   ledger::Book book;
@@ -92,6 +95,7 @@ struct OutsideParts {
   gateway::BudgetChains budgets;
   egress::Gate gate;
   gateway::Outside outside;
+  gateway::Expiry expiry;
 };
 
 struct App {

@@ -88,6 +88,7 @@ class Lifecycle {
       engine_event.async_wait(yield[cancelled]);
     }
     app_.http.stop();
+    app_.outside.expiry.stop();
     signals_.cancel();
     app_.parts.io.stop();
   }

@@ -97,7 +97,7 @@ Result<std::vector<std::string>> provider_keys(const config::ProviderConfig& con
 }
 
 Result<std::shared_ptr<provider::Provider>> make_provider(const config::ProviderConfig& config, net::HttpClient& client,
-                                                          const base::Clock& clock) {
+                                                          const base::Clock& clock, base::Log* log) {
   auto url = net::parse_base_url(config.base_url);
   if (!url.ok()) {
     return Error(ErrorCode::kInvalidConfig,
@@ -122,7 +122,8 @@ Result<std::shared_ptr<provider::Provider>> make_provider(const config::Provider
   options.first_token_ms = config.first_token_timeout_ms;
   options.token_ms = config.token_timeout_ms;
   options.max_concurrent = static_cast<std::size_t>(config.max_concurrent);
-  return std::make_shared<provider::Provider>(std::move(options), client, clock);
+  auto health = std::make_shared<provider::Health>(config.name, clock, log);
+  return std::make_shared<provider::Provider>(std::move(options), client, clock, std::move(health));
 }
 
 Result<std::optional<ledger::Pico>> money(const std::string& text) {
@@ -173,12 +174,12 @@ Result<ledger::PriceTable> price_table(const config::Config& config) {
 }
 
 Result<std::shared_ptr<const gateway::OutsideConfig>> outside_config(const config::Config& config,
-                                                                     net::HttpClient& client,
-                                                                     const base::Clock& clock) {
+                                                                     net::HttpClient& client, const base::Clock& clock,
+                                                                     base::Log* log) {
   auto out = std::make_shared<gateway::OutsideConfig>();
   std::vector<std::shared_ptr<provider::Provider>> providers;
   for (const config::ProviderConfig& one : config.providers) {
-    providers.push_back(SHOAL_TRY(make_provider(one, client, clock)));
+    providers.push_back(SHOAL_TRY(make_provider(one, client, clock, log)));
   }
   for (const config::RouteConfig& one : config.routes) {
     out->routes.push_back(SHOAL_TRY(make_route(one, !providers.empty())));

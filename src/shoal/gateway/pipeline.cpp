@@ -3,10 +3,13 @@
 
 #include <algorithm>
 #include <cassert>
+#include <chrono>
 #include <utility>
 #include <vector>
 
 #include <fmt/format.h>
+
+#include <boost/asio/steady_timer.hpp>
 
 #include "shoal/base/ids.h"
 #include "shoal/gateway/draft.h"
@@ -21,6 +24,11 @@ namespace shoal::gateway {
 namespace {
 
 using routing::Candidate;
+
+template <class T>
+bool has(const std::vector<T>& all, const T& one) {
+  return std::ranges::find(all, one) != all.end();
+}
 
 // One request on its way. Lives on the stack of its coroutine.
 class Life {
@@ -47,19 +55,23 @@ class Life {
     receipt_.reasons = std::move(plan.reasons);
     if (plan.candidates.empty()) return *std::move(plan.refusal);
 
-    // --- draft locally, or ask a provider; on to the next one when that may help, until the client has seen a byte.
-    std::optional<Error> failed;
-    for (const Candidate& candidate : plan.candidates) {
-      if (!candidate.local && remote_attempts_ >= route.max_attempts) continue;
-      if (failed && !may_go_on(*failed, candidate, route)) break;
-      if (failed) note_move(*failed, candidate, route);
-      auto kept = attempt(candidate, route, failed.has_value(), yield);
+    // --- draft locally, or ask a provider; again or on to the next one when that may help, until the client has seen a
+    // byte.
+    std::optional<Error> told;  // what the client gets when nobody answers
+    for (std::size_t at = 0;;) {
+      last_ = {};
+      auto kept = attempt(plan.candidates[at], route, at > 0, yield);
       if (kept.ok()) return {};
-      failed = std::move(kept).error();
+      const Error failed = std::move(kept).error();
+      // Why another attempt was not even begun is no news to the client.
+      if (!told || last_.sent || plan.candidates[at].local) told = failed;
       // FENCE: what the client has seen is never replaced.
       if (sink_.committed()) break;
+      const std::optional<std::size_t> next = SHOAL_TRY(go_on(failed, plan.candidates, at, route, yield));
+      if (!next) break;
+      at = *next;
     }
-    return *std::move(failed);
+    return final_error(*std::move(told));
   }
 
   // --- settle: what it cost is final now, and the receipt is kept.
@@ -91,12 +103,18 @@ class Life {
     options.principal = request_.principal.id;
     options.route = route.name;
     options.deadline = deadline_;
-    options.cost_cap_micro = route.cost_cap_micro;
+    if (route.cost_cap_micro)
+      options.cost_cap_micro =
+          std::max<std::int64_t>(*route.cost_cap_micro - ledger::round_up_to_micro(spent_).value, 0);
+    options.fresh = std::exchange(fresh_, false);
+    options.counts = !has(counted_, candidate.remote);
+    first_time_at(target.provider);
     RemoteCall call(*outside_, request_, target, std::move(options));
     receipt_.raw = call.raw();
     auto sent = call.send(clock_, yield);
     auto said = sent.ok() ? relay(call, "waiting for " + target.provider, yield) : std::move(sent);
     const AttemptEnd end = call.end();
+    note_end(end, candidate, !said.ok());
     if (end.sent) note_egress(target.provider);
     SHOAL_TRY(std::move(said));
     receipt_.usage = call.usage();
@@ -180,17 +198,119 @@ class Life {
     return {};
   }
 
-  // Whether asking somebody else may help, and the route allows it.
-  static bool may_go_on(const Error& error, const Candidate& next, const routing::Route& route) {
-    if (!error.info().escalatable && error.code() != ErrorCode::kBudgetExhausted) return false;
-    if (error.code() == ErrorCode::kBudgetExhausted) return next.local && route.local_on_budget;
-    return next.local ? route.local_on_remote_errors : route.escalate_local_errors;
+  // Whom to ask after a failure: the same target at once, where another connection or another key may help; else the
+  // next candidate; else, when it may pass by itself, the same target after a pause. Nothing: nobody. Errors:
+  // kCancelled.
+  Result<std::optional<std::size_t>> go_on(const Error& error, const std::vector<Candidate>& all, std::size_t at,
+                                           const routing::Route& route, base::Yield yield) {
+    const Candidate& now = all[at];
+    const bool more = remote_attempts_ < route.max_attempts;
+    if (!now.local && more && (last_.stale || (last_.other_key && may_ask(now, route, error)))) {
+      fresh_ = last_.stale;
+      note_move(error, last_.stale ? "ask again on another connection" : "ask again with another key");
+      return at;
+    }
+    for (std::size_t i = at + 1; i < all.size(); ++i) {
+      const Candidate& next = all[i];
+      if (!may_go_on(error, now, next, route)) continue;
+      if (!next.local && !(more && may_ask(next, route, error))) continue;
+      note_move(error, "go on with " + (next.local ? route.local : name_of(route.remote[next.remote])));
+      return i;
+    }
+    if (now.local || !more || provider::class_of(error) != provider::FailureClass::kTransient) return std::nullopt;
+    if (!SHOAL_TRY(wait_for(now, route, error, yield))) return std::nullopt;
+    return at;
   }
 
-  void note_move(const Error& error, const Candidate& next, const routing::Route& route) {
-    const std::string to =
-        next.local ? route.local : route.remote[next.remote].provider + "/" + route.remote[next.remote].model;
-    receipt_.reasons.push_back({"error", std::string(error.info().slug), receipt_.model, "go on with " + to});
+  // Whether asking somebody else may help, and the route allows it.
+  static bool may_go_on(const Error& error, const Candidate& now, const Candidate& next, const routing::Route& route) {
+    if (!error.info().escalatable && error.code() != ErrorCode::kBudgetExhausted) return false;
+    if (error.code() == ErrorCode::kBudgetExhausted) return next.local && route.local_on_budget;
+    if (next.local) return route.local_on_remote_errors;
+    return !now.local || route.escalate_local_errors;
+  }
+
+  // Whether a provider can be asked now, and, where it has had an attempt of this request, may be once more. A key that
+  // is refused is refused once, so trying another costs the budget nothing.
+  bool may_ask(const Candidate& next, const routing::Route& route, const Error& error) {
+    const routing::RemoteTarget& target = route.remote[next.remote];
+    const routing::RemoteState state = state_of(*outside_, target);
+    if (state.out) {
+      receipt_.reasons.push_back({state.signal, state.value.empty() ? std::string(state.out->info().slug) : state.value,
+                                  "ready", "skip " + name_of(target)});
+      return false;
+    }
+    if (error.code() == ErrorCode::kUpstreamRefused || !has(asked_, target.provider)) return true;
+    return withdraw(target);
+  }
+
+  bool withdraw(const routing::RemoteTarget& target) {
+    const auto provider = outside_->config->providers.find(target.provider);
+    if (provider && provider->health().retries().withdraw()) return true;
+    no_budget_ = true;
+    receipt_.reasons.push_back(
+        {"retry_budget", "used up", "a fifth of the requests", "no retry at " + target.provider});
+    return false;
+  }
+
+  // Waits before the same target is asked again: a random while, and as long as it wants. False: that is not worth it.
+  Result<bool> wait_for(const Candidate& now, const routing::Route& route, const Error& error, base::Yield yield) {
+    const routing::RemoteTarget& target = route.remote[now.remote];
+    const auto provider = outside_->config->providers.find(target.provider);
+    if (!provider) return false;
+    const std::int64_t ms = provider->health().backoff_ms(remote_attempts_) + error.retry_after_ms().value_or(0);
+    if (deadline_.left_ns(clock_) / 1'000'000 <= ms) return false;
+    if (const auto outage = provider->health().outage(target.model); outage && outage->signal == "breaker")
+      return false;
+    if (!withdraw(target)) return false;
+    note_move(error, fmt::format("ask again after {} ms", ms));
+    SHOAL_TRY(pause(ms, "waiting for " + target.provider, yield));
+    const routing::RemoteState state = state_of(*outside_, target);
+    return !state.out.has_value();
+  }
+
+  Result<void> pause(std::int64_t ms, const std::string& waiting_for, base::Yield yield) {
+    const base::Deadline until = base::Deadline::after_ms(clock_, ms);
+    base::asio::steady_timer timer(yield.get_executor());
+    const std::stop_callback gone(request_.cancel, [&timer] { timer.cancel(); });
+    while (!until.passed(clock_) && !request_.cancel.stop_requested()) {
+      timer.expires_after(std::chrono::nanoseconds(std::min(until.left_ns(clock_), wake_.left_ns(clock_))));
+      base::error_code woken;
+      timer.async_wait(yield[woken]);
+      if (!wake_.passed(clock_)) continue;
+      if (!sink_.open()) SHOAL_TRY(sink_.open_stream(yield));
+      SHOAL_TRY(sink_.ping(waiting_for, yield));
+      wake_ = base::Deadline::after_ms(clock_, options_.ping_interval_ms);
+    }
+    if (request_.cancel.stop_requested()) return Error(ErrorCode::kCancelled, "the client went away");
+    return {};
+  }
+
+  // Each request pays into the retry budget of each provider that it asks, once.
+  void first_time_at(const std::string& provider) {
+    if (has(asked_, provider)) return;
+    asked_.push_back(provider);
+    if (const auto found = outside_->config->providers.find(provider)) found->health().retries().request();
+  }
+
+  void note_end(const AttemptEnd& end, const Candidate& candidate, bool failed) {
+    last_ = end;
+    spent_ += end.cost;
+    // Failing once more says nothing new of the target: it may be the request's fault.
+    if (failed && end.sent && !end.stale) counted_.push_back(candidate.remote);
+  }
+
+  // A client that repeats what was repeated already would multiply it. What passes by itself says when.
+  Error final_error(Error error) const {
+    const bool passes = error.info().http_status == 429 || error.code() == ErrorCode::kProviderDown;
+    if ((remote_attempts_ < 2 && !no_budget_) || (passes && error.retry_after_ms())) return error;
+    return std::move(error).with_no_retry();
+  }
+
+  static std::string name_of(const routing::RemoteTarget& target) { return target.provider + "/" + target.model; }
+
+  void note_move(const Error& error, std::string effect) {
+    receipt_.reasons.push_back({"error", std::string(error.info().slug), receipt_.model, std::move(effect)});
     held_.clear();
     sink_.discard();
   }
@@ -215,6 +335,12 @@ class Life {
   types::Receipt receipt_;
   std::vector<types::RemoteEvent> held_;
   std::int32_t remote_attempts_ = 0;
+  AttemptEnd last_;                   // of the latest attempt at a provider
+  ledger::Pico spent_;                // by all of them
+  std::vector<std::string> asked_;    // providers
+  std::vector<std::size_t> counted_;  // targets whose failure counts already, as indices into Route::remote
+  bool fresh_ = false;                // the next attempt needs a connection of its own
+  bool no_budget_ = false;            // a retry was not made, for there were too many
   bool closed_ = false;
 };
 

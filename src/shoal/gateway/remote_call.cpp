@@ -1,11 +1,13 @@
 #include "shoal/gateway/remote_call.h"
 
+#include <algorithm>
 #include <cassert>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "shoal/ledger/usage.h"
+#include "shoal/provider/failure.h"
 
 namespace shoal::gateway {
 namespace {
@@ -109,6 +111,7 @@ Result<void> RemoteCall::send(const base::Clock& clock, base::Yield yield) {
                                     now));
     reserved_ = true;
   }
+  turn_.emplace(SHOAL_TRY(provider_->health().admit(target_.model)));
   egress::Departure departure;
   departure.intent = {options_.attempt,
                       options_.request,
@@ -129,10 +132,10 @@ Result<void> RemoteCall::send(const base::Clock& clock, base::Yield yield) {
   egress::EgressPermit permit = SHOAL_TRY(outside_.gate.seal(std::move(departure), options_.deadline, yield));
   permitted_ = true;
 
-  auto asked = provider_->ask(std::move(permit), question_, target_.model, options_.deadline, request_.cancel, sent_,
-                              std::move(yield));
+  auto asked = provider_->ask(std::move(permit), *turn_, question_, target_.model,
+                              {options_.deadline, request_.cancel, options_.fresh}, trace_, std::move(yield));
   if (!asked.ok()) {
-    failure_ = asked.error().info().slug;
+    note_failure(asked.error());
     return std::move(asked).error();
   }
   answer_ = std::move(asked).value();
@@ -143,7 +146,8 @@ std::optional<AnswerEvent> RemoteCall::next(const base::Clock&, base::Deadline w
   assert(answer_ && !ended_);
   auto came = answer_->next(wake, std::move(yield));
   if (!came.ok()) {
-    failure_ = came.error().info().slug;
+    trace_.stale = answer_->stale();
+    note_failure(came.error());
     // A provider that answers with an error bills nothing; one that breaks off has billed something.
     refused_ = answer_->status() >= 400;
     return AnswerEvent{0, std::move(came).error()};
@@ -154,6 +158,8 @@ std::optional<AnswerEvent> RemoteCall::next(const base::Clock&, base::Deadline w
     usage_ = *event.usage;
     usage_known_ = true;
   }
+  complete_ = event.last;
+  if (std::ranges::any_of(event.deltas, &types::AnswerDelta::has_content)) turn_->answers();
   if (!event.id.empty() && upstream_id_.empty()) upstream_id_ = event.id;
   return AnswerEvent{0, std::move(event)};
 }
@@ -169,7 +175,7 @@ audit::Outcome RemoteCall::outcome(std::optional<ledger::Pico>& cost) const {
   out.status = answer_ ? answer_->status() : 0;
   out.failure = failure_;
   out.upstream_id = upstream_id_;
-  if (!sent_) {
+  if (!trace_.sent) {
     out.kind = audit::OutcomeKind::kNotSent;
     cost = ledger::Pico();
     return out;
@@ -192,23 +198,46 @@ audit::Outcome RemoteCall::outcome(std::optional<ledger::Pico>& cost) const {
   return out;
 }
 
+void RemoteCall::note_failure(const Error& error) {
+  failure_ = error.info().slug;
+  // A connection that the other side had closed while nobody used it says nothing.
+  if (trace_.stale) return;
+  failed_ = {.failure = provider::class_of(error),
+             .rate_limited = error.code() == ErrorCode::kRateLimited,
+             .retry_after_ms = error.retry_after_ms(),
+             .counts = options_.counts};
+}
+
+// What the attempt says of the provider.
+void RemoteCall::judge() {
+  if (!turn_) return;
+  if (complete_) {
+    turn_->succeeded();
+  } else if (failed_) {
+    ended_->other_key = turn_->failed(*failed_).other_key;
+  }
+  turn_.reset();
+}
+
 AttemptEnd RemoteCall::end() {
   if (ended_) return *ended_;
-  ended_ = AttemptEnd{sent_, usage_known_, 0};
+  ended_.emplace();
+  ended_->sent = trace_.sent;
+  ended_->stale = trace_.stale;
+  ended_->usage_known = usage_known_;
   if (!permitted_) {
     if (reserved_) outside_.book.release(options_.attempt);
     return *ended_;
   }
+  judge();
   std::optional<ledger::Pico> cost;
   const audit::Outcome out = outcome(cost);
   if (reserved_) {
-    if (!sent_) {
-      outside_.book.release(options_.attempt);
-    } else if (cost) {
-      outside_.book.settle(options_.attempt, *cost);
-    } else {
-      outside_.book.settle(options_.attempt, amount_);
-    }
+    ended_->cost = trace_.sent ? cost.value_or(amount_) : ledger::Pico();
+    const bool held = trace_.sent ? outside_.book.settle(options_.attempt, ended_->cost).has_value()
+                                  : outside_.book.release(options_.attempt);
+    // Its hold expired while it ran, and was journaled as unknown then.
+    if (!held) return *ended_;
   }
   // What cannot be written counts as unknown when the journal is read again.
   auto journaled = outside_.gate.ended(out, durability_);

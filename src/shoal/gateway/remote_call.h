@@ -11,6 +11,7 @@
 #include "shoal/gateway/answer.h"
 #include "shoal/gateway/answer_stream.h"
 #include "shoal/gateway/outside.h"
+#include "shoal/provider/provider.h"
 
 namespace shoal::gateway {
 
@@ -18,7 +19,10 @@ namespace shoal::gateway {
 struct AttemptEnd {
   bool sent = false;            // a byte may have left
   bool usage_known = false;     // the provider said what it counted
+  bool stale = false;           // it went into a connection that the other side had closed: asked again, it may pass
+  bool other_key = false;       // its key was taken out, and there is another
   std::uint64_t journaled = 0;  // for egress::Gate::synced()
+  ledger::Pico cost;            // that budgets were charged
 };
 
 class RemoteCall final : public AnswerStream {
@@ -31,6 +35,8 @@ class RemoteCall final : public AnswerStream {
     std::string purpose = "answer";
     base::Deadline deadline;
     std::optional<std::int64_t> cost_cap_micro;  // what is left of it
+    bool fresh = false;                          // on a connection that has not served before
+    bool counts = true;                          // a failure counts against the target: see Breaker::failed()
     std::int32_t default_max_tokens = 4096;      // for requests without a limit, where each token costs
   };
 
@@ -38,8 +44,9 @@ class RemoteCall final : public AnswerStream {
   RemoteCall(Outside& outside, const AnswerRequest& request, routing::RemoteTarget target, Options options);
   ~RemoteCall() override;
 
-  // Price, reservation, permit, sending, in this order: each may refuse, and nothing has left then but after the last.
-  // Errors: kUnknownPrice, kBudgetExhausted, kPolicyDenied, kJournalFailed, those of Provider::ask().
+  // Price, reservation, turn, permit, sending, in this order: each may refuse, and nothing has left then but after the
+  // last. Errors: kUnknownPrice, kBudgetExhausted, those of Health::admit(), kPolicyDenied, kJournalFailed, those of
+  // Provider::ask().
   [[nodiscard]] Result<void> send(const base::Clock& clock, base::Yield yield);
 
   [[nodiscard]] std::optional<AnswerEvent> next(const base::Clock& clock, base::Deadline wake,
@@ -61,6 +68,8 @@ class RemoteCall final : public AnswerStream {
   [[nodiscard]] Result<ledger::Pico> bound(std::size_t body_bytes) const;
   [[nodiscard]] Result<const ledger::PriceRow*> price(const base::Clock& clock) const;
   [[nodiscard]] audit::Outcome outcome(std::optional<ledger::Pico>& cost) const;
+  void note_failure(const Error& error);
+  void judge();
 
   Outside& outside_;
   const std::shared_ptr<const OutsideConfig> config_;
@@ -70,6 +79,8 @@ class RemoteCall final : public AnswerStream {
   const std::shared_ptr<provider::Provider> provider_;
   provider::Question question_;
   const ledger::PriceRow* row_ = nullptr;
+  std::optional<provider::Turn> turn_;
+  std::optional<provider::Turn::Failure> failed_;  // none: it did not, or that says nothing of the provider
   std::unique_ptr<provider::RemoteAnswer> answer_;
   egress::Durability durability_ = egress::Durability::kBatch;
   std::optional<std::int32_t> added_limit_;
@@ -79,7 +90,8 @@ class RemoteCall final : public AnswerStream {
   std::string failure_;  // slug
   bool reserved_ = false;
   bool permitted_ = false;
-  bool sent_ = false;
+  provider::Trace trace_;
+  bool complete_ = false;
   bool usage_known_ = false;
   bool refused_ = false;  // the provider answered with an error: it bills nothing
   std::optional<AttemptEnd> ended_;

@@ -15,29 +15,32 @@ const routing::Route* find_route(const Outside* outside, std::string_view name) 
   return found == routes.end() ? nullptr : &*found;
 }
 
-// Why `target` cannot be asked now; nothing: it can.
-std::optional<Error> why_not(const Outside& outside, const routing::RemoteTarget& target) {
-  const auto provider = outside.config->providers.find(target.provider);
-  if (!provider) {
-    return Error(ErrorCode::kModelNotFound, fmt::format("no provider \"{}\" is configured", target.provider))
-        .with_param("model");
-  }
-  if (!provider->offers(target.model)) {
-    return Error(ErrorCode::kModelNotFound,
-                 fmt::format("{} has no model \"{}\"; provider.{}.models lists those that it "
-                             "offers",
-                             target.provider, target.model, target.provider))
-        .with_param("model");
-  }
-  const provider::ProviderOptions& options = provider->options();
-  if (provider->running() >= options.max_concurrent) {
-    return Error(ErrorCode::kOverloaded,
-                 fmt::format("{} has {} requests under way, as many as it may", target.provider, provider->running()));
-  }
-  return std::nullopt;
-}
-
 }  // namespace
+
+routing::RemoteState state_of(const Outside& outside, const routing::RemoteTarget& target) {
+  const auto provider = outside.config->providers.find(target.provider);
+  routing::RemoteState state;
+  if (!provider) {
+    state.out = Error(ErrorCode::kModelNotFound, fmt::format("no provider \"{}\" is configured", target.provider))
+                    .with_param("model");
+    return state;
+  }
+  state.openai = provider->options().dialect == types::Dialect::kOpenAi;
+  if (!provider->offers(target.model)) {
+    state.out =
+        Error(ErrorCode::kModelNotFound, fmt::format("{} has no model \"{}\"; provider.{}.models lists those that it "
+                                                     "offers",
+                                                     target.provider, target.model, target.provider))
+            .with_param("model");
+  } else if (provider->running() >= provider->options().max_concurrent) {
+    state.out = provider->full();
+  } else if (auto outage = provider->health().outage(target.model)) {
+    state.out = std::move(outage->error);
+    state.signal = std::move(outage->signal);
+    state.value = std::move(outage->value);
+  }
+  return state;
+}
 
 Result<Resolved> resolve(const engine::Engine& engine, const Outside* outside, const std::string& default_model,
                          const AnswerRequest& request) {
@@ -78,9 +81,7 @@ Result<Resolved> resolve(const engine::Engine& engine, const Outside* outside, c
   if (outside != nullptr) {
     out.world.egress_allowed = outside->gate.allowed();
     for (const routing::RemoteTarget& target : out.route.remote) {
-      const auto provider = outside->config->providers.find(target.provider);
-      const bool openai = provider && provider->options().dialect == types::Dialect::kOpenAi;
-      out.world.remotes.push_back({why_not(*outside, target), openai});
+      out.world.remotes.push_back(state_of(*outside, target));
     }
   }
   return out;

@@ -20,6 +20,9 @@ struct Resolved {
   routing::World world;
 };
 
+// Whether `target` can be asked now, and why not.
+[[nodiscard]] routing::RemoteState state_of(const Outside& outside, const routing::RemoteTarget& target);
+
 // A name is, in this order: a configured route, PROVIDER/MODEL of a configured provider, a local model. Without one it
 // is the route shoal-auto, which is the default model alone where it is not configured. `outside` may be null. Errors:
 // kModelNotFound (with suggestion).

@@ -363,8 +363,9 @@ Result<void> HttpExchange::write(std::string_view bytes, base::Yield yield) {
       }
     });
   }
-  if (ec) return failure(fmt::format("did not take the request: {}", ec.message()));
-  return {};
+  if (!ec) return {};
+  broke_ = !link->timed_out && !link->cancelled;
+  return failure(fmt::format("did not take the request: {}", ec.message()));
 }
 
 Result<void> HttpExchange::send(const ClientRequest& request, base::Yield yield) {
@@ -381,7 +382,7 @@ Result<void> HttpExchange::send(const ClientRequest& request, base::Yield yield)
   if (broken) return Error(ErrorCode::kInvalidRequest, "a header of the outgoing request has a line break in it");
   head += "\r\n";
 
-  link_ = pool_->take(upstream_);
+  if (!limits_.fresh) link_ = pool_->take(upstream_);
   reused_ = link_ != nullptr;
   if (!link_) link_ = std::make_shared<Link>(pool_->io);
   on_cancel_.emplace(cancel_, [link = link_] {
@@ -438,7 +439,10 @@ Result<bool> HttpExchange::read_more(base::Deadline until, base::Deadline wake, 
     got = link->tls ? link->tls->async_read_some(room, yield[ec]) : link->socket.async_read_some(room, yield[ec]);
   });
   link->in.resize(before + got);
-  if (got > 0) return true;
+  if (got > 0) {
+    heard_ = true;
+    return true;
+  }
   if (link->timed_out && !link->cancelled && !until.passed(pool_->clock)) return false;
   if (link->timed_out || link->cancelled)
     return failure(fmt::format("did not {} within {} ms", what, what == "answer" ? limits_.head_ms : limits_.read_ms));
@@ -447,6 +451,7 @@ Result<bool> HttpExchange::read_more(base::Deadline until, base::Deadline wake, 
     parser_->response.put_eof(cut);
     if (!cut) return true;
   }
+  broke_ = true;
   return failure(fmt::format("closed the connection{}", parser_->response.is_header_done()
                                                             ? " in the midst of its answer"
                                                             : " without an answer"));

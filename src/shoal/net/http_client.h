@@ -61,6 +61,7 @@ struct ClientLimits {
   std::int64_t read_ms = 120'000;    // between two reads of the body
   std::size_t head_bytes = std::size_t{64} * 1024;
   base::Deadline deadline{};  // of all of it
+  bool fresh = false;         // on a connection of its own, not on one that has served before
 };
 
 struct ResponseHead {
@@ -121,8 +122,10 @@ class HttpExchange {
 
   // Whether a byte of the request may have left.
   [[nodiscard]] bool sent() const { return sent_; }
-  // Whether the connection had served before: when it breaks before a response, the other side may just have closed it.
+  // Whether the connection had served before.
   [[nodiscard]] bool reused() const { return reused_; }
+  // It had, and broke before a byte of the response came: most likely the other side had just closed it, as it may.
+  [[nodiscard]] bool stale() const { return reused_ && broke_ && !heard_; }
 
  private:
   struct Link;
@@ -146,6 +149,8 @@ class HttpExchange {
   base::Deadline next_;      // when the next bytes of the body must have come
   bool sent_ = false;
   bool reused_ = false;
+  bool heard_ = false;  // a byte of the response came
+  bool broke_ = false;  // the other side ended the connection
   std::stop_token cancel_;
   std::optional<std::stop_callback<std::function<void()>>> on_cancel_;
 };

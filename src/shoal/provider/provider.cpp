@@ -19,11 +19,28 @@ namespace {
 // What a client says of sampling is handed on; a model that takes none of it says so itself.
 constexpr wire::OutgoingOptions kOutgoing = {
     .model = {}, .max_tokens = {}, .limit_name = wire::LimitName::kMaxTokens, .sampling = true};
+// Nobody knows when an answer ends; a client that comes back then asks for little.
+constexpr std::int64_t kFullRetryMs = 1'000;
 
 }  // namespace
 
-Provider::Provider(ProviderOptions options, net::HttpClient& client, const base::Clock& clock)
-    : options_(std::move(options)), client_(client), clock_(clock) {}
+Provider::Provider(ProviderOptions options, net::HttpClient& client, const base::Clock& clock,
+                   std::shared_ptr<Health> health)
+    : options_(std::move(options)),
+      client_(client),
+      clock_(clock),
+      health_(health ? std::move(health) : std::make_shared<Health>(options_.name, clock, nullptr)) {
+  health_->set_keys(options_.keys);
+}
+
+void Provider::take_over(const Provider& before) {
+  const ProviderOptions& old = before.options_;
+  if (old.name != options_.name || old.upstream != options_.upstream || old.path != options_.path ||
+      old.dialect != options_.dialect)
+    return;
+  health_ = before.health_;
+  health_->set_keys(options_.keys);
+}
 
 bool Provider::offers(std::string_view model) const {
   return options_.models.empty() || std::ranges::find(options_.models, model) != options_.models.end();
@@ -67,55 +84,65 @@ std::string Provider::target(const Question& question, std::string_view model) c
   return options_.path + wire::gemini::target(model, question.stream);
 }
 
-void Provider::add_key(Headers& headers) const {
+void Provider::add_key(Headers& headers, const std::string* key) const {
   if (options_.dialect == types::Dialect::kAnthropic)
     headers.emplace_back(wire::anthropic::kVersionHeader, wire::anthropic::version(kOutgoing));
-  if (options_.keys.empty()) return;
-  const std::string& key = options_.keys.front();
+  if (key == nullptr) return;
   switch (options_.dialect) {
     case types::Dialect::kOpenAi:
-      headers.emplace_back("Authorization", "Bearer " + key);
+      headers.emplace_back("Authorization", "Bearer " + *key);
       break;
     case types::Dialect::kAnthropic:
-      headers.emplace_back(wire::anthropic::kKeyHeader, key);
+      headers.emplace_back(wire::anthropic::kKeyHeader, *key);
       break;
     case types::Dialect::kGemini:
-      headers.emplace_back(wire::gemini::kKeyHeader, key);
+      headers.emplace_back(wire::gemini::kKeyHeader, *key);
       break;
   }
 }
 
-Result<std::unique_ptr<RemoteAnswer>> Provider::ask(egress::EgressPermit permit, const Question& question,
-                                                    std::string_view model, base::Deadline deadline,
-                                                    const std::stop_token& cancel, bool& sent, base::Yield yield) {
-  sent = false;
+Result<std::unique_ptr<RemoteAnswer>> Provider::ask(egress::EgressPermit permit, const Turn& turn,
+                                                    const Question& question, std::string_view model,
+                                                    const Terms& terms, Trace& trace, base::Yield yield) {
+  trace = {};
   assert(permit.provider() == options_.name);
   // Used up here, whatever comes of it.
   const egress::EgressPermit spent = std::move(permit);
-  if (*running_ >= options_.max_concurrent) {
-    return Error(ErrorCode::kOverloaded,
-                 fmt::format("{} has {} requests under way, as many as it may", options_.name, *running_));
-  }
+  if (running() >= options_.max_concurrent) return full();
   net::ClientLimits limits;
   limits.connect_ms = options_.connect_ms;
   // Who does not stream gets the head when the answer is complete.
   limits.head_ms = question.stream ? options_.headers_ms : std::numeric_limits<std::int32_t>::max();
   limits.read_ms = options_.token_ms;
-  limits.deadline = deadline;
+  limits.deadline = terms.deadline;
+  limits.fresh = terms.fresh;
   net::ClientRequest request;
   request.target = target(question, model);
   request.headers = {{"Content-Type", "application/json"},
                      {"Accept", question.stream ? "text/event-stream" : "application/json"},
                      {"User-Agent", "shoal/" SHOAL_VERSION},
                      {"x-request-id", spent.attempt()}};
-  add_key(request.headers);
+  add_key(request.headers, turn.key());
   request.body = spent.body();
-  auto exchange = std::make_unique<net::HttpExchange>(client_, options_.upstream, limits, cancel);
+  auto exchange = std::make_unique<net::HttpExchange>(client_, options_.upstream, limits, terms.cancel);
   auto asked = exchange->send(request, std::move(yield));
-  sent = exchange->sent();
+  trace = {exchange->sent(), exchange->stale()};
   if (!asked.ok()) return std::move(asked).error();
   return std::make_unique<RemoteAnswer>(std::move(exchange), options_.name, question,
-                                        AnswerLimits{options_.first_token_ms, options_.token_ms}, clock_, running_);
+                                        AnswerLimits{options_.first_token_ms, options_.token_ms}, clock_,
+                                        health_->running());
+}
+
+Error Provider::full() const {
+  return Error(ErrorCode::kOverloaded,
+               fmt::format("{} has {} requests under way, as many as it may", options_.name, running()))
+      .with_retry_after_ms(kFullRetryMs);
+}
+
+void Providers::take_over(const Providers& before) const {
+  for (const auto& provider : all_) {
+    if (const auto old = before.find(provider->options().name)) provider->take_over(*old);
+  }
 }
 
 std::shared_ptr<Provider> Providers::find(std::string_view name) const {

@@ -2,8 +2,9 @@
 // sends them when it is given the permit for them; it never retries and decides nothing.
 //
 //   std::string body = SHOAL_TRY(provider.body_of(question, model, max_tokens));
+//   Turn turn = SHOAL_TRY(provider.health().admit(model));
 //   EgressPermit permit = SHOAL_TRY(gate.seal(...));
-//   auto answer = SHOAL_TRY(provider.ask(std::move(permit), question, model, deadline, cancel, sent, yield));
+//   auto answer = SHOAL_TRY(provider.ask(std::move(permit), turn, question, model, terms, trace, yield));
 //
 // Place: below gateway/, above net/'s client and egress/. Owned by Providers. Threads: the I/O thread.
 #pragma once
@@ -22,6 +23,7 @@
 #include "shoal/base/result.h"
 #include "shoal/egress/gate.h"
 #include "shoal/net/http_client.h"
+#include "shoal/provider/health.h"
 #include "shoal/provider/remote_answer.h"
 #include "shoal/types/chat.h"
 #include "shoal/types/remote.h"
@@ -44,9 +46,24 @@ struct ProviderOptions {
   std::size_t max_concurrent = 64;
 };
 
+// Of one attempt.
+struct Terms {
+  base::Deadline deadline{};
+  std::stop_token cancel{};
+  bool fresh = false;  // on a connection that has not served before
+};
+
+// What is known of the bytes of an attempt, errors or not.
+struct Trace {
+  bool sent = false;   // one of them may have left
+  bool stale = false;  // they went into a connection that had served before, and that broke without a byte of an answer
+};
+
 class Provider {
  public:
-  Provider(ProviderOptions options, net::HttpClient& client, const base::Clock& clock);
+  // `health` null: it begins anew, and writes no log.
+  Provider(ProviderOptions options, net::HttpClient& client, const base::Clock& clock,
+           std::shared_ptr<Health> health = nullptr);
   Provider(const Provider&) = delete;
   Provider& operator=(const Provider&) = delete;
 
@@ -60,27 +77,34 @@ class Provider {
   [[nodiscard]] Result<std::string> body_of(const Question& question, std::string_view model,
                                             std::optional<std::int32_t> max_tokens) const;
 
-  // Sends what the permit holds. The answer is read from what is returned. Errors: those of net::HttpExchange::send();
-  // kOverloaded past max_concurrent. `sent`: whether a byte of the request may have left, errors or not.
-  // REQUIRES: the permit is for this provider.
-  [[nodiscard]] Result<std::unique_ptr<RemoteAnswer>> ask(egress::EgressPermit permit, const Question& question,
-                                                          std::string_view model, base::Deadline deadline,
-                                                          const std::stop_token& cancel, bool& sent, base::Yield yield);
+  // Sends what the permit holds, with the key of the turn. The answer is read from what is returned. Errors: those of
+  // net::HttpExchange::send(); kOverloaded past max_concurrent. REQUIRES: the permit is for this provider, the turn of
+  // its health.
+  [[nodiscard]] Result<std::unique_ptr<RemoteAnswer>> ask(egress::EgressPermit permit, const Turn& turn,
+                                                          const Question& question, std::string_view model,
+                                                          const Terms& terms, Trace& trace, base::Yield yield);
 
-  [[nodiscard]] std::size_t running() const { return *running_; }
+  [[nodiscard]] Health& health() const { return *health_; }
+  // Goes on with what is known of `before`, if that is the same place. REQUIRES: nothing was asked of this one yet.
+  void take_over(const Provider& before);
+
+  // Of a request that finds max_concurrent others under way.
+  [[nodiscard]] Error full() const;
+  [[nodiscard]] std::size_t running() const { return *health_->running(); }
 
  private:
   using Headers = std::vector<std::pair<std::string, std::string>>;
   [[nodiscard]] std::string target(const Question& question, std::string_view model) const;
-  void add_key(Headers& headers) const;
+  void add_key(Headers& headers, const std::string* key) const;
 
   const ProviderOptions options_;
   net::HttpClient& client_;
   const base::Clock& clock_;
-  const std::shared_ptr<std::size_t> running_ = std::make_shared<std::size_t>(0);  // answers that have not ended
+  std::shared_ptr<Health> health_;
 };
 
-// The providers of a configuration, by name. Immutable; a reload makes new ones, and answers that run keep theirs.
+// The providers of a configuration, by name. Immutable; a reload makes new ones, which take over what is known of those
+// that stay, and answers that run keep theirs.
 class Providers {
  public:
   Providers() = default;
@@ -90,6 +114,8 @@ class Providers {
   [[nodiscard]] std::shared_ptr<Provider> find(std::string_view name) const;
   [[nodiscard]] bool empty() const { return all_.empty(); }
   [[nodiscard]] const std::vector<std::shared_ptr<Provider>>& all() const { return all_; }
+  // After a reload: each takes over from the one of its name.
+  void take_over(const Providers& before) const;
 
  private:
   std::vector<std::shared_ptr<Provider>> all_;

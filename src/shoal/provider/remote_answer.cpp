@@ -52,7 +52,9 @@ Error RemoteAnswer::said(const types::RemoteError& error) const {
 
 Result<Read> RemoteAnswer::read(std::string& out, base::Deadline wake, base::Yield yield) {
   const base::Deadline until = {std::min(wake.at_ns, content_by_.at_ns)};
+  const std::size_t before = out.size();
   const Read came = SHOAL_TRY(exchange_->read(out, until, yield));
+  received_ += out.size() - before;
   if (came == Read::kNotYet && content_by_.passed(clock_)) {
     return Error(ErrorCode::kUnreachable, fmt::format("{} sent nothing to show within {} ms", provider_,
                                                       seen_content_ ? limits_.token_ms : limits_.first_token_ms));

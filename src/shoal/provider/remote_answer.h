@@ -53,6 +53,10 @@ class RemoteAnswer {
 
   // Of HTTP; 0: no answer has come.
   [[nodiscard]] int status() const { return head_ ? head_->status : 0; }
+  // See net::HttpExchange::stale().
+  [[nodiscard]] bool stale() const { return exchange_->stale(); }
+  // Bytes of the answer's body that came.
+  [[nodiscard]] std::size_t received() const { return received_; }
   // Reads what stands between the last event and the end of the response, if it is there, so that the connection can
   // serve again.
   void release(base::Yield yield);
@@ -82,6 +86,7 @@ class RemoteAnswer {
   std::string body_;
   std::unique_ptr<wire::StreamReader> reader_;
   base::Deadline content_by_;  // when something to show must have come
+  std::size_t received_ = 0;
   bool seen_content_ = false;
   bool ended_ = false;
 };

@@ -68,7 +68,9 @@ class Planner {
     if (const types::Need* need = first_that(types::NeedKind::kOpenAi);
         need != nullptr && !world_.remotes[index].openai)
       return drop("needs", need->param, "OpenAI's dialect", name, types::unsupported(*need));
-    if (const auto& out = world_.remotes[index].out) return drop("provider", out->info().slug, "ready", name, *out);
+    const RemoteState& state = world_.remotes[index];
+    if (state.out)
+      return drop(state.signal, state.value.empty() ? state.out->info().slug : state.value, "ready", name, *state.out);
     plan_.candidates.push_back({.local = false, .remote = index});
   }
 
@@ -95,7 +97,13 @@ class Planner {
 
   void drop(std::string signal, std::string_view value, std::string rule, const std::string& name, Error error) {
     plan_.reasons.push_back({std::move(signal), std::string(value), std::move(rule), "skip " + name});
-    if (!first_error_) first_error_ = std::move(error);
+    if (!first_error_ || sooner(error, *first_error_)) first_error_ = std::move(error);
+  }
+
+  // What passes by itself is told before what does not, and of two such things the one that passes first.
+  static bool sooner(const Error& error, const Error& than) {
+    if (!error.info().retryable || !error.retry_after_ms()) return false;
+    return !than.info().retryable || !than.retry_after_ms() || *error.retry_after_ms() < *than.retry_after_ms();
   }
 
   const Route& route_;

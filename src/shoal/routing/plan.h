@@ -23,8 +23,10 @@ struct Facts {
 
 // Of the world, at this moment.
 struct RemoteState {
-  std::optional<Error> out;  // why it cannot be asked now; nothing: it can
-  bool openai = true;        // it speaks OpenAI's dialect, which has parameters that no other knows
+  std::optional<Error> out{};       // why it cannot be asked now; nothing: it can
+  bool openai = true;               // it speaks OpenAI's dialect, which has parameters that no other knows
+  std::string signal = "provider";  // that `out` comes from: "breaker", "keys"
+  std::string value{};              // of it: "open for 12 s"; empty: the code of `out`
 };
 struct World {
   std::optional<Error> no_local;  // why the local model cannot be asked; nothing: it can

@@ -36,7 +36,11 @@ void Exchange::send_json(int with_status, std::string_view body) {
 void Exchange::send_error(const Error& error) {
   const base::ErrorInfo& info = error.info();
   code = info.slug;
-  if (must_not_retry(error)) writer.set_header("x-should-retry", "false");
+  if (must_not_retry(error)) {
+    writer.set_header("x-should-retry", "false");
+  } else if (info.retryable && error.retry_after_ms()) {
+    writer.set_header("x-should-retry", "true");
+  }
   if (error.retry_after_ms() && info.retryable) {
     const std::int64_t ms = std::min(*error.retry_after_ms(), kMaxRetryAfterMs);
     writer.set_header("retry-after-ms", fmt::format("{}", ms));
@@ -50,6 +54,7 @@ void Exchange::send_error(const Error& error) {
 
 bool must_not_retry(const Error& error) {
   const base::ErrorInfo& info = error.info();
+  if (error.no_retry()) return true;
   if (info.retryable) return false;
   const int status = info.http_status;
   return status == 402 || status == 403 || status == 409 || status == 422 || status >= 500;

@@ -121,6 +121,24 @@ TEST_F(PlanTest, WhoCannotBeAskedNowIsLeftOut) {
   EXPECT_THAT(order(), ElementsAre("other/huge"));
 }
 
+TEST_F(PlanTest, AnOpenBreakerIsNamedAndOfTwoTheSoonestIsTold) {
+  route.local.clear();
+  const auto down = [](std::int64_t ms) { return Error(ErrorCode::kProviderDown, "down").with_retry_after_ms(ms); };
+  world.remotes[0] = {.out = down(12'000), .signal = "breaker", .value = "open for 12 s"};
+  world.remotes[1] = {.out = down(5'000), .signal = "breaker", .value = "open for 5 s"};
+  EXPECT_THAT(order(), IsEmpty());
+  EXPECT_THAT(made.reasons, ElementsAre(Reason{"breaker", "open for 12 s", "ready", "skip acme/big"},
+                                        Reason{"breaker", "open for 5 s", "ready", "skip other/huge"}));
+  EXPECT_EQ(made.refusal->retry_after_ms(), 5'000);
+  std::swap(world.remotes[0], world.remotes[1]);
+  order();
+  EXPECT_EQ(made.refusal->retry_after_ms(), 5'000);
+  route.local = "small";
+  needs = {{NeedKind::kTools, "tools"}};
+  order();
+  EXPECT_EQ(made.refusal->code(), ErrorCode::kProviderDown) << "what passes by itself, before what does not";
+}
+
 TEST_F(PlanTest, ARouteWithoutModelsSaysSo) {
   route.local.clear();
   route.remote.clear();

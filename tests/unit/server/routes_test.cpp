@@ -253,10 +253,16 @@ TEST_F(ServerTest, RetryHeadersFollowTheErrorTable) {
   EXPECT_EQ(status_of(post(kChat, kHello)), 429);
   EXPECT_EQ(writer->headers.at("Retry-After"), "2");
   EXPECT_EQ(writer->headers.at("retry-after-ms"), "1500");
-  EXPECT_FALSE(writer->headers.contains("x-should-retry"));
+  EXPECT_EQ(writer->headers.at("x-should-retry"), "true");
   engine.answers = {{{}, {}, Error(ErrorCode::kModelLoading, "soon").with_retry_after_ms(900'000)}};
   EXPECT_EQ(status_of(post(kChat, kHello)), 503);
   EXPECT_EQ(writer->headers.at("Retry-After"), "120") << "SDKs give up past two minutes";
+  engine.answers = {{{}, {}, Error(ErrorCode::kWorkerCrashed, "died")}};
+  EXPECT_EQ(status_of(post(kChat, kHello)), 503);
+  EXPECT_FALSE(writer->headers.contains("x-should-retry")) << "as the status says";
+  engine.answers = {{{}, {}, Error(ErrorCode::kUpstreamFailed, "thrice").with_no_retry()}};
+  EXPECT_EQ(status_of(post(kChat, kHello)), 502);
+  EXPECT_EQ(writer->headers.at("x-should-retry"), "false") << "Shoal asked again itself";
   for (const ErrorCode final_code :
        {ErrorCode::kBudgetExhausted, ErrorCode::kPolicyDenied, ErrorCode::kUnsupportedParameter,
         ErrorCode::kDeadlineExceeded, ErrorCode::kModelFailed, ErrorCode::kModelInvalid}) {

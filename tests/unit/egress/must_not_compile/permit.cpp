@@ -23,14 +23,14 @@ void other_bytes(EgressPermit& permit) {
 #elif CASE == 5
 // Asking takes the permit away from whoever had it.
 auto kept(shoal::provider::Provider& provider, EgressPermit& permit, const shoal::provider::Question& question,
-          bool& sent, shoal::base::Yield yield) {
-  return provider.ask(permit, question, "model", {}, {}, sent, std::move(yield));
+          shoal::provider::Turn& turn, shoal::provider::Trace& trace, shoal::base::Yield yield) {
+  return provider.ask(permit, turn, question, "model", {}, trace, std::move(yield));
 }
 #elif CASE == 6
 // Bytes without a permit.
 auto bare(shoal::provider::Provider& provider, const std::string& body, const shoal::provider::Question& question,
-          bool& sent, shoal::base::Yield yield) {
-  return provider.ask(body, question, "model", {}, {}, sent, std::move(yield));
+          shoal::provider::Turn& turn, shoal::provider::Trace& trace, shoal::base::Yield yield) {
+  return provider.ask(body, turn, question, "model", {}, trace, std::move(yield));
 }
 #elif CASE == 7
 struct Heir : shoal::egress::Gate {  // an heir of the gate is not the gate
@@ -39,6 +39,6 @@ struct Heir : shoal::egress::Gate {  // an heir of the gate is not the gate
 #endif
 
 auto allowed(shoal::provider::Provider& provider, EgressPermit permit, const shoal::provider::Question& question,
-             bool& sent, shoal::base::Yield yield) {
-  return provider.ask(std::move(permit), question, "model", {}, {}, sent, std::move(yield));
+             shoal::provider::Turn& turn, shoal::provider::Trace& trace, shoal::base::Yield yield) {
+  return provider.ask(std::move(permit), turn, question, "model", {}, trace, std::move(yield));
 }

@@ -1,0 +1,474 @@
+// What happens when a provider fails: another key, another connection, another provider, the same one again, or nobody;
+// each attempt with an intent of its own, and never more of them than the provider can bear.
+#include <atomic>
+#include <filesystem>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <boost/asio/io_context.hpp>
+
+#include "shoal/gateway/outside.h"
+#include "shoal/gateway/pipeline.h"
+
+#include "fakes/fake_engine.h"
+#include "unit/gateway/recorder.h"
+#include "unit/net/scripted_server.h"
+
+namespace shoal::gateway {
+namespace {
+
+using fakes::ends;
+using fakes::says;
+using net::ScriptedServer;
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Not;
+using Said = std::vector<std::string>;
+
+const std::string kAnswer =
+    R"({"id":"up-1","model":"big","choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},)"
+    R"("finish_reason":"stop"}],"usage":{"prompt_tokens":1000,"completion_tokens":3}})";
+
+std::string http(const std::string& status, const std::string& body, const std::string& headers = "",
+                 bool keep = false) {
+  return "HTTP/1.1 " + status + "\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) +
+         "\r\n" + headers + (keep ? "" : "Connection: close\r\n") + "\r\n" + body;
+}
+const std::string kGood = http("200 OK", kAnswer);
+const std::string kDown = http("503 Service Unavailable", "{}");
+
+// Real time, which a test may move on.
+class JumpingClock final : public base::Clock {
+ public:
+  [[nodiscard]] std::int64_t monotonic_ns() const override { return real_.monotonic_ns() + ahead_ns; }
+  [[nodiscard]] std::int64_t unix_ms() const override { return real_.unix_ms() + ahead_ns / 1'000'000; }
+  std::int64_t ahead_ns = 0;
+
+ private:
+  base::SystemClock real_;
+};
+
+// Sends the next of `answers` to each request, and the last of them from then on. An empty one closes the connection.
+class Upstream {
+ public:
+  explicit Upstream(Said answers) : answers_(std::move(answers)) {}
+
+  Said asked() {
+    const std::lock_guard lock(mutex_);
+    return asked_;
+  }
+  std::atomic<int> requests = 0;
+
+ private:
+  void serve(int fd) {
+    for (;;) {
+      std::string head = ScriptedServer::read_request(fd);
+      const std::size_t length = head.find("Content-Length: ");
+      if (length == std::string::npos) return;
+      std::string body(std::stoul(head.substr(length + 16)), '\0');
+      if (!body.empty()) ::recv(fd, body.data(), body.size(), MSG_WAITALL);
+      const auto number = static_cast<std::size_t>(requests++);
+      {
+        const std::lock_guard lock(mutex_);
+        asked_.push_back(head + body);
+      }
+      const std::string& answer = answers_.at(std::min(number, answers_.size() - 1));
+      ScriptedServer::write(fd, answer);
+      if (answer.empty() || answer.find("Connection: close") != std::string::npos) return;
+    }
+  }
+
+  const Said answers_;
+  std::mutex mutex_;
+  Said asked_;
+
+ public:
+  ScriptedServer server{[this](int fd) { serve(fd); }};
+};
+
+class RetryTest : public testing::Test {
+ protected:
+  RetryTest() {
+    route.name = "r";
+    route.policy = routing::Policy::kLlmFirst;
+    route.remote = {{"acme", "big"}};
+    route.local_on_remote_errors = false;
+    audit::JournalOptions options;
+    options.segments.folder = folder_;
+    journal = audit::Journal::open(io.get_executor(), clock, disk, std::move(options)).value();
+    gate = std::make_unique<egress::Gate>(journal.get(), clock, true);
+  }
+  ~RetryTest() override {
+    journal.reset();
+    std::filesystem::remove_all(folder_);
+  }
+
+  std::shared_ptr<provider::Provider> make(const std::string& name, Upstream& upstream, Said keys = {"sk-a"}) {
+    provider::ProviderOptions options;
+    options.name = name;
+    options.upstream = {"127.0.0.1", upstream.server.port(), false, true};
+    options.path = "/v1";
+    options.keys = std::move(keys);
+    auto health = std::make_shared<provider::Health>(name, clock, nullptr,
+                                                     provider::HealthOptions{breaker, [this] { return random; }});
+    return std::make_shared<provider::Provider>(std::move(options), client, clock, std::move(health));
+  }
+  void configure(std::vector<std::shared_ptr<provider::Provider>> providers) {
+    auto made = std::make_shared<OutsideConfig>();
+    for (const auto& one : providers) {
+      auto row = ledger::make_price_row({.provider = one->options().name,
+                                         .model = "*",
+                                         .from = "2020-01-01",
+                                         .input_usd = "3",
+                                         .output_usd = "15",
+                                         .source = "test",
+                                         .checked = "2026-01-01"});
+      ASSERT_TRUE(row.ok() && made->prices.add({*row}).ok());
+    }
+    made->providers = provider::Providers(std::move(providers));
+    made->routes = {route};
+    config = made;
+  }
+
+  Recorder& ask(bool stream = false, base::Deadline deadline = {}, std::stop_token cancel = {}) {
+    Outside outside{*gate, book, budgets, journal.get(), config};
+    Pipeline pipeline(engine, &outside, clock, log, {.default_model = {}});
+    AnswerRequest asks;
+    asks.model = "r";
+    asks.params.stream = stream;
+    asks.params.max_tokens = 10;
+    asks.prompts.push_back({std::vector<types::Message>{{types::Role::kUser, "Hello", ""}}});
+    asks.deadline = deadline;
+    asks.cancel = std::move(cancel);
+    types::ChatRequest chat;
+    chat.messages = {{types::Role::kUser, "Hello", ""}};
+    asks.chat = &chat;
+    asks.body = R"({"model":"r","messages":[{"role":"user","content":"Hello"}],"max_tokens":10})";
+    sinks_.push_back(std::make_unique<Recorder>(stream));
+    Recorder& sink = *sinks_.back();
+    bool ended = false;
+    base::spawn(io, "request", [&](base::Yield yield) {
+      pipeline.answer(std::move(asks), sink, yield);
+      ended = true;
+    });
+    io.restart();
+    while (!ended) io.run_one();
+    EXPECT_EQ(book.holds(), 0U);
+    return sink;
+  }
+  // The reasons that name a failure: "upstream_failed at acme/big: ask again after 0 ms".
+  static Said moves(const types::Receipt& receipt) {
+    Said out;
+    for (const types::Reason& reason : receipt.reasons)
+      out.push_back(reason.signal + " " + reason.value + ": " + reason.effect);
+    return out;
+  }
+  Said outcomes() {
+    EXPECT_TRUE(journal->close().ok());
+    Said out;
+    EXPECT_TRUE(journal
+                    ->read(0,
+                           [&](const audit::Record& record) -> Result<void> {
+                             if (record.type != static_cast<std::uint8_t>(audit::RecordType::kOutcome)) return {};
+                             const auto outcome = audit::parse_outcome(record.payload);
+                             out.push_back(outcome->attempt.substr(outcome->attempt.size() - 2) + " " +
+                                           std::string(audit::name_of(outcome->kind)) + " " + outcome->failure);
+                             return {};
+                           })
+                    .ok());
+    return out;
+  }
+
+  base::asio::io_context io{1};
+  JumpingClock clock;
+  base::Log log = base::Log::null();
+  fakes::FakeEngine engine;
+  audit::RealDisk disk;
+  std::unique_ptr<audit::Journal> journal;
+  net::HttpClient client{io, clock, {}};
+  ledger::Book book;
+  BudgetChains budgets{book, {}};
+  std::unique_ptr<egress::Gate> gate;
+  provider::BreakerOptions breaker;
+  double random = 0;  // no wait before a retry
+  routing::Route route;
+  std::shared_ptr<const OutsideConfig> config;
+
+ private:
+  std::vector<std::unique_ptr<Recorder>> sinks_;
+  const std::filesystem::path folder_ =
+      std::filesystem::path(testing::TempDir()) / ("retry_" + std::to_string(::getpid()));
+};
+
+// --- keys
+
+TEST_F(RetryTest, WhereAKeyIsRefusedTheNextOneIsTriedAtOnce) {
+  Upstream acme({http("401 Unauthorized", R"({"error":{"message":"bad sk-a"}})"), kGood});
+  configure({make("acme", acme, {"sk-a", "sk-b"})});
+  const Recorder& sink = ask();
+  EXPECT_EQ(sink.said.back(), "done");
+  EXPECT_THAT(moves(sink.receipt), ElementsAre("error upstream_refused: ask again with another key"));
+  EXPECT_THAT(acme.asked(), ElementsAre(HasSubstr("Bearer sk-a\r\n"), HasSubstr("Bearer sk-b\r\n")));
+  EXPECT_THAT(acme.asked()[1], HasSubstr("x-request-id: " + sink.receipt.decision_id + "-2\r\n"));
+  EXPECT_EQ(ask().said.back(), "done");
+  EXPECT_THAT(acme.asked()[2], HasSubstr("Bearer sk-b\r\n"));
+  EXPECT_THAT(outcomes(), ElementsAre("-1 settled upstream_refused", "-2 settled ", "-1 settled "))
+      << "each with an intent and an outcome of its own";
+}
+
+TEST_F(RetryTest, WhereOnlyOurKeyIsBadTheClientHearsNothingOfTheProvider) {
+  Upstream acme({http("401 Unauthorized", R"({"error":{"message":"bad key sk-a of org 7"}})")});
+  configure({make("acme", acme)});
+  for (int i = 0; i < 2; ++i) {
+    const Recorder& sink = ask();
+    EXPECT_EQ(sink.said, Said{"fail upstream_refused"});
+    EXPECT_EQ(sink.last_error->info().http_status, 502);
+    EXPECT_THAT(sink.last_error->message(), Not(HasSubstr("org 7")));
+  }
+  EXPECT_EQ(acme.requests, 1) << "the key is out";
+  clock.ahead_ns += 1'800'000'000'000;
+  ask();
+  EXPECT_EQ(acme.requests, 2);
+}
+
+TEST_F(RetryTest, AKeyThatIsToldToWaitRestsAndTheNextIsTried) {
+  Upstream acme({http("429 Too Many Requests", "{}", "Retry-After: 60\r\n"), kGood});
+  configure({make("acme", acme, {"sk-a", "sk-b"})});
+  EXPECT_EQ(ask().said.back(), "done");
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(ask().said.back(), "done");
+  for (std::size_t i = 1; i < 6; ++i) EXPECT_THAT(acme.asked()[i], HasSubstr("Bearer sk-b\r\n"));
+}
+
+TEST_F(RetryTest, NoMoreKeysAreTriedThanTheRouteHasAttempts) {
+  Upstream acme({http("401 Unauthorized", "{}")});
+  configure({make("acme", acme, {"sk-a", "sk-b", "sk-c", "sk-d", "sk-e"})});
+  EXPECT_EQ(ask().said.back(), "fail upstream_refused");
+  EXPECT_EQ(acme.requests, 3);
+}
+
+// --- again
+
+TEST_F(RetryTest, WhatMayPassIsAskedAgainWhenThereIsNobodyElse) {
+  Upstream acme({kDown, kGood});
+  configure({make("acme", acme)});
+  const Recorder& sink = ask(true);
+  EXPECT_THAT(sink.said, Contains("fail bad_answer")) << "no stream, as it was asked to; after one retry";
+  EXPECT_EQ(acme.requests, 3);
+}
+
+TEST_F(RetryTest, OneAnswerComesOfTwoAttempts) {
+  Upstream acme({kDown, kGood});
+  configure({make("acme", acme)});
+  const Recorder& sink = ask();
+  EXPECT_EQ(sink.said, (Said{"discard", "raw " + kAnswer, "commit acme/big remote", "done"}));
+  EXPECT_THAT(moves(sink.receipt), ElementsAre("error upstream_failed: ask again after 0 ms"));
+  EXPECT_EQ(sink.receipt.billed_micro, 3045) << "a refusal costs nothing";
+}
+
+TEST_F(RetryTest, TheAttemptsOfARouteAreTheMostThatThereAre) {
+  Upstream acme({kDown});
+  configure({make("acme", acme)});
+  const Recorder& sink = ask();
+  EXPECT_EQ(sink.said.back(), "fail upstream_failed");
+  EXPECT_EQ(acme.requests, 3);
+  EXPECT_TRUE(sink.last_error->no_retry()) << "it was asked again already";
+  route.max_attempts = 1;
+  configure({make("acme", acme)});
+  EXPECT_FALSE(ask().last_error->no_retry());
+  EXPECT_EQ(acme.requests, 4);
+}
+
+TEST_F(RetryTest, AFaultOfTheClientIsNotRepeated) {
+  Upstream acme({http("400 Bad Request", R"({"error":{"message":"no"}})")});
+  configure({make("acme", acme)});
+  EXPECT_EQ(ask().said.back(), "fail invalid_request");
+  EXPECT_EQ(acme.requests, 1);
+}
+
+TEST_F(RetryTest, WhatTheProviderWantsIsWaitedForWhenThereIsTime) {
+  Upstream acme({http("503 Service Unavailable", "{}", "retry-after-ms: 30\r\n"), kGood});
+  configure({make("acme", acme)});
+  const std::int64_t before = clock.monotonic_ns();
+  const Recorder& sink = ask();
+  EXPECT_EQ(sink.said.back(), "done");
+  EXPECT_GE(clock.monotonic_ns() - before, 30'000'000);
+  EXPECT_THAT(moves(sink.receipt), ElementsAre("error upstream_failed: ask again after 30 ms"));
+}
+
+TEST_F(RetryTest, AWaitThatDoesNotFitTheDeadlineIsTheClients) {
+  Upstream acme({http("429 Too Many Requests", "{}", "Retry-After: 7\r\n")});
+  configure({make("acme", acme)});
+  const Recorder& sink = ask(false, base::Deadline::after_ms(clock, 6'000));
+  EXPECT_EQ(sink.said.back(), "fail rate_limited");
+  EXPECT_EQ(sink.last_error->retry_after_ms(), 7'000);
+  EXPECT_FALSE(sink.last_error->no_retry());
+  EXPECT_EQ(acme.requests, 1);
+}
+
+TEST_F(RetryTest, AClientThatLeavesEndsTheWait) {
+  Upstream acme({http("503 Service Unavailable", "{}", "Retry-After: 60\r\n")});
+  configure({make("acme", acme)});
+  std::stop_source gone;
+  base::asio::steady_timer timer(io, std::chrono::milliseconds(50));
+  timer.async_wait([&](const base::error_code&) { gone.request_stop(); });
+  EXPECT_EQ(ask(false, {}, gone.get_token()).said.back(), "fail cancelled");
+  EXPECT_EQ(acme.requests, 1);
+}
+
+TEST_F(RetryTest, AStreamShowsSignsOfLifeWhileItWaits) {
+  Upstream acme({http("503 Service Unavailable", "{}", "retry-after-ms: 1100\r\n"), kDown});
+  configure({make("acme", acme)});
+  const Recorder& sink = ask(true);
+  EXPECT_EQ(sink.said, (Said{"discard", "open", "ping waiting for acme", "discard", "fail upstream_failed"}));
+}
+
+TEST_F(RetryTest, AConnectionThatTheProviderHadClosedIsNoFailure) {
+  Upstream acme({http("200 OK", kAnswer, "", true), "", kGood});
+  route.max_attempts = 2;
+  configure({make("acme", acme)});
+  EXPECT_EQ(ask().said.back(), "done");
+  const Recorder& sink = ask();
+  EXPECT_EQ(sink.said.back(), "done");
+  EXPECT_THAT(moves(sink.receipt), ElementsAre("error unreachable: ask again on another connection"));
+  EXPECT_EQ(acme.server.connections, 2);
+  EXPECT_EQ(config->providers.find("acme")->health().targets().front().counts.failures[0], 0U);
+  EXPECT_THAT(outcomes(), ElementsAre("-1 settled ", "-1 unknown unreachable", "-2 settled "))
+      << "but its bytes may have been read, so it counts at its estimate";
+}
+
+TEST_F(RetryTest, ACostCapHoldsForAllAttemptsTogether) {
+  // What breaks off counts at its estimate.
+  Upstream acme({"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\nConnection: close\r\n\r\n{", kGood});
+  route.cost_cap_micro = 700;  // an attempt may cost about 480
+  configure({make("acme", acme)});
+  const Recorder& sink = ask();
+  EXPECT_EQ(sink.said.back(), "fail unreachable") << "what went wrong, not why it was not tried again";
+  EXPECT_EQ(acme.requests, 1);
+  route.cost_cap_micro = 100'000;
+  Upstream other({"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\nConnection: close\r\n\r\n{", kGood});
+  configure({make("acme", other)});
+  EXPECT_EQ(ask().said.back(), "done");
+}
+
+// --- others
+
+struct OthersTest : RetryTest {
+  OthersTest() { route.remote = {{"acme", "big"}, {"other", "huge"}}; }
+};
+
+TEST_F(OthersTest, TheNextProviderComesBeforeAnotherTry) {
+  Upstream acme({kDown});
+  Upstream other({kGood});
+  configure({make("acme", acme), make("other", other)});
+  const Recorder& sink = ask();
+  EXPECT_THAT(sink.said, Contains("commit other/huge escalated"));
+  EXPECT_THAT(moves(sink.receipt), ElementsAre("error upstream_failed: go on with other/huge"));
+  EXPECT_EQ(sink.receipt.egress, "acme,other");
+}
+
+TEST_F(OthersTest, WhatLocalErrorsDoSaysNothingOfProviders) {
+  Upstream acme({kDown});
+  Upstream other({kGood});
+  route.escalate_local_errors = false;
+  configure({make("acme", acme), make("other", other)});
+  EXPECT_EQ(ask().said.back(), "done");
+}
+
+TEST_F(OthersTest, ABudgetThatIsUsedUpGoesPastProvidersToALocalModel) {
+  Upstream acme({kGood});
+  Upstream other({kGood});
+  route.local = "m";
+  route.local_on_remote_errors = true;
+  configure({make("acme", acme), make("other", other)});
+  budgets.set_caps({.daily = ledger::Pico(ledger::Micro{100}), .monthly = {}, .provider_daily = {}});
+  engine.answers = {{{says("Hi"), ends(types::FinishReason::kStop, 7, 1)}, {}, {}}};
+  EXPECT_THAT(ask().said, Contains("commit m failed_over"));
+  EXPECT_EQ(acme.requests + other.requests, 0);
+}
+
+TEST_F(OthersTest, WhoIsLeftAloneIsSkippedAndNamed) {
+  Upstream acme({kDown});
+  Upstream other({kGood});
+  configure({make("acme", acme), make("other", other)});
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(ask().said.back(), "done");
+  EXPECT_EQ(acme.requests, 5);
+  const Recorder& sink = ask();
+  EXPECT_EQ(acme.requests, 5);
+  EXPECT_THAT(moves(sink.receipt), ElementsAre(testing::StartsWith("breaker open for 14 s: skip acme/big")));
+  EXPECT_THAT(sink.said, Contains("commit other/huge remote")) << "nothing went wrong with this request";
+}
+
+// --- breaker and budget
+
+TEST_F(RetryTest, WithNobodyLeftTheClientHearsWhenToComeBack) {
+  random = 0.5;
+  Upstream acme({kDown, kDown, kDown, kDown, kDown, kGood});
+  route.max_attempts = 1;
+  configure({make("acme", acme)});
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(ask().said.back(), "fail upstream_failed");
+  const Recorder& sink = ask();
+  EXPECT_EQ(sink.said, Said{"fail provider_down"});
+  EXPECT_EQ(sink.last_error->info().http_status, 503);
+  EXPECT_GT(sink.last_error->retry_after_ms(), 10'000);
+  EXPECT_FALSE(sink.last_error->no_retry());
+  EXPECT_EQ(acme.requests, 5);
+  clock.ahead_ns += 15'000'000'000;
+  EXPECT_EQ(ask().said.back(), "done") << "one request tries, and closes it";
+  EXPECT_EQ(ask().said.back(), "done");
+}
+
+TEST_F(RetryTest, AFailureThatRepeatsWithinARequestCountsOnce) {
+  Upstream acme({kDown});
+  configure({make("acme", acme, {"sk-a", "sk-b"})});
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(ask().said.back(), "fail upstream_failed");
+  EXPECT_EQ(acme.requests, 12);
+  EXPECT_EQ(config->providers.find("acme")->health().targets().front().breaker, provider::Breaker::State::kClosed);
+  ask();
+  EXPECT_EQ(acme.requests, 13) << "open after the first attempt of the fifth";
+}
+
+TEST_F(RetryTest, AProviderThatIsDownSeesAtMostAQuarterMoreThanItsRequests) {
+  Upstream acme({kDown});
+  breaker.trip_rate = 2;  // off
+  configure({make("acme", acme)});
+  for (int i = 0; i < 1'000; ++i) {
+    ask();
+    clock.ahead_ns += 10'000'000;  // 100 requests a second
+  }
+  EXPECT_LE(acme.requests, 1'250);
+  EXPECT_GT(acme.requests, 1'150) << "but it is asked again";
+}
+
+TEST_F(RetryTest, ABreakerLeavesItAlone) {
+  Upstream acme({kDown});
+  configure({make("acme", acme)});
+  for (int i = 0; i < 1'000; ++i) {
+    ask();
+    clock.ahead_ns += 10'000'000;
+  }
+  EXPECT_LE(acme.requests, 20);
+}
+
+TEST_F(RetryTest, AReloadKeepsWhatIsKnown) {
+  Upstream acme({kDown});
+  route.max_attempts = 1;
+  configure({make("acme", acme)});
+  for (int i = 0; i < 5; ++i) ask();
+  const auto before = config;
+  configure({make("acme", acme)});
+  config->providers.take_over(before->providers);
+  EXPECT_EQ(ask().said, Said{"fail provider_down"});
+  Upstream moved({kGood});
+  configure({make("acme", moved)});
+  config->providers.take_over(before->providers);
+  EXPECT_EQ(ask().said.back(), "done") << "another place";
+}
+
+}  // namespace
+}  // namespace shoal::gateway
