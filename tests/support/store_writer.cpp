@@ -2,11 +2,13 @@
 // of the last to stdout after each time, as a 64-bit integer: store_writer FOLDER SEED RECORDS.
 #include <algorithm>
 #include <charconv>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <string_view>
 
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "shoal/store/sqlite/sqlite_store.h"
@@ -31,6 +33,7 @@ int fail(const shoal::Error& error) {
 int main(int argc, char** argv) {
   using namespace shoal;
   if (argc != 4) return 2;
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // it does not outlive a test that was stopped
   store::History history;
   store::fill(history, static_cast<unsigned>(number(argv[2])), number(argv[3]));
   auto opened = store::sqlite::open_store({.folder = argv[1]});

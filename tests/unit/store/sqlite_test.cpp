@@ -4,8 +4,10 @@
 #include <csignal>
 #include <fstream>
 #include <map>
+#include <optional>
 #include <random>
 #include <string>
+#include <system_error>
 #include <thread>
 
 #include <fcntl.h>
@@ -298,42 +300,47 @@ TEST(Sqlite, AStartThatHasNoRoomIsGoneOnWith) {
   must(store->apply(history.all()));
 }
 
-// The program, until it is killed.
+// The program, until it is killed. Throws when it cannot start: a process that is not there has no id, and a signal to
+// -1 goes to every process there is.
 class Writer {
  public:
   Writer(const fs::path& folder, unsigned seed, std::size_t records) {
     std::array<int, 2> ends{};
-    EXPECT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw std::system_error(errno, std::generic_category(), "pipe2");
+    pipe_ = ends[0];
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
-    std::array<std::string, 4> words = {SHOAL_BIN_DIR "/../tests/store_writer", folder.string(), std::to_string(seed),
-                                        std::to_string(records)};
+    std::array<std::string, 4> words = {STORE_WRITER, folder.string(), std::to_string(seed), std::to_string(records)};
     std::array<char*, 5> argv = {words[0].data(), words[1].data(), words[2].data(), words[3].data(), nullptr};
-    EXPECT_EQ(::posix_spawn(&pid_, words[0].c_str(), &actions, nullptr, argv.data(), environ), 0);
+    const int failed = ::posix_spawn(&pid_, words[0].c_str(), &actions, nullptr, argv.data(), environ);
     posix_spawn_file_actions_destroy(&actions);
     ::close(ends[1]);
-    pipe_ = ends[0];
+    if (failed == 0) return;
+    ::close(pipe_);
+    throw std::system_error(failed, std::generic_category(), words[0]);
   }
   Writer(const Writer&) = delete;
   Writer& operator=(const Writer&) = delete;
-  ~Writer() { ::close(pipe_); }
+  ~Writer() {
+    kill();
+    ::close(pipe_);
+  }
 
-  // The last that it has told of, after it was killed; 0: nothing.
-  std::uint64_t kill() const {
+  // False: it ended before.
+  bool kill() {
+    if (pid_ <= 0) return false;
     ::kill(pid_, SIGKILL);
     int status = 0;
-    EXPECT_EQ(::waitpid(pid_, &status, 0), pid_);
-    EXPECT_TRUE(WIFSIGNALED(status)) << "it ended by itself: " << status;
-    std::uint64_t last = 0;
-    while (::read(pipe_, &last, sizeof last) == sizeof last) {
-    }
-    return last;
+    const bool ended = ::waitpid(pid_, &status, 0) == pid_;
+    pid_ = -1;
+    return ended && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
   }
-  // Waits until it has done something.
-  void wait() const {
-    std::uint64_t first = 0;
-    EXPECT_EQ(::read(pipe_, &first, sizeof first), static_cast<ssize_t>(sizeof first));
+  // The next that it tells of. Nothing: it told of nothing more, and is gone.
+  std::optional<std::uint64_t> next() const {
+    std::uint64_t told = 0;
+    if (::read(pipe_, &told, sizeof told) != static_cast<ssize_t>(sizeof told)) return std::nullopt;
+    return told;
   }
 
  private:
@@ -359,10 +366,14 @@ TEST(Sqlite, KilledAtAnyMomentItCatchesUpToTheVeryRowsOfAFreshOne) {
   for (int done = 0; done < kKills;) {
     const TemporaryFolder folder;
     for (int i = 0; i < kKillsOfOneStore && done < kKills; ++i, ++done) {
-      const Writer writer(folder.path(), kSeed, kRecords);
-      if (random() % 4 != 0) writer.wait();
+      Writer writer(folder.path(), kSeed, kRecords);
+      if (random() % 4 != 0) {
+        ASSERT_TRUE(writer.next()) << "it has ended, or never begun";
+      }
       std::this_thread::sleep_for(std::chrono::microseconds(random() % 30'000));
-      const std::uint64_t told = writer.kill();
+      ASSERT_TRUE(writer.kill()) << "it ended by itself";
+      std::uint64_t told = 0;
+      while (const auto next = writer.next()) told = *next;
       const auto store = open(folder.path());
       EXPECT_GE(store->last_sequence(), told) << "what was applied is gone";
       if (store->last_sequence() > 0 && store->last_sequence() < history.last()) ++in_the_middle;
