@@ -82,7 +82,8 @@ class Feeder::Worker : public std::enable_shared_from_this<Worker> {
   [[nodiscard]] bool has_new() const { return damaged_ || !resolved_ || durable_ > status_.applied_sequence; }
   void sleep(std::unique_lock<std::mutex>& lock);
   [[nodiscard]] bool is_time_to_feed() const;
-  void note(const Result<void>& fed);
+  // Whether waiting is of use: it goes on at once, without the damage.
+  bool note(const Result<void>& fed);
   void answer_flushes(const std::optional<Error>& failure);
 
   // The worker, without the lock.
@@ -235,8 +236,7 @@ void Feeder::Worker::run() {
       lock.unlock();
       const auto fed = feed();
       lock.lock();
-      note(fed);
-      failure = status_.error;
+      if (!note(fed)) failure = status_.error;
     }
     if (last) failure = shutting_down();
     answer_flushes(failure);
@@ -268,18 +268,21 @@ bool Feeder::Worker::is_time_to_feed() const {
   return !flushes_.empty() || steady_clock::now() >= next_feed_;
 }
 
-void Feeder::Worker::note(const Result<void>& fed) {
+bool Feeder::Worker::note(const Result<void>& fed) {
   if (fed.ok()) {
     status_.error.reset();
     retry_ms_ = 0;
     next_feed_ = steady_clock::now() + milliseconds(options_.apply_every_ms);
-    return;
+    return true;
   }
-  damaged_ = damaged_ || fed.error().code() == ErrorCode::kStoreDamaged;
+  const bool is_damage = fed.error().code() == ErrorCode::kStoreDamaged;
+  const bool goes_on = is_damage && retry_ms_ == 0;
+  damaged_ = damaged_ || is_damage;
   ++status_.failures;
   status_.error = fed.error();
   retry_ms_ = retry_ms_ == 0 ? options_.first_retry_ms : std::min(retry_ms_ * 2, options_.last_retry_ms);
-  next_feed_ = steady_clock::now() + milliseconds(retry_ms_);
+  next_feed_ = steady_clock::now() + milliseconds(goes_on ? 0 : retry_ms_);
+  return goes_on;
 }
 
 // Those that are served; all, when it failed.
@@ -328,7 +331,7 @@ Result<void> Feeder::Worker::feed() {
   }
   if (!resolved) {
     SHOAL_TRY(read_to(earlier_));
-    if (applied() < earlier_) return {};  // closing
+    if (applied() < earlier_) return {};  // it is closing, or some are gone: the rest comes next time
     SHOAL_TRY(store_->resolve_unknown(clock_.unix_seconds() * 1000));
   }
   std::uint64_t target = 0;
@@ -341,6 +344,7 @@ Result<void> Feeder::Worker::feed() {
   }
   // Copies that nothing is missing before; the rest is in the journal.
   if (!taken_.empty() && taken_.first() <= applied() + 1) SHOAL_TRY(apply(taken_));
+  taken_.clear();
   return read_to(target);
 }
 
@@ -390,7 +394,10 @@ Result<void> Feeder::Worker::read_to(std::uint64_t last) {
   });
   if (!read.ok() && read.error().code() == ErrorCode::kNotFound) return skip_what_is_gone();
   if (!read.ok() && !enough) return read;
-  return batch.empty() ? Result<void>() : apply_batch();
+  if (!batch.empty()) SHOAL_TRY(apply_batch());
+  if (enough || applied() >= last) return {};
+  return Error(ErrorCode::kJournalDamaged,
+               fmt::format("the journal ends with record {}, and record {} was in it", applied(), last));
 }
 
 // The journal has dropped records that the store has not. What it still has comes next time.
@@ -400,7 +407,8 @@ Result<void> Feeder::Worker::skip_what_is_gone() {
     oldest = record.sequence;
     return Error(ErrorCode::kCancelled, "the first is enough");
   });
-  if (oldest == 0) return read;
+  if (oldest == 0 && !read.ok()) return read;
+  if (oldest == 0) return Error(ErrorCode::kJournalDamaged, "no record is left in the journal");
   return store_->use_journal(journal_.recovery().journal_id, oldest);
 }
 

@@ -6,10 +6,10 @@
 //   SHOAL_TRY(feeder->flush(deadline, yield));  // what is on disk by now is in the store
 //   auto page = SHOAL_TRY(feeder->query([](Store& store) { return store.receipts({}); }, deadline, yield));
 //
-// A store that fails (a full disk) is tried again, after a while that grows; one that is damaged begins anew and is fed
-// from the beginning of the journal; status() tells. Intents of earlier runs that have no outcome when all records of
-// those runs are in become unknown.
-// Owned by cli/'s App, after the journal, which outlives it. Threads: the I/O thread, but for status().
+// A store that fails (a full disk) is tried again, after a while that grows; one that is damaged begins anew at once
+// and is fed from the beginning of the journal; status() tells. Intents of earlier runs that have no outcome when all
+// records of those runs are in become unknown. Owned by cli/'s App, after the journal, which outlives it. Threads: the
+// I/O thread, but for status().
 #pragma once
 
 #include <cstddef>
@@ -59,9 +59,9 @@ class Feeder {
   // As close().
   ~Feeder();
 
-  // Suspends until all that was appended to the journal by now was applied; where the journal has failed, all of it
-  // that is on disk. After a failure it tries at once. Errors: those of Store::apply() and Journal::read(),
-  // kDeadlineExceeded, kShuttingDown.
+  // Suspends until all that was appended to the journal by now was applied; where the journal has failed, all of it that
+  // is on disk. After a failure it tries at once, and it waits for a store that begins anew. Errors: those of
+  // Store::apply() and Journal::read(), kDeadlineExceeded, kShuttingDown.
   Result<void> flush(base::Deadline deadline, base::Yield yield);
 
   // Runs `ask` on the store's thread, and suspends until it is done: Result<T> ask(Store&). It has what it needs by

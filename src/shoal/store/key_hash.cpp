@@ -55,7 +55,8 @@ Result<std::optional<std::array<unsigned char, kSize>>> read_secret(const fs::pa
   }
   if (info.st_size != static_cast<off_t>(kSize)) return unfit(path, "does not hold a secret of 32 bytes");
   const ssize_t n = ::read(file.get(), secret.emplace().data(), kSize);
-  if (n != static_cast<ssize_t>(kSize)) return failed("read", path);
+  if (n < 0) return failed("read", path);
+  if (n != static_cast<ssize_t>(kSize)) return unfit(path, "became shorter while it was read");
   return secret;
 }
 

@@ -133,7 +133,7 @@ struct PricedUse {
 };
 
 struct RepriceProgress {
-  std::uint64_t looked_at = 0;  // settled attempts
+  std::uint64_t looked_at = 0;  // attempts; those that are settled get a price
   std::uint64_t of = 0;
   std::uint64_t changed = 0;
   std::uint64_t unpriced = 0;  // without a price: they cost what they did

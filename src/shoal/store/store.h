@@ -1,6 +1,6 @@
 // Store: what the journal says, as tables that can be asked: receipts, attempts, sums of money; and the keys. The
 // journal is the truth: all but the keys can be thrown away and made again from it. SQLite is the embedded one
-// (sqlite/sqlite_store.h); each adapter passes tests/unit/store/store_contract.cpp.
+// (sqlite/sqlite_store.h); each adapter passes tests/unit/store/contract_test.cpp.
 // Place: above audit/ and ledger/; fed by Feeder (feeder.h), through which everyone else asks.
 // Use: use_journal(), then apply() batch after batch; after the records of earlier runs resolve_unknown(), once.
 // Owned by the Feeder. Threads: one at a time. Everything blocks on the disk.

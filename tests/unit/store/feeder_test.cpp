@@ -235,7 +235,6 @@ TEST_F(FeederTest, AStoreThatIsDamagedIsFedFromTheBeginning) {
       state_->start_failures.emplace_back(ErrorCode::kIo, "full");
     }
     append(numbers(201, 210), yield);
-    EXPECT_EQ(flush(yield).error().code(), ErrorCode::kStoreDamaged);
     EXPECT_EQ(flush(yield).error().code(), ErrorCode::kIo) << "there is no room for a new one";
     must(flush(yield));
     EXPECT_EQ(applied(), numbers(1, 210));
@@ -243,6 +242,27 @@ TEST_F(FeederTest, AStoreThatIsDamagedIsFedFromTheBeginning) {
   EXPECT_EQ(state_->starts_over, 2);
   EXPECT_EQ(feeder_->status().begun_anew, 1U);
   EXPECT_EQ(state_->resolved_at, (std::vector<std::uint64_t>{100, 100}));
+}
+
+TEST_F(FeederTest, WhoFlushesWaitsForAStoreThatBeginsAnew) {
+  write_earlier(100);
+  open({.first_retry_ms = kLongMs, .last_retry_ms = kLongMs});
+  run([&](const base::Yield& yield) {
+    must(flush(yield));
+    fail_next(ErrorCode::kStoreDamaged);
+    append(numbers(101, 110), yield);
+    must(flush(yield));
+    EXPECT_EQ(applied(), numbers(1, 110));
+    EXPECT_FALSE(feeder_->status().error);
+    // Not for one that is damaged again and again.
+    fail_next(ErrorCode::kStoreDamaged, 2);
+    append(numbers(111, 120), yield);
+    EXPECT_EQ(flush(yield).error().code(), ErrorCode::kStoreDamaged);
+    must(flush(yield));
+    EXPECT_EQ(applied(), numbers(1, 120));
+  });
+  EXPECT_EQ(feeder_->status().begun_anew, 3U);
+  EXPECT_EQ(feeder_->status().failures, 3U);
 }
 
 TEST_F(FeederTest, AQueryThatFindsDamageHasItRepaired) {
@@ -301,6 +321,28 @@ TEST_F(FeederTest, RecordsThatGoWhileItRunsAreSkipped) {
   Texts expected = numbers(static_cast<int>(state_->used_from[1]), 20'000);
   expected.insert(expected.begin(), "record 1");
   EXPECT_EQ(applied(), expected);
+}
+
+TEST_F(FeederTest, AJournalThatIsGoneIsAnErrorAndNoEndlessLoop) {
+  open({.max_copied_bytes = 1000, .apply_every_ms = 1, .first_retry_ms = kLongMs, .last_retry_ms = kLongMs});
+  state_->hold(true);
+  run([&](const base::Yield& yield) {
+    append(numbers(1, 1), yield);
+    state_->wait_until_it_waits();
+    append(numbers(2, 2000), yield);
+  });
+  while (feeder_->status().durable_sequence < 2000) std::this_thread::yield();
+  for (const auto& entry : fs::directory_iterator(folder_.path() / "journal")) {
+    if (entry.path().extension() == ".journal") fs::remove(entry.path());
+  }
+  state_->hold(false);
+  run([&](const base::Yield& yield) {
+    const auto flushed = flush(yield);
+    ASSERT_FALSE(flushed.ok());
+    EXPECT_EQ(flushed.error().code(), ErrorCode::kJournalDamaged);
+  });
+  EXPECT_EQ(applied(), numbers(1, 1));
+  EXPECT_EQ(feeder_->status().error->code(), ErrorCode::kJournalDamaged);
 }
 
 TEST_F(FeederTest, AQueryRunsOnTheStoresThreadAndComesBack) {

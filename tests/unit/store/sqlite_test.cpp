@@ -156,10 +156,55 @@ TEST(Sqlite, OneThatIsNoDatabaseIsMovedAside) {
   }
   overwrite(folder.path() / "receipts.db", 0, "this is no database at all");
   {
+    auto store = must(open_store({.folder = folder.path()}));
+    EXPECT_EQ(store->use_journal("journal-1", 1).error().code(), ErrorCode::kStoreDamaged);
+    EXPECT_THAT(store->receipts({}).error().message(), ::testing::HasSubstr("not a database"));
+    EXPECT_EQ(must(store->list_keys()).size(), 1U);
+    EXPECT_FALSE(is_aside(folder.path(), 1));
+    must(store->start_over());
+    EXPECT_TRUE(is_aside(folder.path(), 1));
+    must(store->use_journal("journal-1", 1));
+    must(store->apply(history.all()));
+  }
+  EXPECT_EQ(dump(folder.path()), fresh_dump(history));
+}
+
+TEST(Sqlite, OfThoseThatWereMovedAsideTheFirstTwoAndTheLastAreKept) {
+  const TemporaryFolder folder;
+  History history;
+  auto store = open(folder.path());
+  for (int i = 1; i <= 5; ++i) {
+    history.add(receipt("r" + std::to_string(i)));
+    must(store->use_journal("journal-1", 1));
+    must(store->apply(history.all()));
+    std::ofstream(folder.path() / "receipts.db.aside-3-wal") << "the log of the one before";
+    must(store->start_over());
+  }
+  EXPECT_FALSE(fs::exists(folder.path() / "receipts.db.aside-3-wal"));
+  EXPECT_FALSE(is_aside(folder.path(), 4));
+  for (const auto& [number, receipts] : {std::pair(1, 1), {2, 2}, {3, 5}}) {
+    Database aside = open_file(folder.path() / fmt::format("receipts.db.aside-{}", number), kReceiptsApplication);
+    EXPECT_EQ(must(aside.number("SELECT count(*) FROM receipt")), receipts) << number;
+  }
+}
+
+// The machine went down when half of it was moved aside.
+TEST(Sqlite, ALogWithoutItsDatabaseComesToNothing) {
+  const TemporaryFolder folder;
+  const fs::path log = folder.path() / "receipts.db-wal";
+  History history;
+  fill(history, 1, 200);
+  {
+    auto store = open(folder.path());
+    must(store->apply(history.all()));
+    ASSERT_GT(fs::file_size(log), 0U);
+    fs::copy_file(log, folder.path() / "log");
+  }
+  fs::remove(folder.path() / "receipts.db");
+  fs::rename(folder.path() / "log", log);
+  {
     auto store = open(folder.path());
     EXPECT_EQ(store->last_sequence(), 0U);
-    EXPECT_TRUE(is_aside(folder.path(), 1));
-    EXPECT_EQ(must(store->list_keys()).size(), 1U);
     must(store->apply(history.all()));
   }
   EXPECT_EQ(dump(folder.path()), fresh_dump(history));
@@ -188,7 +233,7 @@ TEST(Sqlite, DamageAnywhereEndsInARebuild) {
     auto opened = open_store({.folder = folder.path()});
     ASSERT_TRUE(opened.ok()) << opened.error().message();
     Store& store = **opened;
-    bool damaged = is_aside(folder.path(), 1);
+    bool damaged = false;
     const auto look = [&](const auto& result) {
       if (result.ok()) return;
       damaged = true;

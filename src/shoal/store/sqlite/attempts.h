@@ -1,6 +1,6 @@
 // Attempts: the tables attempt and bill. What an attempt is counted with follows from all attempts of its request, in
 // the order in which they ended, and from the receipt: so they are read together, changed, and what follows is written.
-// Place: below Applier and reprice(), which change attempts; DaySums gets the difference.
+// Place: below ReceiptTables and reprice(), which change attempts; DaySums gets the difference.
 // Use: auto rows = read(request); change some; update(rows, sums).
 // Owned by ReceiptTables. Threads: as the database.
 #pragma once

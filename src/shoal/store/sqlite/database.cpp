@@ -18,12 +18,12 @@ Error failed(const std::filesystem::path& path, sqlite3* handle, int code) {
   switch (code & 0xFF) {
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
+    case SQLITE_CONSTRAINT:  // no statement breaks one, unless what it found was wrong
       return {ErrorCode::kStoreDamaged, text};
     case SQLITE_ERROR:
     case SQLITE_MISUSE:
     case SQLITE_RANGE:
     case SQLITE_MISMATCH:
-    case SQLITE_CONSTRAINT:
     case SQLITE_TOOBIG:
       return {ErrorCode::kInternal, text};
     default:
@@ -76,10 +76,11 @@ Result<void> Database::configure(const DatabaseOptions& options) {
     return Error(ErrorCode::kInvalidConfig,
                  fmt::format("{} is a database of another application; nothing in it was touched", path_->string()));
   }
-  // No mmap: an error of the disk would be a signal.
+  // No mmap: an error of the disk would be a signal. No files for what is sorted: they would lie in a folder for all.
   SHOAL_TRY(
       execute(fmt::format("PRAGMA journal_mode = {}; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
                           "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;"
+                          "PRAGMA temp_store = MEMORY;"
                           "PRAGMA cache_size = -{}; PRAGMA journal_size_limit = 16777216",
                           options.journal_mode == JournalMode::kWal ? "WAL" : "DELETE", options.cache_kib)));
   // In WAL mode with less, a commit may be lost when the power is.
@@ -119,10 +120,6 @@ Result<std::int64_t> Database::number(std::string_view sql) {
 
 std::int64_t Database::changes() const {
   return sqlite3_changes64(handle_.get());
-}
-
-void Database::release_memory() {
-  sqlite3_db_release_memory(handle_.get());
 }
 
 bool Database::in_transaction() const {

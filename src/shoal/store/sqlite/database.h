@@ -7,7 +7,7 @@
 //
 // Place: the only file that speaks to sqlite3.h. Statements must go before their database. Owned by value. Threads: one
 // at a time. Errors of all: kIo with the file and what SQLite said; kStoreDamaged when the file is no database, or one
-// that is damaged; kInternal when a statement is wrong.
+// that is damaged, or has rows that contradict the schema; kInternal when a statement is wrong.
 #pragma once
 
 #include <concepts>
@@ -19,7 +19,7 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <type_traits>
+#include <utility>
 
 #include "shoal/base/result.h"
 
@@ -57,8 +57,6 @@ class Database {
   // Rows that the last statement inserted, changed or deleted.
   [[nodiscard]] std::int64_t changes() const;
   [[nodiscard]] const std::filesystem::path& path() const { return *path_; }
-  // Gives back memory that it can do without.
-  void release_memory();
 
  private:
   friend class Transaction;

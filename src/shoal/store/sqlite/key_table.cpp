@@ -91,7 +91,7 @@ Result<Key> insert(Database& database, const NewKey& key, std::int64_t now_ms) {
   SHOAL_TRY(run(statement, principal, key.name, key.hash, cap_text(key.day_cap), cap_text(key.month_cap), now_ms));
   if (database.changes() == 0) {
     return Error(ErrorCode::kAlreadyExists,
-                 fmt::format("there is a key of the name \"{}\"", base::escape_control(key.name)));
+                 fmt::format("there is a key of the name \"{}\", or of this hash", base::escape_control(key.name)));
   }
   SHOAL_TRY(transaction.commit());
   return find_living(database, key.name);

@@ -172,8 +172,9 @@ Result<std::vector<ReceiptRow>> read_receipts(Database& database, const ReceiptF
   if (filter.model) sql += " AND model = ?4";
   sql += " ORDER BY sequence DESC LIMIT ?5";
   Statement statement = SHOAL_TRY(database.prepare(sql));
+  constexpr std::int64_t kEnd = std::numeric_limits<std::int64_t>::max();
   const std::int64_t before =
-      filter.before == 0 ? std::numeric_limits<std::int64_t>::max() : static_cast<std::int64_t>(filter.before);
+      filter.before == 0 ? kEnd : static_cast<std::int64_t>(std::min<std::uint64_t>(filter.before, kEnd));
   Rows rows(statement, before, filter.principal, filter.route, filter.model, std::min(filter.limit, kMaxReceipts));
   std::vector<ReceiptRow> found;
   while (SHOAL_TRY(rows.next())) {

@@ -28,10 +28,12 @@ class SqliteStore final : public Store {
   SqliteStore(SqliteOptions options, std::unique_ptr<audit::FolderLock> lock, std::unique_ptr<KeyTable> keys)
       : options_(std::move(options)), lock_(std::move(lock)), keys_(std::move(keys)) {}
 
-  // With what there is, or anew.
   Result<void> open_receipts() {
     auto opened = ReceiptTables::open(receipts_path(), options_.cache_kib);
-    if (!opened.ok() && opened.error().code() == ErrorCode::kStoreDamaged) return start_over();
+    if (!opened.ok() && opened.error().code() == ErrorCode::kStoreDamaged) {
+      damage_ = opened.error().message();
+      return {};
+    }
     receipts_ = SHOAL_TRY(std::move(opened));
     return {};
   }
@@ -44,6 +46,7 @@ class SqliteStore final : public Store {
 
   Result<void> start_over() override {
     receipts_.reset();
+    damage_ = fmt::format("{} could not be begun anew", receipts_path().string());
     // What a start that failed, on a full disk, has left is not worth keeping, and may be gone on with.
     if (!begun_anew_) SHOAL_TRY(move_aside());
     begun_anew_ = true;
@@ -93,9 +96,9 @@ class SqliteStore final : public Store {
  private:
   [[nodiscard]] fs::path receipts_path() const { return options_.folder / kReceiptsFile; }
 
-  // There are none while the disk does not let them be begun anew.
+  // There are none when they were damaged, until the disk lets them be begun anew.
   Result<ReceiptTables*> receipts() {
-    if (!receipts_) return Error(ErrorCode::kStoreDamaged, fmt::format("{} is damaged", receipts_path().string()));
+    if (!receipts_) return Error(ErrorCode::kStoreDamaged, damage_);
     return receipts_.get();
   }
 
@@ -105,9 +108,11 @@ class SqliteStore final : public Store {
     int number = 1;
     const auto aside = [&] { return receipts_path().string() + fmt::format(".aside-{}", number); };
     while (number < kMaxAside && fs::exists(aside(), ec)) ++number;
-    // The log before its database: what is left of a move that was cut off is no log of another database.
-    for (const std::string_view suffix : {"-wal", "-shm", ""}) {
+    // The database before its log: when this is cut off, SQLite deletes a log that has only an empty database.
+    for (const std::string_view suffix : {"", "-wal", "-shm"}) {
       auto moved = disk_.rename(receipts_path().string().append(suffix), aside().append(suffix));
+      // Then what has the name is of another one.
+      if (!moved.ok() && moved.error().code() == ErrorCode::kNotFound) moved = disk_.remove(aside().append(suffix));
       if (!moved.ok() && moved.error().code() != ErrorCode::kNotFound) return moved;
     }
     return disk_.sync_folder(options_.folder);
@@ -131,6 +136,7 @@ class SqliteStore final : public Store {
   const std::unique_ptr<audit::FolderLock> lock_;
   const std::unique_ptr<KeyTable> keys_;
   std::unique_ptr<ReceiptTables> receipts_;
+  std::string damage_;       // why there is no receipts_
   bool begun_anew_ = false;  // what there was is aside, and there is no receipts_ yet
 };
 
