@@ -4,6 +4,8 @@
 
 #include <filesystem>
 #include <memory>
+#include <ostream>
+#include <stdexcept>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -21,6 +23,11 @@ struct Kind {
   // What was in the folder is there again.
   Result<std::unique_ptr<Store>> (*open)(const std::filesystem::path& folder);
 };
+
+// Else its bytes, which differ from run to run, stand in the names of the tests.
+inline void PrintTo(const Kind& kind, std::ostream* out) {
+  *out << kind.name;
+}
 
 inline const Kind kKinds[] = {
     {"Sqlite", [](const std::filesystem::path& folder) { return sqlite::open_store({.folder = folder}); }},
