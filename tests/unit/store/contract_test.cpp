@@ -561,6 +561,31 @@ TEST_P(StoreContract, RepriceComputesEverySumAnew) {
   EXPECT_EQ(request("r2").cost, Pico(700'000));
 }
 
+// More than one step of it can take, and requests whose attempts do not come in the same step.
+TEST_P(StoreContract, RepriceOfManyMissesNone) {
+  constexpr int kAttempts = 12'000;
+  for (int i = 0; i < kAttempts; ++i) {
+    const std::string id = "a" + std::to_string(i);
+    history_.add(intent(id, "r" + std::to_string((i + 1) / 2), 9'000'000));
+    history_.add(outcome(id, 400'000));
+  }
+  apply();
+  std::uint64_t looked_at = 0;
+  const auto price = [](const PricedUse&) { return std::optional(Pico(700'000)); };
+  const RepriceProgress done = must(store().reprice(price, [&](const RepriceProgress& progress) {
+    EXPECT_GT(progress.looked_at, looked_at);
+    EXPECT_EQ(progress.of, static_cast<std::uint64_t>(kAttempts));
+    looked_at = progress.looked_at;
+    return true;
+  }));
+  EXPECT_EQ(done.looked_at, static_cast<std::uint64_t>(kAttempts));
+  EXPECT_EQ(total().cost, Pico(700'000) * kAttempts);
+  // Two alone at 0.7, rounded up to 1, and the others in pairs at 1.4, to 2.
+  EXPECT_EQ(total().committed, Micro{kAttempts});
+  EXPECT_EQ(request("r2500").committed, Micro{2});
+  EXPECT_EQ(must(store().reprice(price, {})).changed, 0U);
+}
+
 TEST_P(StoreContract, RepriceEndsWhenItIsTold) {
   history_.add(intent("a1", "r1", 9));
   history_.add(outcome("a1", 1));

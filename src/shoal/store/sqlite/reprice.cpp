@@ -12,7 +12,7 @@
 namespace shoal::store::sqlite {
 namespace {
 
-constexpr std::int64_t kBatch = 20'000;  // attempts; about 50 ms
+constexpr std::int64_t kBatch = 5'000;  // attempts; about 10 ms
 
 constexpr std::string_view kSettledColumns =
     "SELECT sequence, state = 'settled', unix_ms, principal, route, provider, model, input, cache_read, "
