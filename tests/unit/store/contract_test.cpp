@@ -727,6 +727,10 @@ TEST_P(StoreContract, AKeyKnowsWhenItWasLastUsed) {
   audit::Intent earlier = intent("a2", "r2", 5, kNoonMs + 400);
   earlier.principal = key.principal;
   history_.add(late);
+  // Records come in the order in which requests end, in one batch or in two.
+  audit::Receipt before = receipt("r4", Decision::kLocal, kNoonMs + 300);
+  before.principal = key.principal;
+  history_.add(before);
   history_.add(receipt("r3", Decision::kLocal, kNoonMs + 9000));
   apply();
   history_.add(earlier);

@@ -23,8 +23,8 @@ namespace shoal::store::sqlite {
 struct Bill {
   ledger::Pico cost{};
   ledger::Micro committed{};
-  bool alone = true;                         // its request has no other attempt
-  bool compared = false;                     // the receipt of its request has a baseline
+  bool alone = true;      // no other attempt of its request has ended: what it adds follows from its own cost
+  bool compared = false;  // the receipt of its request has a baseline
   std::optional<std::string> answered_by{};  // the model that its receipt has
 
   bool operator==(const Bill&) const = default;
@@ -64,7 +64,7 @@ class Attempts {
   // says are as they are to be. REQUIRES: all attempts of a request, in the same order.
   Result<void> update(const std::vector<AttemptRow>& before, std::vector<AttemptRow> now, DaySums& sums);
 
-  // A new one, open, of a request that has `others`. False: an attempt of that id is there, and not settled.
+  // A new one, open. False: an attempt of that id is there, and not settled.
   Result<bool> insert(std::int64_t sequence, const audit::Intent& intent, const Bill& bill);
   // The columns of an outcome. The rest follows with update().
   Result<void> end(std::int64_t sequence, std::int64_t ended_sequence, const audit::Outcome& outcome);

@@ -206,22 +206,17 @@ Result<void> ReceiptTables::apply_intent(std::int64_t sequence, const audit::Rec
   if (!can_be_counted(*intent)) return set_aside(sequence, record, kOutOfBounds);
   const std::vector<AttemptRow> others = SHOAL_TRY(attempts_.read(intent->request));
   const bool is_there = std::ranges::find(others, intent->attempt, &AttemptRow::id) != others.end();
-  const Bill bill = SHOAL_TRY(bill_of_new(intent->request, others));
+  const Bill bill = SHOAL_TRY(bill_of_new(intent->request, others.empty()));
   if (is_there || !SHOAL_TRY(attempts_.insert(sequence, *intent, bill))) {
     return set_aside(sequence, record, "there is an attempt of that id");
-  }
-  if (others.size() == 1) {
-    // The first one is not alone any more.
-    const std::vector<AttemptRow> all = SHOAL_TRY(attempts_.read(intent->request));
-    SHOAL_TRY(attempts_.update(all, all, sums_));
   }
   note_use(intent->principal, intent->unix_ms);
   return {};
 }
 
 // Where an attempt that begins is counted.
-Result<Bill> ReceiptTables::bill_of_new(const std::string& request, const std::vector<AttemptRow>& others) {
-  Bill bill{.alone = others.empty()};
+Result<Bill> ReceiptTables::bill_of_new(const std::string& request, bool alone) {
+  Bill bill{.alone = alone};
   Rows rows(receipt_of_, request);
   if (SHOAL_TRY(rows.next())) {
     bill.answered_by = rows.text(0);

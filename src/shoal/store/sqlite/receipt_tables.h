@@ -71,7 +71,7 @@ class ReceiptTables {
   // How many.
   Result<std::uint64_t> give_up_open(const std::string& request, std::int64_t now_ms);
   Result<void> set_aside(std::int64_t sequence, const audit::Record& record, std::string_view why);
-  Result<Bill> bill_of_new(const std::string& request, const std::vector<AttemptRow>& others);
+  Result<Bill> bill_of_new(const std::string& request, bool alone);
   void note_use(const std::string& principal, std::int64_t unix_ms);
   Result<void> write_feed(const Feed& feed);
   Result<std::vector<std::string>> old_requests(std::int64_t before_ms, std::uint64_t max_requests);

@@ -75,7 +75,7 @@ CREATE TABLE bill (
   cost_milli INTEGER NOT NULL,
   cost_pico INTEGER NOT NULL,
   committed_micro INTEGER NOT NULL,
-  alone INTEGER NOT NULL,  -- its request has no other attempt
+  alone INTEGER NOT NULL,  -- 1: no other attempt of its request has ended, so what it adds follows from its own cost
   compared INTEGER NOT NULL,
   answered_by TEXT
 ) STRICT;
