@@ -28,6 +28,10 @@ int fail(const shoal::Error& error) {
   return 1;
 }
 
+bool tell(std::uint64_t last) {
+  return ::write(STDOUT_FILENO, &last, sizeof last) == sizeof last;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -40,14 +44,12 @@ int main(int argc, char** argv) {
   if (!opened.ok()) return fail(opened.error());
   store::Store& store = **opened;
   if (auto used = store.use_journal("journal-1", 1); !used.ok()) return fail(used.error());
+  if (!tell(store.last_sequence())) return 1;
   while (store.last_sequence() < history.last()) {
     const auto rest = history.since(store.last_sequence() + 1);
-    if (auto applied = store.apply(rest.first(std::min<std::size_t>(rest.size(), 1 + rest.size() % 40)));
-        !applied.ok()) {
-      return fail(applied.error());
-    }
-    const std::uint64_t last = store.last_sequence();
-    if (::write(STDOUT_FILENO, &last, sizeof last) != sizeof last) return 1;
+    const auto some = rest.first(std::min<std::size_t>(rest.size(), 1 + rest.size() % 40));
+    if (auto applied = store.apply(some); !applied.ok()) return fail(applied.error());
+    if (!tell(store.last_sequence())) return 1;
   }
   for (;;) ::pause();
 }

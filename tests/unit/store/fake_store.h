@@ -20,10 +20,11 @@ struct FakeState {
   std::mutex mutex;
   std::condition_variable changed;
   // Below: under the mutex.
-  bool held = false;                 // apply() waits
-  bool waits = false;                // it does
-  std::deque<Error> failures;        // of the next calls of apply()
-  std::deque<Error> start_failures;  // of the next calls of start_over()
+  bool held = false;                   // apply() waits
+  bool waits = false;                  // it does
+  std::deque<Error> failures;          // of the next calls of apply()
+  std::deque<Error> start_failures;    // of the next calls of start_over()
+  std::deque<Error> resolve_failures;  // of the next calls of resolve_unknown()
   std::vector<std::string> payloads;
   std::uint64_t last = 0;
   std::string journal;
@@ -98,6 +99,11 @@ class FakeStore final : public Store {
   }
   Result<std::uint64_t> resolve_unknown(std::int64_t) override {
     const std::lock_guard lock(state_->mutex);
+    if (!state_->resolve_failures.empty()) {
+      const Error failure = state_->resolve_failures.front();
+      state_->resolve_failures.pop_front();
+      return failure;
+    }
     state_->resolved_at.push_back(state_->last);
     return std::uint64_t{0};
   }

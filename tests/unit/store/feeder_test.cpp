@@ -74,6 +74,10 @@ class FeederTest : public ::testing::Test {
     }
     must(journal_->synced(last, {}, yield));
   }
+  // Who waits for the disk is told before the copies are made.
+  void wait_for_copies() {
+    while (feeder_->status().durable_sequence < appended_.size()) std::this_thread::yield();
+  }
   // A journal of an earlier run.
   void write_earlier(int count) {
     open_journal();
@@ -131,12 +135,14 @@ TEST_F(FeederTest, CollectsUntilTheTimeHasComeOrSomebodyAsks) {
   run([&](const base::Yield& yield) {
     must(flush(yield));
     append(numbers(1, 3), yield);
+    wait_for_copies();
     must(flush(yield));
     for (int i = 4; i < 50; ++i) {
       append(numbers(i, i), yield);
       must(feeder_->query([](Store&) { return Result<int>(1); }, {}, yield));
     }
     EXPECT_EQ(applied().size(), 3U);
+    wait_for_copies();
     must(flush(yield));
     EXPECT_EQ(applied(), appended_);
   });
@@ -165,6 +171,39 @@ TEST_F(FeederTest, CatchesUpAtStartAndThenGivesUpOnIntentsOfEarlierRuns) {
   for (const std::size_t size : state_->batches) EXPECT_LT(size, 300U);
 }
 
+// A Book that is filled then lacks nothing.
+TEST_F(FeederTest, NobodyIsToldThatAllIsInBeforeIntentsOfEarlierRunsAreResolved) {
+  write_earlier(10);
+  open_journal();
+  state_->journal = journal_->recovery().journal_id;
+  state_->last = 10;
+  state_->resolve_failures.assign(2, Error(ErrorCode::kIo, "full"));
+  open({.first_retry_ms = kLongMs, .last_retry_ms = kLongMs});
+  run([&](const base::Yield& yield) {
+    for (int tries = 0; tries < 3 && !flush(yield).ok(); ++tries) EXPECT_TRUE(state_->resolved_at.empty());
+  });
+  EXPECT_EQ(state_->resolved_at, std::vector<std::uint64_t>{10});
+  EXPECT_TRUE(state_->resolve_failures.empty());
+}
+
+TEST_F(FeederTest, QueriesGetTheirTurnWhileItCatchesUp) {
+  write_earlier(3000);
+  state_->hold(true);
+  open({.max_transaction_bytes = 2000});
+  state_->wait_until_it_waits();
+  std::uint64_t seen = 0;
+  base::spawn(io_, "query", [&](const base::Yield& yield) {
+    seen = must(feeder_->query([](Store& store) { return Result<std::uint64_t>(store.last_sequence()); }, {}, yield));
+  });
+  run([&](const base::Yield& yield) {
+    state_->hold(false);
+    must(flush(yield));
+  });
+  EXPECT_GT(seen, 0U);
+  EXPECT_LT(seen, 300U);
+  EXPECT_EQ(applied().size(), 3000U);
+}
+
 TEST_F(FeederTest, AStoreThatIsSlowHoldsNobodyUpAndMissesNothing) {
   constexpr std::size_t kMost = 20'000;
   open({.max_copied_bytes = kMost, .apply_every_ms = 1});
@@ -177,8 +216,7 @@ TEST_F(FeederTest, AStoreThatIsSlowHoldsNobodyUpAndMissesNothing) {
       EXPECT_LE(feeder_->status().copied_bytes, kMost + 100);
     }
   });
-  // Who waits for the disk is told first.
-  while (feeder_->status().durable_sequence < appended_.size()) std::this_thread::yield();
+  wait_for_copies();
   EXPECT_GT(feeder_->status().fell_behind, 10U);
   EXPECT_EQ(feeder_->status().applied_sequence, 0U);
   state_->hold(false);
@@ -195,7 +233,7 @@ TEST_F(FeederTest, AStoreThatIsSlowHoldsNobodyUpAndMissesNothing) {
 }
 
 TEST_F(FeederTest, WhatCouldNotBeAppliedIsTriedAgain) {
-  open({.apply_every_ms = 1, .first_retry_ms = kLongMs, .last_retry_ms = kLongMs});
+  open({.apply_every_ms = kLongMs, .first_retry_ms = kLongMs, .last_retry_ms = kLongMs});
   run([&](const base::Yield& yield) {
     must(flush(yield));
     fail_next(ErrorCode::kIo, 2);
@@ -225,7 +263,7 @@ TEST_F(FeederTest, ItTriesAgainByItself) {
 
 TEST_F(FeederTest, AStoreThatIsDamagedIsFedFromTheBeginning) {
   write_earlier(100);
-  open();
+  open({.apply_every_ms = kLongMs, .first_retry_ms = kLongMs, .last_retry_ms = kLongMs});
   run([&](const base::Yield& yield) {
     append(numbers(101, 200), yield);
     must(flush(yield));
@@ -246,7 +284,7 @@ TEST_F(FeederTest, AStoreThatIsDamagedIsFedFromTheBeginning) {
 
 TEST_F(FeederTest, WhoFlushesWaitsForAStoreThatBeginsAnew) {
   write_earlier(100);
-  open({.first_retry_ms = kLongMs, .last_retry_ms = kLongMs});
+  open({.apply_every_ms = kLongMs, .first_retry_ms = kLongMs, .last_retry_ms = kLongMs});
   run([&](const base::Yield& yield) {
     must(flush(yield));
     fail_next(ErrorCode::kStoreDamaged);
@@ -331,10 +369,9 @@ TEST_F(FeederTest, AJournalThatIsGoneIsAnErrorAndNoEndlessLoop) {
     state_->wait_until_it_waits();
     append(numbers(2, 2000), yield);
   });
-  while (feeder_->status().durable_sequence < 2000) std::this_thread::yield();
-  for (const auto& entry : fs::directory_iterator(folder_.path() / "journal")) {
-    if (entry.path().extension() == ".journal") fs::remove(entry.path());
-  }
+  wait_for_copies();
+  fs::remove_all(folder_.path() / "journal");
+  fs::create_directory(folder_.path() / "journal");
   state_->hold(false);
   run([&](const base::Yield& yield) {
     const auto flushed = flush(yield);
@@ -384,17 +421,22 @@ TEST_F(FeederTest, WhoWaitsForAQueryLeavesAtItsDeadline) {
 
 TEST_F(FeederTest, AnAnswerThatComesTooLateIsDropped) {
   open();
+  std::atomic<bool> began = false;
   std::atomic<bool> go = false;
   std::atomic<bool> done = false;
+  const auto ask = [&](Store&) -> Result<std::string> {
+    began = true;
+    while (!go) std::this_thread::yield();
+    done = true;
+    return std::string(1000, 'x');
+  };
   run([&](const base::Yield& yield) {
-    const auto late = feeder_->query(
-        [&](Store&) -> Result<std::string> {
-          while (!go) std::this_thread::yield();
-          done = true;
-          return std::string(1000, 'x');
-        },
-        base::Deadline::after_ms(clock_, 20), yield);
-    EXPECT_EQ(late.error().code(), ErrorCode::kDeadlineExceeded);
+    // One that had not begun by its deadline is not run at all.
+    while (!began) {
+      const auto late = feeder_->query(ask, base::Deadline::after_ms(clock_, 20), yield);
+      ASSERT_FALSE(late.ok());
+      EXPECT_EQ(late.error().code(), ErrorCode::kDeadlineExceeded);
+    }
     go = true;
   });
   while (!done) std::this_thread::yield();
@@ -455,7 +497,7 @@ TEST_F(FeederTest, ARealStoreGetsEveryRecordOverManyRestarts) {
   History history;
   fill(history, 7, 8000);
   std::size_t next = 0;
-  for (int round = 0; round < 8; ++round) {
+  for (std::size_t round = 0; round < 8; ++round) {
     open_journal();
     open({.max_copied_bytes = 10'000, .apply_every_ms = 2, .max_transaction_bytes = 5'000},
          must(sqlite::open_store({.folder = folder_.path() / "store"})));
@@ -466,7 +508,7 @@ TEST_F(FeederTest, ARealStoreGetsEveryRecordOverManyRestarts) {
       }
     });
     run([&](const base::Yield& yield) {
-      for (std::uint64_t last = 0; next < history.all().size() * (round + 1U) / 8; ++next) {
+      for (std::uint64_t last = 0; next < history.all().size() * (round + 1) / 8; ++next) {
         const audit::Record& record = history.all()[next];
         last = must(journal_->append(record.type, record.payload, audit::Urgency::kQuiet));
         if (next % 50 == 0) must(journal_->synced(last, {}, yield));
