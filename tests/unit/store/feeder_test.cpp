@@ -370,7 +370,9 @@ TEST_F(FeederTest, AJournalThatIsGoneIsAnErrorAndNoEndlessLoop) {
     append(numbers(2, 2000), yield);
   });
   wait_for_copies();
-  fs::remove_all(folder_.path() / "journal");
+  // The journal makes no file any more when the next one is ready.
+  while (!journal_->stats().next_segment_ready) std::this_thread::yield();
+  fs::rename(folder_.path() / "journal", folder_.path() / "moved");
   fs::create_directory(folder_.path() / "journal");
   state_->hold(false);
   run([&](const base::Yield& yield) {

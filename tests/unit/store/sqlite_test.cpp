@@ -33,6 +33,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+constexpr int kDamages = 5;
+constexpr int kKills = 20;
+#else
+constexpr int kDamages = 30;
+constexpr int kKills = 60;
+#endif
+
 std::unique_ptr<Store> open(const fs::path& folder) {
   auto store = must(open_store({.folder = folder}));
   must(store->use_journal("journal-1", 1));
@@ -217,13 +225,13 @@ TEST(Sqlite, DamageAnywhereEndsInARebuild) {
   const auto expected = fresh_dump(history);
   int noticed = 0;
   std::mt19937 random(5);
-  for (int round = 0; round < 30; ++round) {
+  for (int round = 0; round < kDamages; ++round) {
     const TemporaryFolder folder;
     must(open(folder.path())->apply(history.since(1).first(2000)));
     const fs::path file = folder.path() / "receipts.db";
     ASSERT_FALSE(fs::exists(file.string() + "-wal")) << "all is in the file after it was closed";
     const auto pages = fs::file_size(file) / 4096;
-    if (round % 10 == 9) {
+    if (round % 5 == 4) {
       fs::resize_file(file, (1 + random() % pages) * 4096 - 100);
     } else {
       std::string garbage(4096, '\0');
@@ -251,7 +259,7 @@ TEST(Sqlite, DamageAnywhereEndsInARebuild) {
     opened = Error(ErrorCode::kIo, "closed");
     EXPECT_EQ(dump(folder.path()), expected);
   }
-  EXPECT_GT(noticed, 20);
+  EXPECT_GT(noticed, kDamages / 2);
 }
 
 TEST(Sqlite, KeysThatAreDamagedAreNotMadeAnew) {
@@ -282,7 +290,7 @@ TEST(Sqlite, IsTriedAgainWhenAnotherProgramHasTheFile) {
 template <class MakeRoom>
 void run_out_of_room(const fs::path& folder, const MakeRoom& make_room) {
   History history;
-  fill(history, 3, 20'000);
+  fill(history, 3, 6000);
   auto store = open(folder);
   Result<void> applied;
   while (applied.ok() && store->last_sequence() < history.last()) {
@@ -315,7 +323,7 @@ TEST(Sqlite, AFileThatMayNotGrowChangesNothing) {
 
 TEST(Sqlite, AFullDiskChangesNothing) {
   const TemporaryFolder folder;
-  if (::mount("tmpfs", folder.path().c_str(), "tmpfs", 0, "size=6m") != 0) {
+  if (::mount("tmpfs", folder.path().c_str(), "tmpfs", 0, "size=3m") != 0) {
     GTEST_SKIP() << "a small file system can only be made by root: AFileThatMayNotGrow... is what is left";
   }
   run_out_of_room(folder.path(), [&] { ::mount("", folder.path().c_str(), "tmpfs", MS_REMOUNT, "size=200m"); });
@@ -392,12 +400,6 @@ class Writer {
   pid_t pid_ = -1;
   int pipe_ = -1;
 };
-
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr int kKills = 20;
-#else
-constexpr int kKills = 60;
-#endif
 
 TEST(Sqlite, KilledAtAnyMomentItCatchesUpToTheVeryRowsOfAFreshOne) {
   constexpr std::size_t kRecords = 6000;
