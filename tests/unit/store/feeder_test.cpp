@@ -464,6 +464,33 @@ TEST_F(FeederTest, ClosesWithAllThatHasCome) {
   });
 }
 
+TEST_F(FeederTest, WhatHasComeGoesInSeveralTransactions) {
+  open({.apply_every_ms = kLongMs, .max_transaction_bytes = 1000});
+  run([&](const base::Yield& yield) {
+    must(flush(yield));
+    append(numbers(1, 500), yield);
+    wait_for_copies();
+    must(flush(yield));
+  });
+  EXPECT_EQ(applied(), appended_);
+  for (const std::size_t size : state_->batches) EXPECT_LT(size, 200U);
+}
+
+TEST_F(FeederTest, ClosesBeforeItHasCaughtUp) {
+  write_earlier(3000);
+  state_->hold(true);
+  open({.max_transaction_bytes = 2000});
+  state_->wait_until_it_waits();
+  std::thread closer([&] { feeder_->close(); });
+  run([&](const base::Yield& yield) {
+    while (feeder_->flush(base::Deadline::after_ms(clock_, 1), yield).error().code() != ErrorCode::kShuttingDown) {
+    }
+  });
+  state_->hold(false);
+  closer.join();
+  EXPECT_LT(applied().size(), 300U) << "the rest comes with the next start";
+}
+
 TEST_F(FeederTest, WhoStillWaitsWhenItClosesIsTold) {
   open({.apply_every_ms = 1});
   state_->hold(true);
