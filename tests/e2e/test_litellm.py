@@ -27,7 +27,7 @@ def litellm(models, tmp_path_factory):
     (folder / "proxy.yaml").write_text(
         f"model_list:\n- model_name: tiny\n  litellm_params:\n    model: openai/{CHAT_MODEL}\n"
         f"    api_base: {second.base_url}\n    api_key: unused\n"
-        f"litellm_settings:\n  drop_params: true\n  telemetry: false\ngeneral_settings:\n  master_key: {KEY}\n")
+        f"litellm_settings:\n  drop_params: true\n  use_chat_completions_url_for_anthropic_messages: true\n  telemetry: false\ngeneral_settings:\n  master_key: {KEY}\n")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -71,7 +71,7 @@ def test_it_says_what_the_model_behind_it_says(litellm, provider):
                                                  stream_options={"include_usage": True}))
     text = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
     assert text == expected["choices"][0]["message"]["content"]
-    assert [c.choices[0].finish_reason for c in chunks if c.choices][-1] == "length"
+    assert [c.choices[0].finish_reason for c in chunks if c.choices and c.choices[0].finish_reason] == ["length"]
     assert chunks[-1].usage.completion_tokens == 12
 
 

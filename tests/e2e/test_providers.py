@@ -218,3 +218,13 @@ def test_llama_server_is_a_provider(in_front, models):
     finally:
         process.kill()
         process.wait()
+
+
+def test_routes_and_what_a_provider_offers_are_listed_as_models(in_front, other):
+    front = in_front(provider("other", other.base_url, f'models = ["{CHAT_MODEL}"]')
+                     + f'[route.careful]\npolicy = "llm_first"\nremote = ["other/{CHAT_MODEL}"]\n')
+    listed = {m["id"]: (m["owned_by"], m["x_shoal"].get("kind")) for m in front.get("/v1/models")[2]["data"]}
+    assert listed["careful"] == ("shoal", "route") and listed[f"other/{CHAT_MODEL}"] == ("other", "provider")
+    for name in ("careful", f"other/{CHAT_MODEL}"):
+        assert front.get(f"/v1/models/{name}")[2]["id"] == name
+        assert ask(front, name)[0] == 200, "what is listed can be asked"

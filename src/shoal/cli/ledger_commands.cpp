@@ -212,7 +212,8 @@ std::string costs_text(const json::object& answer, const std::string& by) {
   std::string out = fmt::format("{} to {} (UTC)\n", text_of(answer, "from"), text_of(answer, "until"));
   out += table(rows, 1);
   out += fmt::format(
-      "\nPAID: what providers billed, each request rounded up to a micro-dollar; {} of it is of {} attempts that nobody\n"
+      "\nPAID: what providers billed, each request rounded up to a micro-dollar; {} of it is of {} attempts that "
+      "nobody\n"
       "knows the outcome of, at the most that they can cost. HERE: {} s of computing at {} USD an hour\n"
       "(ledger.local_usd_per_hour). WITHOUT: what the {} requests for which that is known would have cost at\n"
       "ledger.baseline, or at the first provider of their route; tokens of local models are counted by their own\n"
@@ -275,10 +276,11 @@ void add_receipts(CLI::App& root, CommandContext& context) {
                    [options](LedgerParts&, const server::LedgerAsk& ask) { return receipt_answer(ask, options->id); }},
                   receipt_text);
     }
-    return show(context,
-                {{.target = "/v1/shoal/receipts?" + options->query},
-                 [options](LedgerParts&, const server::LedgerAsk& ask) { return receipts_answer(ask, options->query); }},
-                receipts_text);
+    return show(
+        context,
+        {{.target = "/v1/shoal/receipts?" + options->query},
+         [options](LedgerParts&, const server::LedgerAsk& ask) { return receipts_answer(ask, options->query); }},
+        receipts_text);
   });
 }
 
@@ -303,10 +305,11 @@ Result<int> reprice(const CommandContext& context) {
 }
 
 void add_costs(CLI::App& root, CommandContext& context) {
-  CLI::App& command = add_command(root, context,
-                                  {.name = "costs",
-                                   .help = "Show what requests cost and what that saved, and how each figure is derived",
-                                   .example = "shoal costs --by model\nshoal costs --by day --from 2026-11-01"});
+  CLI::App& command =
+      add_command(root, context,
+                  {.name = "costs",
+                   .help = "Show what requests cost and what that saved, and how each figure is derived",
+                   .example = "shoal costs --by model\nshoal costs --by day --from 2026-11-01"});
   struct Options {
     std::string by = "route";
     std::string from;
@@ -346,10 +349,11 @@ void add_keys(CLI::App& root, CommandContext& context) {
   };
   auto options = std::make_shared<Options>();
 
-  CLI::App& create = add_command(group, context,
-                                 {.name = "create",
-                                  .help = "Make a key and show it, once; from then on the server asks everybody for one",
-                                  .example = "shoal keys create alice --daily-usd 1.50 --monthly-usd 20"});
+  CLI::App& create =
+      add_command(group, context,
+                  {.name = "create",
+                   .help = "Make a key and show it, once; from then on the server asks everybody for one",
+                   .example = "shoal keys create alice --daily-usd 1.50 --monthly-usd 20"});
   create.add_option("NAME", options->name, "Whose it is")->required();
   create.add_option("--daily-usd", options->daily, "The most that may be spent with it on one day");
   create.add_option("--monthly-usd", options->monthly, "The most that may be spent with it in one month");

@@ -76,9 +76,9 @@ Result<std::vector<store::Key>> LedgerParts::keys(base::Yield yield) {
 Result<server::CreatedKey> LedgerParts::create_key(store::NewKey wanted, base::Yield yield) {
   std::string secret = store::make_key();
   wanted.hash = hasher_->hash(secret);
-  store::Key key = SHOAL_TRY(feeder_->query(
-      [wanted = std::move(wanted), now = clock_.unix_ms()](store::Store& store) { return store.create_key(wanted, now); },
-      base::Deadline::after_ms(clock_, kQueryMs), std::move(yield)));
+  store::Key key = SHOAL_TRY(feeder_->query([wanted = std::move(wanted), now = clock_.unix_ms()](
+                                                store::Store& store) { return store.create_key(wanted, now); },
+                                            base::Deadline::after_ms(clock_, kQueryMs), std::move(yield)));
   return server::CreatedKey{std::move(key), std::move(secret)};
 }
 

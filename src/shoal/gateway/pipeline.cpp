@@ -112,10 +112,10 @@ class Life {
     RemoteCall call(*outside_, request_, target, std::move(options));
     receipt_.raw = call.raw();
     auto sent = call.send(clock_, yield);
+    // The client is told with the first byte of the answer.
+    if (call.sent()) note_egress(target.provider);
     auto said = sent.ok() ? relay(call, "waiting for " + target.provider, yield) : std::move(sent);
-    const AttemptEnd end = call.end();
-    note_end(end, candidate, !said.ok());
-    if (end.sent) note_egress(target.provider);
+    note_end(call.end(), candidate, !said.ok());
     SHOAL_TRY(std::move(said));
     receipt_.usage = call.usage();
     receipt_.durability = egress::durability_name(call.durability());
@@ -123,7 +123,7 @@ class Life {
       receipt_.reasons.push_back({"max_tokens", "none", "always bounded", fmt::format("set to {}", *limit)});
     }
     if (call.durability() == egress::Durability::kStrict)
-      SHOAL_TRY(outside_->gate.synced(end.journaled, deadline_, yield));
+      SHOAL_TRY(outside_->gate.synced(call.end().journaled, deadline_, yield));
     return reply(&call, yield);
   }
 
@@ -358,6 +358,17 @@ void Pipeline::answer(AnswerRequest request, AnswerSink& sink, base::Yield yield
   life.close(error.info().http_status);
   log_.info("request failed", {{"request", request.id}, {"code", error.info().slug}, {"committed", sink.committed()}});
   sink.fail(error, yield);
+}
+
+std::vector<types::OtherModel> Pipeline::other_models() const {
+  std::vector<types::OtherModel> all;
+  if (outside_ == nullptr) return all;
+  for (const routing::Route& route : outside_->config->routes) all.push_back({route.name, {}});
+  for (const auto& provider : outside_->config->providers.all()) {
+    const provider::ProviderOptions& options = provider->options();
+    for (const std::string& model : options.models) all.push_back({options.name + "/" + model, options.name});
+  }
+  return all;
 }
 
 }  // namespace shoal::gateway

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "shoal/base/async.h"
 #include "shoal/base/clock.h"
@@ -12,6 +13,7 @@
 #include "shoal/engine/engine.h"
 #include "shoal/gateway/answer.h"
 #include "shoal/gateway/outside.h"
+#include "shoal/types/model.h"
 
 namespace shoal::gateway {
 
@@ -31,6 +33,9 @@ class Pipeline {
 
   // Answers through the sink; every way ends in sink.done() or sink.fail().
   void answer(AnswerRequest request, AnswerSink& sink, base::Yield yield);
+
+  // What may be named beside local models: routes, and what providers are configured to offer.
+  [[nodiscard]] std::vector<types::OtherModel> other_models() const;
 
  private:
   engine::Engine& engine_;

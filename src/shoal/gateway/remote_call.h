@@ -57,6 +57,8 @@ class RemoteCall final : public AnswerStream {
   // Lets the connection serve again. REQUIRES: the last event came.
   void release(base::Yield yield);
 
+  // A byte may have left.
+  [[nodiscard]] bool sent() const { return trace_.sent; }
   // The answer comes in OpenAI's own bytes.
   [[nodiscard]] bool raw() const { return question_.dialect == types::Dialect::kOpenAi; }
   [[nodiscard]] const types::Usage& usage() const { return usage_; }

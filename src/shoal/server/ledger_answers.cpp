@@ -44,9 +44,8 @@ Result<std::int64_t> query_number(std::string_view query, std::string_view name,
   std::int64_t value = 0;
   const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
   if (error == std::errc() && end == text->data() + text->size() && value >= least && value <= most) return value;
-  return Error(ErrorCode::kInvalidRequest,
-               fmt::format("{} must be a whole number from {} to {}, not \"{}\"", name, least, most,
-                           wire::shortened(*text)))
+  return Error(ErrorCode::kInvalidRequest, fmt::format("{} must be a whole number from {} to {}, not \"{}\"", name,
+                                                       least, most, wire::shortened(*text)))
       .with_param(std::string(name));
 }
 
@@ -136,14 +135,14 @@ Result<std::string> costs_answer(const LedgerAsk& ask, std::string_view query, l
   const std::int64_t from = SHOAL_TRY(query_day(query, "from", ledger::month_of(now).start));
   const std::int64_t to = SHOAL_TRY(query_day(query, "until", ledger::day_of(now).start)) + kDayS;
   if (from >= to) {
-    return Error(ErrorCode::kInvalidRequest, fmt::format("from is {}, after until, which is {}", ledger::date_text(from),
-                                                         ledger::date_text(to - kDayS)))
+    return Error(ErrorCode::kInvalidRequest, fmt::format("from is {}, after until, which is {}",
+                                                         ledger::date_text(from), ledger::date_text(to - kDayS)))
         .with_param("from");
   }
   const base::Deadline deadline = base::Deadline::after_ms(ask.clock, kStoreMs);
   SHOAL_TRY(ask.feeder.flush(deadline, ask.yield));
-  const store::CostReport report = SHOAL_TRY(ask.feeder.query(
-      [by, from, to](store::Store& store) { return store.costs(by, from, to); }, deadline, ask.yield));
+  const store::CostReport report = SHOAL_TRY(
+      ask.feeder.query([by, from, to](store::Store& store) { return store.costs(by, from, to); }, deadline, ask.yield));
   return costs_json(report, from, to, local_per_hour);
 }
 

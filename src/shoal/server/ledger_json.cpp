@@ -20,8 +20,7 @@ std::string time_text(std::int64_t unix_ms) {
 
 void add_micro(JsonWriter& json, std::string_view name, std::int64_t micro) {
   const std::int64_t amount = micro < 0 ? -micro : micro;
-  json.key(name).string(
-      fmt::format("{}{}.{:06}", micro < 0 ? "-" : "", amount / 1'000'000, amount % 1'000'000));
+  json.key(name).string(fmt::format("{}{}.{:06}", micro < 0 ? "-" : "", amount / 1'000'000, amount % 1'000'000));
 }
 
 void add_tokens(JsonWriter& json, const audit::TokenCounts& tokens) {

@@ -216,7 +216,7 @@ constexpr std::string_view kAnswerSchemas =
     R"("description":"Only when the bytes are not UTF-8, which prompt then shows as U+FFFD."}}},)"
     R"("Model":{"type":"object","required":["id","object","created","owned_by","x_shoal"],"properties":{"id":{"type":"string"},)"
     R"("object":{"const":"model"},"created":{"type":"integer"},"owned_by":{"type":"string"},"x_shoal":{"type":"object",)"
-    R"("properties":{"state":{"enum":["ready","loading","stopped","failed"]},"reason":{"type":["string","null"]},)"
+    R"("properties":{"kind":{"enum":["route","provider"]},"state":{"enum":["ready","loading","stopped","failed"]},"reason":{"type":["string","null"]},)"
     R"("ctx":{"type":"integer"},"capabilities":{"type":"array","items":{"type":"string"}}}}}},)"
     R"("Models":{"type":"object","required":["object","data"],"properties":{"object":{"const":"list"},)"
     R"("data":{"type":"array","items":{"$ref":"#/components/schemas/Model"}}}},)"

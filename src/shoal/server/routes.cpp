@@ -270,14 +270,19 @@ std::vector<openai::ModelEntry> Server::model_entries() const {
 
 void Server::list_models(Exchange& exchange) {
   std::string body;
-  openai::append_models(body, model_entries());
+  openai::append_models(body, model_entries(), pipeline_.other_models());
   exchange.send_json(200, body);
 }
 
 void Server::show_model(Exchange& exchange) {
+  std::string body;
+  for (const types::OtherModel& other : pipeline_.other_models()) {
+    if (other.name != exchange.tail) continue;
+    openai::append_model(body, other);
+    return exchange.send_json(200, body);
+  }
   auto info = engine_.resolve(exchange.tail);
   if (!info.ok()) return exchange.send_error(info.error());
-  std::string body;
   openai::append_model(body, entry_of(*std::move(info), engine_.status()));
   exchange.send_json(200, body);
 }

@@ -59,8 +59,8 @@ class Feeder {
   // As close().
   ~Feeder();
 
-  // Suspends until all that was appended to the journal by now was applied; where the journal has failed, all of it that
-  // is on disk. After a failure it tries at once, and it waits for a store that begins anew. Errors: those of
+  // Suspends until all that was appended to the journal by now was applied; where the journal has failed, all of it
+  // that is on disk. After a failure it tries at once, and it waits for a store that begins anew. Errors: those of
   // Store::apply() and Journal::read(), kDeadlineExceeded, kShuttingDown.
   Result<void> flush(base::Deadline deadline, base::Yield yield);
 

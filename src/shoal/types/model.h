@@ -24,4 +24,10 @@ struct ModelInfo {
   std::vector<std::uint32_t> matryoshka_dimensions;  // sizes that `dimensions` may ask for; empty: not trained for it
 };
 
+// What else a client may name as its model: a route, or a model of a provider.
+struct OtherModel {
+  std::string name;   // "shoal-auto", "openai/gpt-4o-mini"
+  std::string owner;  // the provider; empty: it is a route
+};
+
 }  // namespace shoal::types

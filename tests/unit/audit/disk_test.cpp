@@ -8,13 +8,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "temporary_folder.h"
+#include "support/temporary_folder.h"
 
 namespace shoal::audit {
 namespace {
 
 TEST(RealDisk, ReadsWhatItWroteAtItsPlace) {
-  const TemporaryFolder folder;
+  const test::TemporaryFolder folder;
   RealDisk disk;
   auto file = disk.open(folder.path() / "a", OpenMode::kCreate);
   ASSERT_TRUE(file.ok()) << file.error().message();
@@ -36,7 +36,7 @@ TEST(RealDisk, ReadsWhatItWroteAtItsPlace) {
 }
 
 TEST(RealDisk, NamesThePathAndTheCauseOfWhatFails) {
-  const TemporaryFolder folder;
+  const test::TemporaryFolder folder;
   RealDisk disk;
   const auto missing = disk.open(folder.path() / "none", OpenMode::kRead);
   ASSERT_FALSE(missing.ok());
@@ -54,7 +54,7 @@ TEST(RealDisk, NamesThePathAndTheCauseOfWhatFails) {
 }
 
 TEST(RealDisk, MakesFoldersForTheOwnerAndListsRenamesAndRemoves) {
-  const TemporaryFolder folder;
+  const test::TemporaryFolder folder;
   RealDisk disk;
   const auto deep = folder.path() / "one" / "two";
   ASSERT_TRUE(disk.make_folder(deep).ok());
@@ -74,7 +74,7 @@ TEST(RealDisk, MakesFoldersForTheOwnerAndListsRenamesAndRemoves) {
 }
 
 TEST(RealDisk, AFolderIsLockedUntilTheLockIsGone) {
-  const TemporaryFolder folder;
+  const test::TemporaryFolder folder;
   RealDisk disk;
   RealDisk other;
   auto lock = disk.lock_folder(folder.path());

@@ -19,7 +19,7 @@
 #include "shoal/audit/disk.h"
 
 #include "sim_disk.h"
-#include "temporary_folder.h"
+#include "support/temporary_folder.h"
 
 namespace shoal::audit {
 namespace {
@@ -518,7 +518,7 @@ TEST_F(JournalTest, OpeningFailsWithWhatIsWrong) {
 }
 
 TEST(JournalOnDisk, WorksOnTheMachinesOwnDisk) {
-  const TemporaryFolder folder;
+  const test::TemporaryFolder folder;
   RealDisk disk;
   base::SystemClock clock;
   boost::asio::io_context io(1);

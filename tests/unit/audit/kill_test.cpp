@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <random>
+#include <stdexcept>
 #include <string>
 #include <thread>
 
@@ -17,7 +18,7 @@
 
 #include "shoal/audit/segments.h"
 
-#include "temporary_folder.h"
+#include "support/temporary_folder.h"
 
 namespace shoal::audit {
 namespace {
@@ -44,10 +45,12 @@ class Writer {
     std::string path = folder.string();
     std::string how = mode;
     std::array<char*, 4> argv = {program.data(), path.data(), how.data(), nullptr};
-    EXPECT_EQ(::posix_spawn(&pid_, program.c_str(), &actions, nullptr, argv.data(), environ), 0);
+    const int failed = ::posix_spawn(&pid_, program.c_str(), &actions, nullptr, argv.data(), environ);
     posix_spawn_file_actions_destroy(&actions);
     ::close(ends[1]);
     pipe_ = ends[0];
+    // Without a process, kill() would go to all of this user's.
+    if (failed != 0) throw std::runtime_error("cannot start " + program);
   }
   Writer(const Writer&) = delete;
   Writer& operator=(const Writer&) = delete;
@@ -112,7 +115,7 @@ Outcomes kill_at_random_moments(const std::string& mode, int kills) {
     std::this_thread::sleep_for(std::chrono::microseconds(std::uniform_int_distribution<int>(0, us)(random)));
   };
   for (int done = 0; done < kills;) {
-    const TemporaryFolder folder;
+    const test::TemporaryFolder folder;
     std::map<std::uint64_t, std::uint64_t> safe;
     for (int i = 0; i < kKillsOfOneJournal && done < kills; ++i, ++done) {
       const Writer writer(folder.path(), mode);

@@ -40,6 +40,7 @@ class Recorder final : public AnswerSink {
   Result<void> commit(const types::Receipt& r, base::Yield) override {
     EXPECT_FALSE(committed_);
     committed_ = true;
+    EXPECT_TRUE(r.local() || r.egress != "none") << "the client is told with the first byte";
     return say("commit " + r.model + " " + std::string(types::decision_name(r.decision)));
   }
   [[nodiscard]] bool committed() const override { return committed_; }

@@ -1,5 +1,5 @@
-// What a client gets of a provider's stream: its chunks as they came, the usage only when it was asked for, and x_shoal in
-// the last chunk that a client looks at, however the provider orders them.
+// What a client gets of a provider's stream: its chunks as they came, the usage only when it was asked for, and x_shoal
+// in the last chunk that a client looks at, however the provider orders them.
 #include <optional>
 #include <string>
 #include <vector>
@@ -39,20 +39,21 @@ struct RelayTest : ServerTest {
       types::GenerationParams params;
       params.stream = true;
       params.include_usage = include_usage;
-      AnswerWriter writer(exchange, metrics, clock, {wire::openai::AnswerKind::kChat, "id", 1, {}}, params, answers, {});
+      AnswerWriter answer(exchange, metrics, clock, {wire::openai::AnswerKind::kChat, "id", 1, {}}, params, answers,
+                          {});
       types::Receipt receipt;
       receipt.decision = types::Decision::kRemote;
       receipt.egress = "acme";
       receipt.raw = true;
-      ASSERT_TRUE(writer.commit(receipt, yield).ok());
+      ASSERT_TRUE(answer.commit(receipt, yield).ok());
       for (const std::string& chunk : chunks) {
         auto parsed = wire::openai::parse_chunk(chunk, wire::openai::AnswerKind::kChat);
         ASSERT_TRUE(parsed.ok());
         auto event = std::get<types::RemoteEvent>(*std::move(parsed));
         event.raw = chunk;
-        ASSERT_TRUE(writer.relay(std::move(event), yield).ok());
+        ASSERT_TRUE(answer.relay(std::move(event), yield).ok());
       }
-      ASSERT_TRUE(writer.done(receipt, yield).ok());
+      ASSERT_TRUE(answer.done(receipt, yield).ok());
     });
     io.restart();
     io.run();
@@ -91,7 +92,8 @@ TEST_F(RelayTest, OfTwoAnswersTheLastToEndHasTheReceipt) {
   constexpr std::string_view kOther = R"({"choices":[{"index":1,"delta":{"content":"Ho"}}]})";
   constexpr std::string_view kOtherStop = R"({"choices":[{"index":1,"delta":{},"finish_reason":"stop"}]})";
   EXPECT_EQ(sent(lines({kHi, kStop, kOther, kOtherStop}), false, 2),
-            lines({kHi, kStop, kOther, R"({"choices":[{"index":1,"delta":{},"finish_reason":"stop"}],"x_shoal":)", "[DONE]"}));
+            lines({kHi, kStop, kOther, R"({"choices":[{"index":1,"delta":{},"finish_reason":"stop"}],"x_shoal":)",
+                   "[DONE]"}));
 }
 
 }  // namespace

@@ -13,7 +13,7 @@
 #include "shoal/store/sqlite/sqlite_store.h"
 #include "shoal/store/store.h"
 
-#include "temporary_folder.h"
+#include "support/temporary_folder.h"
 
 namespace shoal::store {
 
@@ -58,7 +58,7 @@ class OnStore : public ::testing::TestWithParam<Kind> {
   Store& store() { return *store_; }
 
  private:
-  TemporaryFolder folder_;
+  test::TemporaryFolder folder_;
   std::unique_ptr<Store> store_;
 };
 

@@ -16,7 +16,7 @@
 #include "contract.h"
 #include "fake_store.h"
 #include "history.h"
-#include "temporary_folder.h"
+#include "support/temporary_folder.h"
 
 namespace shoal::store {
 namespace {
@@ -94,7 +94,7 @@ class FeederTest : public ::testing::Test {
     for (int i = 0; i < times; ++i) state_->failures.emplace_back(code, "told to");
   }
 
-  TemporaryFolder folder_;
+  test::TemporaryFolder folder_;
   boost::asio::io_context io_{1};
   base::SystemClock clock_;
   audit::RealDisk disk_;
@@ -551,7 +551,7 @@ TEST_F(FeederTest, ARealStoreGetsEveryRecordOverManyRestarts) {
     close();
   }
   open({}, must(sqlite::open_store({.folder = folder_.path() / "store"})));
-  TemporaryFolder other;
+  test::TemporaryFolder other;
   auto direct = must(sqlite::open_store({.folder = other.path()}));
   must(direct->use_journal("another", 1));
   must(direct->apply(history.all()));

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 
 #include "contract.h"
-#include "temporary_folder.h"
+#include "support/temporary_folder.h"
 
 namespace shoal::store {
 namespace {
@@ -43,14 +43,14 @@ TEST(MakeKey, Makes32CharactersOfBase32) {
 
 // Python: hashlib.blake2b(b"sk-shoal-0", key=b"0123456789abcdef0123456789abcdef", digest_size=32).hexdigest()
 TEST(KeyHasher, IsKeyedBlake2b) {
-  const TemporaryFolder folder;
+  const test::TemporaryFolder folder;
   write(folder.path() / "secret", "0123456789abcdef0123456789abcdef", 0600);
   const KeyHasher hasher = must(KeyHasher::open(folder.path() / "secret"));
   EXPECT_EQ(hex(hasher.hash("sk-shoal-0")), "8c472d4b1e24d9d928f1bd6a83843bc510cd071f037bf3062484a88d65638389");
 }
 
 TEST(KeyHasher, MakesASecretThatStaysAndIsItsOwn) {
-  const TemporaryFolder folder;
+  const test::TemporaryFolder folder;
   const KeyHasher first = must(KeyHasher::open(folder.path() / "secret"));
   struct stat info{};
   ASSERT_EQ(::stat((folder.path() / "secret").c_str(), &info), 0);
@@ -65,7 +65,7 @@ TEST(KeyHasher, MakesASecretThatStaysAndIsItsOwn) {
 }
 
 TEST(KeyHasher, RefusesASecretThatIsNone) {
-  const TemporaryFolder folder;
+  const test::TemporaryFolder folder;
   const std::string secret(32, 's');
   write(folder.path() / "group", secret, 0640);
   write(folder.path() / "others", secret, 0602);

@@ -72,7 +72,7 @@ std::map<std::string, std::vector<std::string>> dump(const fs::path& folder) {
 
 // The rows that a store has that gets all of it at once.
 std::map<std::string, std::vector<std::string>> fresh_dump(const History& history) {
-  const TemporaryFolder folder;
+  const test::TemporaryFolder folder;
   must(open(folder.path())->apply(history.all()));
   return dump(folder.path());
 }
@@ -88,7 +88,7 @@ void overwrite(const fs::path& file, std::uintmax_t offset, const std::string& b
 }
 
 TEST(Sqlite, FilesAreForTheirOwnerAlone) {
-  const TemporaryFolder folder;
+  const test::TemporaryFolder folder;
   const auto store = open(folder.path() / "store");
   struct stat info{};
   ASSERT_EQ(::stat((folder.path() / "store").c_str(), &info), 0);
@@ -103,7 +103,7 @@ TEST(Sqlite, FilesAreForTheirOwnerAlone) {
 }
 
 TEST(Sqlite, IsAsSafeAsItCanBe) {
-  const TemporaryFolder folder;
+  const test::TemporaryFolder folder;
   Database database = open_file(folder.path() / "a.db", 7);
   EXPECT_EQ(must(database.number("SELECT sqlite_version() >= '3.54'")), 1);
   EXPECT_EQ(must(database.number("PRAGMA synchronous")), 2);
@@ -116,7 +116,7 @@ TEST(Sqlite, IsAsSafeAsItCanBe) {
 }
 
 TEST(Sqlite, OneServerHasTheFolder) {
-  const TemporaryFolder folder;
+  const test::TemporaryFolder folder;
   auto first = open(folder.path());
   const auto second = open_store({.folder = folder.path()});
   ASSERT_FALSE(second.ok());
@@ -127,7 +127,7 @@ TEST(Sqlite, OneServerHasTheFolder) {
 
 TEST(Sqlite, AFileOfAnotherApplicationIsNotTouched) {
   for (const std::string name : {"receipts.db", "keys.db"}) {
-    const TemporaryFolder folder;
+    const test::TemporaryFolder folder;
     {
       Database other = open_file(folder.path() / name, 12);
       must(other.execute("CREATE TABLE photos (x)"));
@@ -142,7 +142,7 @@ TEST(Sqlite, AFileOfAnotherApplicationIsNotTouched) {
 
 TEST(Sqlite, AFileOfALaterShoalIsNotTouched) {
   for (const std::string name : {"receipts.db", "keys.db"}) {
-    const TemporaryFolder folder;
+    const test::TemporaryFolder folder;
     open(folder.path()).reset();
     const std::int32_t application = name == "keys.db" ? kKeysApplication : kReceiptsApplication;
     must(open_file(folder.path() / name, application).execute("PRAGMA user_version = 1000"));
@@ -154,7 +154,7 @@ TEST(Sqlite, AFileOfALaterShoalIsNotTouched) {
 }
 
 TEST(Sqlite, OneThatIsNoDatabaseIsMovedAside) {
-  const TemporaryFolder folder;
+  const test::TemporaryFolder folder;
   History history;
   fill(history, 1, 200);
   {
@@ -178,7 +178,7 @@ TEST(Sqlite, OneThatIsNoDatabaseIsMovedAside) {
 }
 
 TEST(Sqlite, OfThoseThatWereMovedAsideTheFirstTwoAndTheLastAreKept) {
-  const TemporaryFolder folder;
+  const test::TemporaryFolder folder;
   History history;
   auto store = open(folder.path());
   for (int i = 1; i <= 5; ++i) {
@@ -198,7 +198,7 @@ TEST(Sqlite, OfThoseThatWereMovedAsideTheFirstTwoAndTheLastAreKept) {
 
 // The machine went down when half of it was moved aside.
 TEST(Sqlite, ALogWithoutItsDatabaseComesToNothing) {
-  const TemporaryFolder folder;
+  const test::TemporaryFolder folder;
   const fs::path log = folder.path() / "receipts.db-wal";
   History history;
   fill(history, 1, 200);
@@ -226,7 +226,7 @@ TEST(Sqlite, DamageAnywhereEndsInARebuild) {
   int noticed = 0;
   std::mt19937 random(5);
   for (int round = 0; round < kDamages; ++round) {
-    const TemporaryFolder folder;
+    const test::TemporaryFolder folder;
     must(open(folder.path())->apply(history.since(1).first(2000)));
     const fs::path file = folder.path() / "receipts.db";
     ASSERT_FALSE(fs::exists(file.string() + "-wal")) << "all is in the file after it was closed";
@@ -263,7 +263,7 @@ TEST(Sqlite, DamageAnywhereEndsInARebuild) {
 }
 
 TEST(Sqlite, KeysThatAreDamagedAreNotMadeAnew) {
-  const TemporaryFolder folder;
+  const test::TemporaryFolder folder;
   must(open(folder.path())->create_key({.name = "ci", .hash = {1}}, 1));
   overwrite(folder.path() / "keys.db", 0, "this is no database at all");
   const auto opened = open_store({.folder = folder.path()});
@@ -273,7 +273,7 @@ TEST(Sqlite, KeysThatAreDamagedAreNotMadeAnew) {
 }
 
 TEST(Sqlite, IsTriedAgainWhenAnotherProgramHasTheFile) {
-  const TemporaryFolder folder;
+  const test::TemporaryFolder folder;
   History history;
   fill(history, 1, 50);
   auto store = open(folder.path());
@@ -310,7 +310,7 @@ void run_out_of_room(const fs::path& folder, const MakeRoom& make_room) {
 }
 
 TEST(Sqlite, AFileThatMayNotGrowChangesNothing) {
-  const TemporaryFolder folder;
+  const test::TemporaryFolder folder;
   rlimit before{};
   ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
   const auto old = std::signal(SIGXFSZ, SIG_IGN);
@@ -322,7 +322,7 @@ TEST(Sqlite, AFileThatMayNotGrowChangesNothing) {
 }
 
 TEST(Sqlite, AFullDiskChangesNothing) {
-  const TemporaryFolder folder;
+  const test::TemporaryFolder folder;
   if (::mount("tmpfs", folder.path().c_str(), "tmpfs", 0, "size=3m") != 0) {
     GTEST_SKIP() << "a small file system can only be made by root: AFileThatMayNotGrow... is what is left";
   }
@@ -331,7 +331,7 @@ TEST(Sqlite, AFullDiskChangesNothing) {
 }
 
 TEST(Sqlite, AStartThatHasNoRoomIsGoneOnWith) {
-  const TemporaryFolder folder;
+  const test::TemporaryFolder folder;
   History history;
   fill(history, 1, 100);
   auto store = open(folder.path());
@@ -411,7 +411,7 @@ TEST(Sqlite, KilledAtAnyMomentItCatchesUpToTheVeryRowsOfAFreshOne) {
   std::mt19937 random(1);
   std::uint64_t in_the_middle = 0;
   for (int done = 0; done < kKills;) {
-    const TemporaryFolder folder;
+    const test::TemporaryFolder folder;
     bool has_all = false;
     for (int i = 0; i < kKillsOfOneStore && done < kKills && !has_all; ++i, ++done) {
       Writer writer(folder.path(), kSeed, kRecords);

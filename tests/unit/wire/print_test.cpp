@@ -296,7 +296,7 @@ TEST(PrintModels, ShowStateContextAndCapabilities) {
   embedder.reason = "exit 1";
   std::string out;
   const ModelEntry entries[] = {chat, embedder};
-  append_models(out, entries);
+  append_models(out, entries, {});
   EXPECT_EQ(out, R"({"object":"list","data":[{"id":"smol","object":"model","created":0,"owned_by":"shoal","x_shoal":)"
                  R"({"state":"ready","reason":null,"ctx":2048,"capabilities":["chat","completions"]}},)"
                  R"({"id":"mini","object":"model","created":0,"owned_by":"shoal","x_shoal":)"

@@ -703,12 +703,25 @@ void append_model(std::string& out, const ModelEntry& entry) {
   out += "]}}";
 }
 
-void append_models(std::string& out, std::span<const ModelEntry> entries) {
+void append_model(std::string& out, const types::OtherModel& other) {
+  out += R"({"id":)";
+  append_json_string(out, other.name);
+  out += R"(,"object":"model","created":0,"owned_by":)";
+  append_json_string(out, other.owner.empty() ? "shoal" : other.owner);
+  out += other.owner.empty() ? R"(,"x_shoal":{"kind":"route"}})" : R"(,"x_shoal":{"kind":"provider"}})";
+}
+
+void append_models(std::string& out, std::span<const ModelEntry> entries, std::span<const types::OtherModel> others) {
   out += R"({"object":"list","data":[)";
-  for (std::size_t i = 0; i < entries.size(); ++i) {
-    if (i > 0) out += ',';
-    append_model(out, entries[i]);
-  }
+  std::string_view comma;
+  const auto append_all = [&](const auto& models) {
+    for (const auto& model : models) {
+      out += std::exchange(comma, ",");
+      append_model(out, model);
+    }
+  };
+  append_all(entries);
+  append_all(others);
   out += "]}";
 }
 

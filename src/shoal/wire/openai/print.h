@@ -124,7 +124,8 @@ struct ModelEntry {
   std::uint32_t context_length = 0;  // of the running worker; 0: of the training
 };
 void append_model(std::string& out, const ModelEntry& entry);
-void append_models(std::string& out, std::span<const ModelEntry> entries);
+void append_model(std::string& out, const types::OtherModel& other);
+void append_models(std::string& out, std::span<const ModelEntry> entries, std::span<const types::OtherModel> others);
 
 // {"error":{"message","type","param","code"}} and, in it, did_you_mean when there is a suggestion.
 void append_error(std::string& out, const Error& error);
