@@ -100,6 +100,7 @@ App::App(config::Loaded from, config::LoadRequest again, std::unique_ptr<engine:
             server.handle(asked, writer, std::move(yield));
           }) {
   telemetry::add_process_metrics(parts.registry);
+  add_outside_metrics(parts.registry, outside.outside);
 }
 
 server::LedgerHooks App::ledger_hooks() {

@@ -66,6 +66,10 @@ struct ModelSourceOptions {
 // Errors: kInvalidConfig.
 [[nodiscard]] Result<gateway::Caps> budget_caps(const config::Config& config);
 
+// outside_metrics.cpp
+// Both must outlive each rendering.
+void add_outside_metrics(telemetry::Registry& registry, const gateway::Outside& outside);
+
 // What runs models: enough for a command without a server.
 struct EngineParts {
   EngineParts(base::Log engine_log, std::unique_ptr<engine::ModelSource> source, engine::SupervisorOptions options);

@@ -89,6 +89,7 @@ class Lifecycle {
     }
     app_.http.stop();
     app_.outside.expiry.stop();
+    app_.outside.client.close_idle();
     signals_.cancel();
     app_.parts.io.stop();
   }

@@ -122,6 +122,7 @@ Result<std::shared_ptr<provider::Provider>> make_provider(const config::Provider
   options.first_token_ms = config.first_token_timeout_ms;
   options.token_ms = config.token_timeout_ms;
   options.max_concurrent = static_cast<std::size_t>(config.max_concurrent);
+  options.drain = config.drain;
   auto health = std::make_shared<provider::Health>(config.name, clock, log);
   return std::make_shared<provider::Provider>(std::move(options), client, clock, std::move(health));
 }

@@ -94,6 +94,7 @@ struct ProviderConfig {
   std::string daily_cap_usd = "1.00";
   std::string durability = "batch";
   std::int64_t max_concurrent = 64;
+  bool drain = true;
   std::int64_t connect_timeout_ms = 10'000;
   std::int64_t headers_timeout_ms = 60'000;
   std::int64_t first_token_timeout_ms = 60'000;

@@ -121,6 +121,7 @@ constexpr std::array kProviderFields = {
     Field{money("daily_cap_usd", kBilled, "The most that may be spent there on one day (UTC). \"0\" blocks it. Ignored when local.", kFilled), SHOAL_PROVIDER(daily_cap_usd)},
     Field{choice("durability", kDurabilities, "batch: what is asked is on disk before it is sent. strict: so is what it cost, before the answer ends. none: neither; only for one that is local."), SHOAL_PROVIDER(durability)},
     Field{integer("max_concurrent", "", 1, 10'000, "Requests that it is sent at once."), SHOAL_PROVIDER(max_concurrent)},
+    Field{typed(Type::kBool, "drain", "When a client leaves a stream that is paid for, read it on to its end for at most 30 s and 1 MiB: what it costs is told there. false: break it off; it counts at what was reserved for it."), SHOAL_PROVIDER(drain)},
     Field{timeout("connect_timeout_ms", "The longest that finding its address, connecting and agreeing on TLS may take."), SHOAL_PROVIDER(connect_timeout_ms)},
     Field{timeout("headers_timeout_ms", "The longest from the request to the headers of the answer."), SHOAL_PROVIDER(headers_timeout_ms)},
     Field{timeout("first_token_timeout_ms", "The longest from the headers to the first token."), SHOAL_PROVIDER(first_token_timeout_ms)},

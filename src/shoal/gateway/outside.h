@@ -72,12 +72,21 @@ struct OutsideConfig {
   std::optional<routing::RemoteTarget> baseline{};  // that savings are counted against; none: a route's first provider
 };
 
+// Streams whose client left before their end: they are read on, for what they cost is told at their end.
+struct Drains {
+  std::size_t running = 0;
+  std::uint64_t settled = 0;    // came to their end
+  std::uint64_t given_up = 0;   // did not, within their bounds
+  std::uint64_t cancelled = 0;  // were not begun: too many at once, or the provider has drain = false
+};
+
 struct Outside {
   egress::Gate& gate;
   ledger::Book& book;
   BudgetChains& budgets;
   audit::Journal* journal;  // null: it could not be opened
   std::shared_ptr<const OutsideConfig> config;
+  Drains drains{};
 };
 
 }  // namespace shoal::gateway

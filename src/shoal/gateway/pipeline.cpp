@@ -115,6 +115,7 @@ class Life {
     // The client is told with the first byte of the answer.
     if (call.sent()) note_egress(target.provider);
     auto said = sent.ok() ? relay(call, "waiting for " + target.provider, yield) : std::move(sent);
+    if (!said.ok()) call.give_up(said.error(), clock_, yield);
     note_end(call.end(), candidate, !said.ok());
     SHOAL_TRY(std::move(said));
     receipt_.usage = call.usage();

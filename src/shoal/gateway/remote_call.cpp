@@ -14,6 +14,10 @@ namespace {
 
 // After the deadline of its request a hold is taken as spent.
 constexpr std::int64_t kHoldSlackS = 60;
+// Of a stream that is read on after its client has left.
+constexpr std::int64_t kDrainMs = 30'000;
+constexpr std::size_t kDrainBytes = std::size_t{1} << 20;
+constexpr std::size_t kMaxDrains = 16;
 
 // Of a provider that is declared local and has no price of its own.
 const ledger::PriceRow& free_row() {
@@ -132,8 +136,9 @@ Result<void> RemoteCall::send(const base::Clock& clock, base::Yield yield) {
   egress::EgressPermit permit = SHOAL_TRY(outside_.gate.seal(std::move(departure), options_.deadline, yield));
   permitted_ = true;
 
+  on_client_left_.emplace(request_.cancel, [this, &clock] { client_left(clock); });
   auto asked = provider_->ask(std::move(permit), *turn_, question_, target_.model,
-                              {options_.deadline, request_.cancel, options_.fresh}, trace_, std::move(yield));
+                              {options_.deadline, stop_.get_token(), options_.fresh}, trace_, std::move(yield));
   if (!asked.ok()) {
     note_failure(asked.error());
     return std::move(asked).error();
@@ -142,9 +147,45 @@ Result<void> RemoteCall::send(const base::Clock& clock, base::Yield yield) {
   return {};
 }
 
-std::optional<AnswerEvent> RemoteCall::next(const base::Clock&, base::Deadline wake, base::Yield yield) {
+bool RemoteCall::may_drain() const {
+  return answer_ && !complete_ && question_.stream && reserved_ && provider_->options().drain &&
+         outside_.drains.running < kMaxDrains;
+}
+
+void RemoteCall::client_left(const base::Clock& clock) {
+  if (may_drain()) {
+    draining_ = true;
+    ++outside_.drains.running;
+    drain_until_ = base::Deadline::after_ms(clock, kDrainMs);
+    drained_from_ = answer_->received();
+    return;
+  }
+  if (question_.stream && reserved_ && answer_ && !complete_) ++outside_.drains.cancelled;
+  stop_.request_stop();
+}
+
+void RemoteCall::give_up(const Error& why, const base::Clock& clock, base::Yield yield) {
+  while (draining_ && !complete_ && failure_.empty()) {
+    const auto event = next(clock, drain_until_, yield);
+    if (!event || std::holds_alternative<Error>(event->what)) break;
+  }
+  if (failure_.empty()) note_failure(why);
+}
+
+void RemoteCall::end_drain() {
+  if (!std::exchange(draining_, false)) return;
+  --outside_.drains.running;
+  ++(usage_known_ ? outside_.drains.settled : outside_.drains.given_up);
+}
+
+std::optional<AnswerEvent> RemoteCall::next(const base::Clock& clock, base::Deadline wake, base::Yield yield) {
   assert(answer_ && !ended_);
-  auto came = answer_->next(wake, std::move(yield));
+  if (draining_ && (drain_until_.passed(clock) || answer_->received() > drained_from_ + kDrainBytes)) {
+    Error enough(ErrorCode::kCancelled, "the client went away");
+    note_failure(enough);
+    return AnswerEvent{0, std::move(enough)};
+  }
+  auto came = answer_->next({std::min(wake.at_ns, drain_until_.at_ns)}, std::move(yield));
   if (!came.ok()) {
     trace_.stale = answer_->stale();
     note_failure(came.error());
@@ -154,11 +195,16 @@ std::optional<AnswerEvent> RemoteCall::next(const base::Clock&, base::Deadline w
   }
   if (!*came) return std::nullopt;
   types::RemoteEvent& event = **came;
+  finished_ += static_cast<std::size_t>(
+      std::ranges::count_if(event.deltas, [](const types::AnswerDelta& delta) { return delta.finish.has_value(); }));
+  complete_ = event.last;
   if (event.usage) {
     usage_ = *event.usage;
-    usage_known_ = true;
+    usage_seen_ = true;
+    // Some count as they go: what they say before the end is not what they will ask for.
+    usage_final_ = finished_ >= question_.answers;
   }
-  complete_ = event.last;
+  usage_known_ = usage_final_ || (complete_ && usage_seen_);
   if (std::ranges::any_of(event.deltas, &types::AnswerDelta::has_content)) turn_->answers();
   if (!event.id.empty() && upstream_id_.empty()) upstream_id_ = event.id;
   return AnswerEvent{0, std::move(event)};
@@ -221,6 +267,8 @@ void RemoteCall::judge() {
 
 AttemptEnd RemoteCall::end() {
   if (ended_) return *ended_;
+  on_client_left_.reset();
+  end_drain();
   ended_.emplace();
   ended_->sent = trace_.sent;
   ended_->stale = trace_.stale;

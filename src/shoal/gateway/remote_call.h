@@ -3,9 +3,12 @@
 // pipeline for one attempt; destroying it ends it. Threads: the I/O thread.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 
 #include "shoal/gateway/answer.h"
@@ -52,6 +55,9 @@ class RemoteCall final : public AnswerStream {
   [[nodiscard]] std::optional<AnswerEvent> next(const base::Clock& clock, base::Deadline wake,
                                                 base::Yield yield) override;
 
+  // The pipeline has no more use for it. A stream that is paid for, and whose client has left, is read on to its end,
+  // within bounds, for what it costs is told there.
+  void give_up(const Error& why, const base::Clock& clock, base::Yield yield);
   // Settles, once; after the last event, an error, or when the pipeline gives it up.
   AttemptEnd end();
   // Lets the connection serve again. REQUIRES: the last event came.
@@ -70,6 +76,9 @@ class RemoteCall final : public AnswerStream {
   [[nodiscard]] Result<ledger::Pico> bound(std::size_t body_bytes) const;
   [[nodiscard]] Result<const ledger::PriceRow*> price(const base::Clock& clock) const;
   [[nodiscard]] audit::Outcome outcome(std::optional<ledger::Pico>& cost) const;
+  void client_left(const base::Clock& clock);
+  [[nodiscard]] bool may_drain() const;
+  void end_drain();
   void note_failure(const Error& error);
   void judge();
 
@@ -93,10 +102,19 @@ class RemoteCall final : public AnswerStream {
   bool reserved_ = false;
   bool permitted_ = false;
   provider::Trace trace_;
+  std::size_t finished_ = 0;  // answers that said that they are
+  bool usage_seen_ = false;
+  bool usage_final_ = false;  // nothing is counted after it
   bool complete_ = false;
+  std::stop_source stop_;  // of the exchange
+  base::Deadline drain_until_;
+  std::size_t drained_from_ = 0;  // bytes that had come when the client left
+  bool draining_ = false;
   bool usage_known_ = false;
   bool refused_ = false;  // the provider answered with an error: it bills nothing
   std::optional<AttemptEnd> ended_;
+  // Last, so that it is gone before what it uses.
+  std::optional<std::stop_callback<std::function<void()>>> on_client_left_;
 };
 
 }  // namespace shoal::gateway

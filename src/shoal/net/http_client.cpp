@@ -37,6 +37,7 @@ using base::error_code;
 
 constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
 constexpr std::size_t kReadBytes = std::size_t{16} * 1024;
+constexpr int kMaxInterim = 16;                        // responses before the response
 constexpr auto kSweepEvery = std::chrono::seconds(1);  // idle connections
 // Up to here the body is written together with the head.
 constexpr std::size_t kOneWriteBytes = std::size_t{16} * 1024;
@@ -212,6 +213,7 @@ struct HttpClient::Pool {
       for (const auto& link : links) link->close();
     }
     idle.clear();
+    sweeper.cancel();
   }
 };
 
@@ -365,6 +367,9 @@ Result<void> HttpExchange::write(std::string_view bytes, base::Yield yield) {
   }
   if (!ec) return {};
   broke_ = !link->timed_out && !link->cancelled;
+  // Who refuses a request need not read it first, and its answer is there to be read.
+  cut_ = ec == asio::error::broken_pipe || ec == asio::error::connection_reset;
+  if (cut_) return {};
   return failure(fmt::format("did not take the request: {}", ec.message()));
 }
 
@@ -395,7 +400,7 @@ Result<void> HttpExchange::send(const ClientRequest& request, base::Yield yield)
   const bool together = request.body.size() <= kOneWriteBytes;
   if (together) head += request.body;
   SHOAL_TRY(write(head, yield));
-  if (!together) SHOAL_TRY(write(request.body, yield));
+  if (!together && !cut_) SHOAL_TRY(write(request.body, yield));
   answered_ = sooner(base::Deadline::after_ms(pool_->clock, limits_.head_ms), limits_.deadline);
   return {};
 }
@@ -416,7 +421,9 @@ Result<std::optional<ResponseHead>> HttpExchange::head(base::Deadline wake, base
       if (ec && ec != http::error::need_more) return failure(fmt::format("answered with no HTTP: {}", ec.message()));
       if (!SHOAL_TRY(read_more(answered_, wake, "answer", yield))) return std::optional<ResponseHead>();
     }
-    if (response.get().result_int() / 100 != 1) break;
+    const unsigned status = response.get().result_int();
+    if (status / 100 != 1 || status == 101) break;  // nobody asked for another protocol
+    if (++interim_ > kMaxInterim) return failure("sent interim responses without end");
     parser_.reset();  // 100 Continue and its like come before the answer
   }
   ResponseHead answer;
@@ -444,6 +451,7 @@ Result<bool> HttpExchange::read_more(base::Deadline until, base::Deadline wake, 
     return true;
   }
   if (link->timed_out && !link->cancelled && !until.passed(pool_->clock)) return false;
+  if (limits_.deadline.passed(pool_->clock)) return failure(fmt::format("did not {}", what));
   if (link->timed_out || link->cancelled)
     return failure(fmt::format("did not {} within {} ms", what, what == "answer" ? limits_.head_ms : limits_.read_ms));
   if (parser_->response.is_header_done() && (ec == asio::error::eof || ec == ssl::error::stream_truncated)) {
@@ -489,7 +497,8 @@ Result<HttpExchange::Read> HttpExchange::read(std::string& out, base::Deadline w
 void HttpExchange::give_back() {
   on_cancel_.reset();
   const auto link = std::move(link_);
-  if (parser_->response.keep_alive() && link->in.empty() && !link->cancelled) {
+  const bool http = parser_->response.get().result_int() != 101;  // it speaks another protocol from here on
+  if (http && parser_->response.keep_alive() && !cut_ && link->in.empty() && !link->cancelled) {
     HttpClient::Pool::keep(pool_, upstream_, link);
   } else {
     link->close();

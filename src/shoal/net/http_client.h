@@ -110,7 +110,7 @@ class HttpExchange {
   // header).
   [[nodiscard]] Result<void> send(const ClientRequest& request, base::Yield yield);
   // The head of the response, or nothing when `wake` passes first: call again. Once it came, not again.
-  // Errors: as send().
+  // Interim responses are passed over. Errors: as send().
   [[nodiscard]] Result<std::optional<ResponseHead>> head(base::Deadline wake, base::Yield yield);
   enum class Read : std::uint8_t {
     kMore,    // something was appended to `out`
@@ -145,12 +145,14 @@ class HttpExchange {
   const ClientLimits limits_;
   std::shared_ptr<Link> link_;
   std::unique_ptr<Parser> parser_;
+  int interim_ = 0;          // responses before the response
   base::Deadline answered_;  // when the head must have come
   base::Deadline next_;      // when the next bytes of the body must have come
   bool sent_ = false;
   bool reused_ = false;
   bool heard_ = false;  // a byte of the response came
   bool broke_ = false;  // the other side ended the connection
+  bool cut_ = false;    // it did so before it had taken the whole request; it may have answered all the same
   std::stop_token cancel_;
   std::optional<std::stop_callback<std::function<void()>>> on_cancel_;
 };

@@ -104,6 +104,7 @@ class Health : public std::enable_shared_from_this<Health> {
   [[nodiscard]] std::optional<Outage> outage(std::string_view model) const;
 
   [[nodiscard]] RetryBudget& retries() { return retries_; }
+  [[nodiscard]] const RetryBudget& retries() const { return retries_; }
   // Full jitter: a random time up to one that doubles with each attempt. `attempt`: from 1.
   // Source: gRPC A6; AWS Architecture Blog, "Exponential Backoff And Jitter".
   [[nodiscard]] std::int64_t backoff_ms(std::int32_t attempt) const;

@@ -44,6 +44,7 @@ struct ProviderOptions {
   std::int64_t first_token_ms = 60'000;  // of streams, from the request
   std::int64_t token_ms = 30'000;        // between two pieces of an answer
   std::size_t max_concurrent = 64;
+  bool drain = true;  // a stream whose client leaves is read on to what it costs, within bounds
 };
 
 // Of one attempt.

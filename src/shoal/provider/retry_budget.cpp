@@ -28,8 +28,12 @@ bool RetryBudget::withdraw() {
     requests += slot.requests;
     retries += slot.retries;
   }
-  if (retries >= requests / kRequestsPerRetry + kFloorPerSecond * static_cast<std::int64_t>(kSeconds)) return false;
+  if (retries >= requests / kRequestsPerRetry + kFloorPerSecond * static_cast<std::int64_t>(kSeconds)) {
+    ++refused_;
+    return false;
+  }
   ++current.retries;
+  ++made_;
   return true;
 }
 

@@ -21,6 +21,10 @@ class RetryBudget {
   // One retry; false: there is none left.
   [[nodiscard]] bool withdraw();
 
+  // Since the server began.
+  [[nodiscard]] std::uint64_t made() const { return made_; }
+  [[nodiscard]] std::uint64_t refused() const { return refused_; }
+
  private:
   static constexpr std::size_t kSeconds = 10;
   struct Slot {
@@ -32,6 +36,8 @@ class RetryBudget {
 
   const base::Clock& clock_;
   std::array<Slot, kSeconds> slots_;
+  std::uint64_t made_ = 0;
+  std::uint64_t refused_ = 0;
 };
 
 }  // namespace shoal::provider

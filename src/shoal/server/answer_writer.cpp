@@ -139,9 +139,9 @@ Result<void> AnswerWriter::relay(types::RemoteEvent event, base::Yield yield) {
     remote_usage_ = std::move(event.raw);
     return {};
   }
-  if (!remote_finish_.empty() && (finishes || says))
-    SHOAL_TRY(exchange_.writer.write_event(std::exchange(remote_finish_, {}), yield));
   if (finishes) {
+    // The last of them waits for the receipt; what a provider sends after it goes out before it.
+    if (!remote_finish_.empty()) SHOAL_TRY(exchange_.writer.write_event(std::exchange(remote_finish_, {}), yield));
     remote_finish_ = std::move(event.raw);
     return {};
   }
@@ -219,10 +219,7 @@ Result<void> AnswerWriter::finish_remote(const openai::AnswerFacts& facts, base:
     exchange_.status = 200;
     return exchange_.writer.send(200, "application/json", openai::with_x_shoal(remote_body_, text_), yield);
   }
-  // One that says more after it has finished has left no chunk to put it into.
-  const std::string_view last =
-      remote_finish_.empty() ? std::string_view(R"({"object":"chat.completion.chunk","choices":[]})") : remote_finish_;
-  SHOAL_TRY(exchange_.writer.write_event(openai::with_x_shoal(last, text_), yield));
+  SHOAL_TRY(exchange_.writer.write_event(openai::with_x_shoal(remote_finish_, text_), yield));
   if (usage_chunk_ && !remote_usage_.empty()) SHOAL_TRY(exchange_.writer.write_event(remote_usage_, yield));
   SHOAL_TRY(exchange_.writer.write_event("[DONE]", yield));
   return exchange_.writer.end_stream(yield);

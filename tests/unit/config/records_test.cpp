@@ -302,6 +302,7 @@ models = ["gpt-4o", "meta/llama \"3\""]
 daily_cap_usd = "0"
 durability = "strict"
 max_concurrent = 1
+drain = false
 connect_timeout_ms = 4
 headers_timeout_ms = 2
 first_token_timeout_ms = 3
@@ -385,6 +386,7 @@ TEST_F(RecordsTest, EachFieldFillsTheMemberOfItsName) {
             "openai|anthropic|https://api.example.com/v1|0|strict");
   EXPECT_EQ(first.key_env, (std::vector<std::string>{"KEY_1", "KEY_2"}));
   EXPECT_EQ(first.models, (std::vector<std::string>{"gpt-4o", "meta/llama \"3\""}));
+  EXPECT_FALSE(first.drain);
   EXPECT_EQ((std::vector<std::int64_t>{first.max_concurrent, first.connect_timeout_ms, first.headers_timeout_ms,
                                        first.first_token_timeout_ms, first.token_timeout_ms}),
             (std::vector<std::int64_t>{1, 4, 2, 3, 86'400'000}));

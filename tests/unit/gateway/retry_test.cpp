@@ -2,7 +2,9 @@
 // each attempt with an intent of its own, and never more of them than the provider can bear.
 #include <atomic>
 #include <filesystem>
+#include <functional>
 #include <mutex>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,6 +14,7 @@
 
 #include <boost/asio/io_context.hpp>
 
+#include "shoal/gateway/expiry.h"
 #include "shoal/gateway/outside.h"
 #include "shoal/gateway/pipeline.h"
 
@@ -99,14 +102,10 @@ class RetryTest : public testing::Test {
     route.policy = routing::Policy::kLlmFirst;
     route.remote = {{"acme", "big"}};
     route.local_on_remote_errors = false;
-    audit::JournalOptions options;
-    options.segments.folder = folder_;
-    journal = audit::Journal::open(io.get_executor(), clock, disk, std::move(options)).value();
-    gate = std::make_unique<egress::Gate>(journal.get(), clock, true);
   }
   ~RetryTest() override {
     journal.reset();
-    std::filesystem::remove_all(folder_);
+    std::filesystem::remove_all(folder);
   }
 
   std::shared_ptr<provider::Provider> make(const std::string& name, Upstream& upstream, Said keys = {"sk-a"}) {
@@ -115,6 +114,7 @@ class RetryTest : public testing::Test {
     options.upstream = {"127.0.0.1", upstream.server.port(), false, true};
     options.path = "/v1";
     options.keys = std::move(keys);
+    options.drain = drain;
     auto health = std::make_shared<provider::Health>(name, clock, nullptr,
                                                      provider::HealthOptions{breaker, [this] { return random; }});
     return std::make_shared<provider::Provider>(std::move(options), client, clock, std::move(health));
@@ -137,7 +137,7 @@ class RetryTest : public testing::Test {
   }
 
   Recorder& ask(bool stream = false, base::Deadline deadline = {}, std::stop_token cancel = {}) {
-    Outside outside{*gate, book, budgets, journal.get(), config};
+    outside.config = config;
     Pipeline pipeline(engine, &outside, clock, log, {.default_model = {}});
     AnswerRequest asks;
     asks.model = "r";
@@ -152,6 +152,7 @@ class RetryTest : public testing::Test {
     asks.body = R"({"model":"r","messages":[{"role":"user","content":"Hello"}],"max_tokens":10})";
     sinks_.push_back(std::make_unique<Recorder>(stream));
     Recorder& sink = *sinks_.back();
+    if (on_say) sink.on_say = [&](const std::string& what) { on_say(sink, what); };
     bool ended = false;
     base::spawn(io, "request", [&](base::Yield yield) {
       pipeline.answer(std::move(asks), sink, yield);
@@ -160,6 +161,7 @@ class RetryTest : public testing::Test {
     io.restart();
     while (!ended) io.run_one();
     EXPECT_EQ(book.holds(), 0U);
+    EXPECT_EQ(outside.drains.running, 0U);
     return sink;
   }
   // The reasons that name a failure: "upstream_failed at acme/big: ask again after 0 ms".
@@ -190,20 +192,29 @@ class RetryTest : public testing::Test {
   base::Log log = base::Log::null();
   fakes::FakeEngine engine;
   audit::RealDisk disk;
-  std::unique_ptr<audit::Journal> journal;
+  const std::filesystem::path folder =
+      std::filesystem::path(testing::TempDir()) / ("retry_" + std::to_string(::getpid()));
+  std::unique_ptr<audit::Journal> journal = open();
   net::HttpClient client{io, clock, {}};
   ledger::Book book;
   BudgetChains budgets{book, {}};
-  std::unique_ptr<egress::Gate> gate;
+  egress::Gate gate{journal.get(), clock, true};
   provider::BreakerOptions breaker;
   double random = 0;  // no wait before a retry
   routing::Route route;
   std::shared_ptr<const OutsideConfig> config;
+  Outside outside{gate, book, budgets, journal.get(), nullptr};
+  std::function<void(Recorder&, const std::string&)> on_say;
+  bool drain = true;
 
  private:
+  std::unique_ptr<audit::Journal> open() {
+    audit::JournalOptions options;
+    options.segments.folder = folder;
+    return audit::Journal::open(io.get_executor(), clock, disk, std::move(options)).value();
+  }
+
   std::vector<std::unique_ptr<Recorder>> sinks_;
-  const std::filesystem::path folder_ =
-      std::filesystem::path(testing::TempDir()) / ("retry_" + std::to_string(::getpid()));
 };
 
 // --- keys
@@ -468,6 +479,148 @@ TEST_F(RetryTest, AReloadKeepsWhatIsKnown) {
   configure({make("acme", moved)});
   config->providers.take_over(before->providers);
   EXPECT_EQ(ask().said.back(), "done") << "another place";
+}
+
+// --- clients that leave, and reservations that nobody ends
+
+std::string event(const std::string& data) {
+  return "data: " + data + "\n\n";
+}
+std::string piece(const std::string& delta, const std::string& finish = "null", const std::string& more = "") {
+  return event(R"({"id":"up-1","choices":[{"index":0,"delta":)" + delta + R"(,"finish_reason":)" + finish + "}]" +
+               more + "}");
+}
+const std::string kHead = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
+const std::string kHello = kHead + piece(R"({"content":"Hello"})");
+const std::string kUsage = R"({"choices":[],"usage":{"prompt_tokens":1000,"completion_tokens":3}})";
+const std::string kRest = piece("{}", R"("stop")") + event(kUsage) + event("[DONE]");
+
+struct LeavingTest : RetryTest {
+  LeavingTest() {
+    on_say = [this](Recorder& sink, const std::string& what) {
+      if (what.find("Hello") == std::string::npos) return;
+      sink.broken = true;
+      gone.request_stop();
+    };
+  }
+  void leave(const std::string& answer) {
+    Upstream acme({answer});
+    configure({make("acme", acme)});
+    EXPECT_EQ(ask(true, {}, gone.get_token()).said.back(), "fail cancelled");
+    EXPECT_EQ(acme.requests, 1);
+  }
+  std::int64_t spent() {
+    return ledger::round_up_to_micro(book.snapshot(clock.unix_seconds()).front().committed).value;
+  }
+  std::stop_source gone;
+};
+
+TEST_F(LeavingTest, AStreamIsReadOnToWhatItCosts) {
+  leave(kHello + kRest);
+  EXPECT_EQ(outside.drains.settled, 1U);
+  EXPECT_EQ(spent(), 3045);
+  EXPECT_THAT(outcomes(), ElementsAre("-1 settled cancelled"));
+}
+
+TEST_F(LeavingTest, OneThatBreaksOffThenCountsAtItsEstimate) {
+  leave(kHello);
+  EXPECT_EQ(outside.drains.given_up, 1U);
+  EXPECT_THAT(outcomes(), ElementsAre(testing::StartsWith("-1 unknown ")));
+}
+
+TEST_F(LeavingTest, AMebibyteIsEnough) {
+  leave(kHello + piece(R"({"content":")" + std::string(2 << 20, 'a') + "\"}") + kRest);
+  EXPECT_EQ(outside.drains.given_up, 1U);
+  EXPECT_THAT(outcomes(), ElementsAre("-1 unknown cancelled"));
+}
+
+TEST_F(LeavingTest, HalfAMinuteIsEnough) {
+  on_say = [this, before = on_say](Recorder& sink, const std::string& what) {
+    before(sink, what);
+    if (sink.broken) clock.ahead_ns += 30'000'000'000;
+  };
+  leave(kHello + kRest);
+  EXPECT_EQ(outside.drains.given_up, 1U);
+}
+
+TEST_F(LeavingTest, SixteenAtOnceAreEnough) {
+  outside.drains.running = 16;
+  Upstream acme({kHello + kRest});
+  configure({make("acme", acme)});
+  on_say = [this, before = on_say](Recorder& sink, const std::string& what) {
+    before(sink, what);
+    if (sink.broken) outside.drains.running = 0;
+  };
+  ask(true, {}, gone.get_token());
+  EXPECT_EQ(outside.drains.cancelled, 1U);
+  EXPECT_THAT(outcomes(), ElementsAre("-1 unknown cancelled"));
+}
+
+TEST_F(LeavingTest, AProviderThatStopsComputingIsCutOff) {
+  drain = false;
+  leave(kHello + kRest);
+  EXPECT_EQ(outside.drains.cancelled, 1U);
+  EXPECT_EQ(outside.drains.settled, 0U);
+}
+
+TEST_F(RetryTest, WhatIsCountedOnTheWayIsNotWhatItCosts) {
+  // Anthropic counts in its first event, and some servers in each.
+  Upstream acme(
+      {kHead + piece(R"({"content":"Hello"})", "null", R"(,"usage":{"prompt_tokens":1000,"completion_tokens":1})")});
+  configure({make("acme", acme)});
+  EXPECT_EQ(ask(true).said.back(), "fail bad_answer");
+  EXPECT_THAT(outcomes(), ElementsAre("-1 unknown bad_answer"));
+}
+
+TEST_F(RetryTest, AReservationThatNobodyEndsCountsAtItsEstimate) {
+  Expiry expiry(io.get_executor(), outside, clock, log);
+  const ledger::BucketId day =
+      book.bucket({ledger::Period::kDay, ledger::Owner::kTotal}, ledger::Pico(ledger::Micro{900}));
+  const std::int64_t now = clock.unix_seconds();
+  ASSERT_TRUE(book.reserve({.chain = std::span(&day, 1),
+                            .attempt = "lost-1",
+                            .request = "lost",
+                            .amount = ledger::Pico(ledger::Micro{500}),
+                            .expires = now + 60},
+                           now)
+                  .ok());
+  EXPECT_EQ(expiry.sweep(), 0U);
+  clock.ahead_ns += 61'000'000'000;
+  EXPECT_EQ(expiry.sweep(), 1U);
+  EXPECT_EQ(book.holds(), 0U);
+  EXPECT_EQ(expiry.sweep(), 0U);
+  EXPECT_EQ(ledger::round_up_to_micro(book.snapshot(now).front().committed).value, 500);
+  EXPECT_THAT(outcomes(), ElementsAre("-1 unknown deadline_exceeded"));
+}
+
+TEST_F(RetryTest, TheLookForThemComesEachSecondUntilItIsStopped) {
+  Expiry expiry(io.get_executor(), outside, clock, log);
+  const ledger::BucketId day = book.bucket({ledger::Period::kDay, ledger::Owner::kTotal}, std::nullopt);
+  const std::int64_t now = clock.unix_seconds();
+  ASSERT_TRUE(book.reserve({.chain = std::span(&day, 1),
+                            .attempt = "lost-1",
+                            .request = "lost",
+                            .amount = ledger::Pico(ledger::Micro{500}),
+                            .expires = now - 1},
+                           now)
+                  .ok());
+  while (book.holds() > 0) io.run_one();
+  expiry.stop();
+  journal->close().ignore("a test");
+  io.run();  // comes to its end
+}
+
+TEST_F(RetryTest, AnAttemptWhoseReservationExpiredIsWrittenDownOnce) {
+  Upstream acme({kHello + kRest});
+  configure({make("acme", acme)});
+  Expiry expiry(io.get_executor(), outside, clock, log);
+  on_say = [&](Recorder&, const std::string& what) {
+    if (what.find("Hello") == std::string::npos) return;
+    clock.ahead_ns += 700'000'000'000;
+    EXPECT_EQ(expiry.sweep(), 1U);
+  };
+  ask(true);
+  EXPECT_THAT(outcomes(), ElementsAre("-1 unknown deadline_exceeded"));
 }
 
 }  // namespace

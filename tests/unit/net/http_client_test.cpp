@@ -232,6 +232,70 @@ TEST_F(HttpClientTest, InterimAnswersArePassedOver) {
   EXPECT_EQ(answer.body, "ok");
 }
 
+TEST_F(HttpClientTest, InterimAnswersWithoutEndAreAnError) {
+  std::string flood;
+  for (int i = 0; i < 17; ++i) flood += "HTTP/1.1 100 Continue\r\n\r\n";
+  const Answer answer = get_from(flood + "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+  ASSERT_TRUE(answer.error);
+  EXPECT_THAT(why(answer), HasSubstr("interim"));
+  EXPECT_EQ(get_from("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n").head.status, 101)
+      << "nobody asked for it, so nothing follows";
+  EXPECT_EQ(client.idle(), 0U) << "what it speaks now is no HTTP";
+}
+
+TEST_F(HttpClientTest, AnAnswerThatComesBeforeTheRequestWasTakenIsRead) {
+  const ScriptedServer server([&](int fd) {
+    char byte = 0;
+    ::recv(fd, &byte, 1, 0);
+    ScriptedServer::write(fd, "HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno");
+  });
+  const std::string body(std::size_t{16} << 20, 'a');
+  const Answer answer = ask(local(server.port()), {"POST", "/", {}, body});
+  EXPECT_EQ(answer.head.status, 413) << why(answer);
+  EXPECT_EQ(client.idle(), 0U) << "what was not sent would be taken for the next request";
+}
+
+TEST_F(HttpClientTest, AConnectionThatBreaksWhenItIsUsedAgainIsStale) {
+  std::atomic<int> requests = 0;
+  const ScriptedServer server([&](int fd) {
+    for (;;) {
+      if (ScriptedServer::read_request(fd).empty() || ++requests == 2) return;
+      ScriptedServer::write(fd, requests == 3 ? "HTTP/1.1 2" : "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+      if (requests == 3) return;
+    }
+  });
+  const auto stale = [&] {
+    bool out = false;
+    run([&](base::Yield yield) {
+      HttpExchange exchange(client, local(server.port()), {}, {});
+      const auto head = head_of(exchange, {"GET", "/", {}, {}}, yield);
+      out = exchange.stale();
+      std::string body;
+      if (head.ok()) {
+        EXPECT_TRUE(exchange.read(body, {}, yield).ok());
+      }
+    });
+    return out;
+  };
+  EXPECT_FALSE(stale());
+  EXPECT_EQ(client.idle(), 1U);
+  EXPECT_TRUE(stale()) << "the second request, on the same connection";
+  EXPECT_FALSE(stale()) << "a new connection, which breaks in the midst of its answer";
+  EXPECT_FALSE(stale());
+  EXPECT_EQ(client.idle(), 1U);
+  client.close_idle();
+}
+
+TEST_F(HttpClientTest, AFreshConnectionIsNotOneThatWaits) {
+  TestServer server(echo);
+  EXPECT_FALSE(get(local(server.port())).error);
+  EXPECT_EQ(client.idle(), 1U);
+  EXPECT_FALSE(get(local(server.port()), {.fresh = true}).reused);
+  EXPECT_EQ(server.stats().accepted, 2U);
+  EXPECT_EQ(client.idle(), 2U);
+  client.close_idle();
+}
+
 TEST_F(HttpClientTest, EachWaitHasALimitAndAllHaveADeadline) {
   ScriptedServer mute([](int fd) { ScriptedServer::wait_for_end(fd); });
   const Answer late = get(local(mute.port()), {.head_ms = 30});

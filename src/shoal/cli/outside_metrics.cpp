@@ -1,0 +1,62 @@
+#include <string>
+
+#include "shoal/cli/app.h"
+
+namespace shoal::cli {
+namespace {
+
+constexpr const char* kClasses[] = {"transient", "hard_down", "context_length", "client_fault", "ours"};
+
+double number_of(provider::Breaker::State state) {
+  switch (state) {
+    case provider::Breaker::State::kClosed:
+      return 0;
+    case provider::Breaker::State::kHalfOpen:
+      return 1;
+    case provider::Breaker::State::kOpen:
+      break;
+  }
+  return 2;
+}
+
+}  // namespace
+
+// Everything is counted where it happens, without a lock or a label, and read when somebody asks.
+void add_outside_metrics(telemetry::Registry& registry, const gateway::Outside& outside) {
+  auto& attempts = registry.counters("shoal_provider_attempts_total", "Attempts at a provider's model.", {"target"});
+  auto& failures = registry.counters("shoal_provider_failures_total", "Attempts that failed, by what that says.",
+                                     {"target", "class"});
+  auto& breakers = registry.gauges("shoal_provider_breaker_state", "0: closed; 1: half-open; 2: open.", {"target"});
+  auto& keys = registry.gauges("shoal_provider_keys_usable", "Keys that the provider did not refuse.", {"provider"});
+  auto& retries = registry.counters("shoal_provider_retries_total", "Second and further attempts of a request.",
+                                    {"provider", "outcome"});
+  auto& running = registry.gauges("shoal_provider_running", "Answers that have not ended.", {"provider"});
+  auto& holds = registry.gauges("shoal_ledger_holds", "Reservations of attempts that have not ended.");
+  auto& drains =
+      registry.counters("shoal_provider_drains_total", "Streams whose client left before their end.", {"outcome"});
+  registry.on_render([&] {
+    for (const auto& one : outside.config->providers.all()) {
+      const std::string& name = one->options().name;
+      const provider::Health& health = one->health();
+      for (const auto& target : health.targets()) {
+        const std::string label = name + "/" + target.model;
+        attempts.with({label}).set(static_cast<double>(target.counts.attempts));
+        for (std::size_t i = 0; i < std::size(kClasses); ++i) {
+          if (target.counts.failures[i] > 0)
+            failures.with({label, kClasses[i]}).set(static_cast<double>(target.counts.failures[i]));
+        }
+        breakers.with({label}).set(number_of(target.breaker));
+      }
+      running.with({name}).set(static_cast<double>(one->running()));
+      if (!health.keys().empty()) keys.with({name}).set(static_cast<double>(health.keys().accepted()));
+      retries.with({name, "made"}).set(static_cast<double>(health.retries().made()));
+      retries.with({name, "refused"}).set(static_cast<double>(health.retries().refused()));
+    }
+    holds.with({}).set(static_cast<double>(outside.book.holds()));
+    drains.with({"settled"}).set(static_cast<double>(outside.drains.settled));
+    drains.with({"given_up"}).set(static_cast<double>(outside.drains.given_up));
+    drains.with({"cancelled"}).set(static_cast<double>(outside.drains.cancelled));
+  });
+}
+
+}  // namespace shoal::cli
