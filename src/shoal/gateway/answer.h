@@ -17,6 +17,7 @@
 #include "shoal/base/clock.h"
 #include "shoal/base/result.h"
 #include "shoal/engine/engine.h"
+#include "shoal/routing/plan.h"
 #include "shoal/types/chat.h"
 #include "shoal/types/completion.h"
 #include "shoal/types/principal.h"
@@ -35,6 +36,7 @@ struct AnswerRequest {
   types::GenerationParams params;       // params.n answers per prompt: answer i belongs to prompt i / n
   std::vector<types::Need> needs;       // what not every model can do
   bool local_only = false;              // nothing of it may leave this machine
+  routing::Prefer prefer = routing::Prefer::kNone;
   // For providers: the client's own bytes in OpenAI's dialect, and what they say when they are a chat.
   std::string_view body;
   const types::ChatRequest* chat = nullptr;

@@ -17,6 +17,7 @@
 #include "shoal/ledger/book.h"
 #include "shoal/ledger/prices.h"
 #include "shoal/provider/provider.h"
+#include "shoal/routing/calibration.h"
 #include "shoal/routing/route.h"
 
 namespace shoal::gateway {
@@ -70,6 +71,7 @@ struct OutsideConfig {
   ledger::PriceTable prices;
   ledger::Pico local_per_hour;                      // what an hour of computing here is taken to cost
   std::optional<routing::RemoteTarget> baseline{};  // that savings are counted against; none: a route's first provider
+  std::shared_ptr<const std::vector<routing::Table>> calibrations = std::make_shared<std::vector<routing::Table>>();
 };
 
 // Streams whose client left before their end: they are read on, for what they cost is told at their end.

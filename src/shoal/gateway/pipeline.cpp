@@ -19,11 +19,13 @@
 #include "shoal/gateway/resolve.h"
 #include "shoal/provider/failure.h"
 #include "shoal/routing/plan.h"
+#include "shoal/routing/prefix_judge.h"
 
 namespace shoal::gateway {
 namespace {
 
 using routing::Candidate;
+using routing::Verdict;
 
 template <class T>
 bool has(const std::vector<T>& all, const T& one) {
@@ -35,7 +37,13 @@ class Life {
  public:
   Life(engine::Engine& engine, Outside* outside, const base::Clock& clock, const PipelineOptions& options,
        AnswerRequest& request, AnswerSink& sink)
-      : engine_(engine), outside_(outside), clock_(clock), options_(options), request_(request), sink_(sink) {}
+      : engine_(engine),
+        outside_(outside),
+        clock_(clock),
+        options_(options),
+        request_(request),
+        sink_(sink),
+        admitted_ns_(clock.monotonic_ns()) {}
 
   // Errors: whatever the client is to be told.
   Result<void> run(base::Yield yield) {
@@ -51,9 +59,10 @@ class Life {
     route_ = std::move(resolved.route);
     const routing::Route& route = route_;
     receipt_.route = route.name;
-    routing::Plan plan = routing::plan(route, {request_.needs, request_.local_only}, resolved.world);
+    routing::Plan plan = routing::plan(route, {request_.needs, request_.local_only, request_.prefer}, resolved.world);
     receipt_.reasons = std::move(plan.reasons);
     if (plan.candidates.empty()) return *std::move(plan.refusal);
+    calibration_ = resolved.calibration;
 
     // --- draft locally, or ask a provider; again or on to the next one when that may help, until the client has seen a
     // byte.
@@ -64,7 +73,7 @@ class Life {
       if (kept.ok()) return {};
       const Error failed = std::move(kept).error();
       // Why another attempt was not even begun is no news to the client.
-      if (!told || last_.sent || plan.candidates[at].local) told = failed;
+      if (!told || last_.sent || plan.candidates[at].local || told->code() == ErrorCode::kLowConfidence) told = failed;
       // FENCE: what the client has seen is never replaced.
       if (sink_.committed()) break;
       const std::optional<std::size_t> next = SHOAL_TRY(go_on(failed, plan.candidates, at, route, yield));
@@ -86,14 +95,7 @@ class Life {
   // What one candidate says, to its end.
   Result<void> attempt(const Candidate& candidate, const routing::Route& route, bool moved, base::Yield yield) {
     receipt_.raw = false;
-    if (candidate.local) {
-      receipt_.model = route.local;
-      receipt_.decision =
-          moved && route.policy == routing::Policy::kLlmFirst ? types::Decision::kFailedOver : types::Decision::kLocal;
-      Draft draft(engine_, local_requests(request_, route.local, deadline_, sink_.streams()), request_.cancel, yield);
-      SHOAL_TRY(relay(draft, "loading " + route.local, yield));
-      return reply(nullptr, yield);
-    }
+    if (candidate.local) return draft(candidate, route, moved, yield);
     const routing::RemoteTarget& target = route.remote[candidate.remote];
     receipt_.model = target.provider + "/" + target.model;
     receipt_.decision = moved ? types::Decision::kEscalated : types::Decision::kRemote;
@@ -114,7 +116,7 @@ class Life {
     auto sent = call.send(clock_, yield);
     // The client is told with the first byte of the answer.
     if (call.sent()) note_egress(target.provider);
-    auto said = sent.ok() ? relay(call, "waiting for " + target.provider, yield) : std::move(sent);
+    auto said = sent.ok() ? relay(call, "waiting for " + target.provider, nullptr, yield) : std::move(sent);
     if (!said.ok()) call.give_up(said.error(), clock_, yield);
     note_end(call.end(), candidate, !said.ok());
     SHOAL_TRY(std::move(said));
@@ -128,14 +130,47 @@ class Life {
     return reply(&call, yield);
   }
 
-  // Passes on what comes, until all answers are complete.
-  Result<void> relay(AnswerStream& stream, const std::string& waiting_for, base::Yield yield) {
+  // What the local model says, to its end; or until it is clear that it is not sure enough: kLowConfidence.
+  Result<void> draft(const Candidate& candidate, const routing::Route& route, bool moved, base::Yield yield) {
+    receipt_.model = route.local;
+    receipt_.decision = moved ? types::Decision::kFailedOver : types::Decision::kLocal;
+    receipt_.usage = {};
+    receipt_.timings = {};
+    Draft answers(engine_, local_requests(request_, route.local, deadline_, sink_.streams()), request_.cancel, yield);
+    std::optional<routing::PrefixJudge> judge;
+    if (candidate.judged) {
+      judge.emplace(routing::JudgeOptions{.answers = request_.answers(),
+                                          .threshold = route.threshold,
+                                          .commit_tokens = route.commit_tokens,
+                                          .commit_ms = route.commit_ms,
+                                          .streams = sink_.streams() && route.latency == routing::Latency::kInteractive,
+                                          .keep_unknown = route.on_null_confidence == routing::NullConfidence::kKeep,
+                                          .tables = calibration_});
+      receipt_.threshold = route.threshold;
+      commit_by_.at_ns = admitted_ns_ + route.commit_ms * 1'000'000;
+    }
+    SHOAL_TRY(relay(answers, "loading " + route.local, judge ? &*judge : nullptr, yield));
+    return reply(nullptr, yield);
+  }
+
+  // Passes on what comes, until all answers are complete. `judge`, of a local model's answers, may be null.
+  Result<void> relay(AnswerStream& stream, const std::string& waiting_for, routing::PrefixJudge* judge,
+                     base::Yield yield) {
     std::size_t open = request_.answers();
     std::size_t started = 0;
     receipt_.signals.assign(open, {});
     receipt_.hidden_states.assign(request_.params.hidden_state ? request_.prompts.size() : 0, {});
     while (open > 0) {
-      std::optional<AnswerEvent> event = stream.next(clock_, wake_, yield);
+      const bool judging = judge != nullptr && judge->verdict() == Verdict::kWait && !commit_by_.never();
+      std::optional<AnswerEvent> event =
+          stream.next(clock_, judging && commit_by_.at_ns < wake_.at_ns ? commit_by_ : wake_, yield);
+      if (!event && judging && commit_by_.passed(clock_)) {
+        // FENCE: the client waits no longer than commit_ms for a local answer that may still be thrown away.
+        judge->late();
+        SHOAL_TRY(heed(*judge));
+        commit_by_ = {};
+        continue;
+      }
       if (!event) {
         // FENCE: the status line leaves now; what fails after this is an error frame in a 200. It names no model.
         if (!sink_.open()) SHOAL_TRY(sink_.open_stream(yield));
@@ -145,7 +180,7 @@ class Life {
       }
       if (auto* error = std::get_if<Error>(&event->what)) return std::move(*error);
       if (std::holds_alternative<Started>(event->what)) {
-        ++started;
+        if (started++ == 0) started_ns_ = clock_.monotonic_ns();
         continue;
       }
       if (auto* remote = std::get_if<types::RemoteEvent>(&event->what)) {
@@ -162,18 +197,54 @@ class Life {
         // FENCE: the first token commits. A prompt that does not fit or a worker that cannot start has failed before
         // this line, with a status of its own; what fails after it is an error frame.
         assert(started > 0);
-        if (sink_.streams()) SHOAL_TRY(commit(yield));
-        if (auto* token = std::get_if<engine::TokenEvent>(&event->what)) {
-          SHOAL_TRY(sink_.token(event->answer, token->token, token->text, yield));
-        } else {
-          auto& finish = std::get<engine::FinishEvent>(event->what);
-          SHOAL_TRY(sink_.finished(event->answer, finish.reason, finish.text, yield));
-          add_finished(receipt_, request_, event->answer, finish);
-          --open;
+        if (std::holds_alternative<engine::FinishEvent>(event->what)) --open;
+        if (judge != nullptr && judge->verdict() == Verdict::kWait) {
+          hear(*event, *judge);
+          SHOAL_TRY(heed(*judge));
+          // FENCE: what may still be thrown away is shown to no client.
+          if (sink_.streams() && judge->verdict() == Verdict::kWait) {
+            held_local_.push_back(*std::move(event));
+            continue;
+          }
         }
+        if (sink_.streams()) SHOAL_TRY(commit(yield));
+        SHOAL_TRY(say(*event, yield));
       }
       if (sink_.streams()) wake_ = base::Deadline::after_ms(clock_, options_.ping_interval_ms);
     }
+    return {};
+  }
+
+  static void hear(const AnswerEvent& event, routing::PrefixJudge& judge) {
+    if (const auto* token = std::get_if<engine::TokenEvent>(&event.what)) {
+      judge.add(event.answer, token->token);
+    } else {
+      judge.finish(event.answer);
+    }
+  }
+
+  // --- judge: how sure it is goes into the receipt, whatever comes of it. Errors: kLowConfidence.
+  Result<void> heed(const routing::PrefixJudge& judge) {
+    if (judge.verdict() == Verdict::kWait) return {};
+    receipt_.confidence = judge.confidence();
+    receipt_.reasons.push_back(judge.reason());
+    if (judge.verdict() == Verdict::kKeep) return {};
+    unsure_ = true;
+    // What was computed in vain is paid for all the same.
+    if (started_ns_ > 0)
+      receipt_.timings.decode_us = static_cast<std::uint64_t>(clock_.monotonic_ns() - started_ns_) / 1000;
+    return Error(ErrorCode::kLowConfidence,
+                 fmt::format("{} was not sure enough of its answer: {} {}, wanted {}", receipt_.model,
+                             judge.reason().signal, judge.reason().value, judge.reason().rule));
+  }
+
+  // More of a local answer, or its end.
+  Result<void> say(AnswerEvent& event, base::Yield yield) {
+    if (auto* token = std::get_if<engine::TokenEvent>(&event.what))
+      return sink_.token(event.answer, token->token, token->text, yield);
+    auto& finish = std::get<engine::FinishEvent>(event.what);
+    SHOAL_TRY(sink_.finished(event.answer, finish.reason, finish.text, yield));
+    add_finished(receipt_, request_, event.answer, finish);
     return {};
   }
 
@@ -187,6 +258,7 @@ class Life {
     if (sink_.committed()) return {};
     SHOAL_TRY(sink_.commit(receipt_, yield));
     for (types::RemoteEvent& event : std::exchange(held_, {})) SHOAL_TRY(sink_.relay(std::move(event), yield));
+    for (AnswerEvent& event : std::exchange(held_local_, {})) SHOAL_TRY(say(event, yield));
     return {};
   }
 
@@ -213,6 +285,8 @@ class Life {
     }
     for (std::size_t i = at + 1; i < all.size(); ++i) {
       const Candidate& next = all[i];
+      // A second look at the local model is for an answer that was thrown away, and nobody has a better one.
+      if (next.fallback && !unsure_) continue;
       if (!may_go_on(error, now, next, route)) continue;
       if (!next.local && !(more && may_ask(next, route, error))) continue;
       note_move(error, "go on with " + (next.local ? route.local : name_of(route.remote[next.remote])));
@@ -225,6 +299,7 @@ class Life {
 
   // Whether asking somebody else may help, and the route allows it.
   static bool may_go_on(const Error& error, const Candidate& now, const Candidate& next, const routing::Route& route) {
+    if (error.code() == ErrorCode::kLowConfidence) return !next.local;
     if (!error.info().escalatable && error.code() != ErrorCode::kBudgetExhausted) return false;
     if (error.code() == ErrorCode::kBudgetExhausted) return next.local && route.local_on_budget;
     if (next.local) return route.local_on_remote_errors;
@@ -311,8 +386,11 @@ class Life {
   static std::string name_of(const routing::RemoteTarget& target) { return target.provider + "/" + target.model; }
 
   void note_move(const Error& error, std::string effect) {
-    receipt_.reasons.push_back({"error", std::string(error.info().slug), receipt_.model, std::move(effect)});
+    // Of confidence the judge has told.
+    if (error.code() != ErrorCode::kLowConfidence)
+      receipt_.reasons.push_back({"error", std::string(error.info().slug), receipt_.model, std::move(effect)});
     held_.clear();
+    held_local_.clear();
     sink_.discard();
   }
 
@@ -334,7 +412,13 @@ class Life {
   base::Deadline wake_;
   routing::Route route_;
   types::Receipt receipt_;
+  routing::Calibration calibration_;  // of the local model
+  base::Deadline commit_by_;          // a judged answer is sure by then, or is not
+  std::int64_t admitted_ns_;
+  std::int64_t started_ns_ = 0;  // the local model took the prompt
+  bool unsure_ = false;          // its answer was thrown away
   std::vector<types::RemoteEvent> held_;
+  std::vector<AnswerEvent> held_local_;  // until the judge has spoken
   std::int32_t remote_attempts_ = 0;
   AttemptEnd last_;                   // of the latest attempt at a provider
   ledger::Pico spent_;                // by all of them
@@ -370,6 +454,10 @@ std::vector<types::OtherModel> Pipeline::other_models() const {
     for (const std::string& model : options.models) all.push_back({options.name + "/" + model, options.name});
   }
   return all;
+}
+
+Result<Explanation> Pipeline::explain(const AnswerRequest& request) const {
+  return gateway::explain(engine_, outside_, clock_, options_.default_model, request);
 }
 
 }  // namespace shoal::gateway

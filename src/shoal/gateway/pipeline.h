@@ -12,6 +12,7 @@
 #include "shoal/base/log.h"
 #include "shoal/engine/engine.h"
 #include "shoal/gateway/answer.h"
+#include "shoal/gateway/explain.h"
 #include "shoal/gateway/outside.h"
 #include "shoal/types/model.h"
 
@@ -36,6 +37,9 @@ class Pipeline {
 
   // What may be named beside local models: routes, and what providers are configured to offer.
   [[nodiscard]] std::vector<types::OtherModel> other_models() const;
+
+  // Who would answer it now, and why; nothing is computed or sent. Errors: kModelNotFound.
+  [[nodiscard]] Result<Explanation> explain(const AnswerRequest& request) const;
 
  private:
   engine::Engine& engine_;

@@ -88,6 +88,16 @@ Result<ledger::Pico> RemoteCall::bound(std::size_t body_bytes) const {
   return ledger::bound(*row_, facts);
 }
 
+Result<ledger::Pico> RemoteCall::most(const base::Clock& clock) {
+  assert(provider_ && !permitted_);
+  row_ = SHOAL_TRY(price(clock));
+  if (row_ == &free_row()) return ledger::Pico();
+  std::optional<std::int32_t> limit;
+  if (!request_.params.max_tokens) limit = options_.default_max_tokens;
+  const std::string body = SHOAL_TRY(provider_->body_of(question_, target_.model, limit));
+  return bound(body.size());
+}
+
 Result<void> RemoteCall::send(const base::Clock& clock, base::Yield yield) {
   assert(provider_ && !permitted_);
   const provider::ProviderOptions& options = provider_->options();

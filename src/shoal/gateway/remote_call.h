@@ -52,6 +52,9 @@ class RemoteCall final : public AnswerStream {
   // Provider::ask().
   [[nodiscard]] Result<void> send(const base::Clock& clock, base::Yield yield);
 
+  // What send() would reserve; nothing is written or sent. Errors: kUnknownPrice, and for what the provider cannot do.
+  [[nodiscard]] Result<ledger::Pico> most(const base::Clock& clock);
+
   [[nodiscard]] std::optional<AnswerEvent> next(const base::Clock& clock, base::Deadline wake,
                                                 base::Yield yield) override;
 

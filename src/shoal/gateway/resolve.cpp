@@ -15,6 +15,61 @@ const routing::Route* find_route(const Outside* outside, std::string_view name) 
   return found == routes.end() ? nullptr : &*found;
 }
 
+routing::TableKey key_of(const types::ModelInfo& model, const routing::Route& route, const AnswerRequest& request) {
+  const bool chat = std::holds_alternative<std::vector<types::Message>>(request.prompts.front().input);
+  return {.weights = model.sha256,
+          .quantisation = model.quantisation,
+          .chat_template = chat ? model.template_sha256 : "none",
+          .sampler = routing::sampler_name(request.params.sampling),
+          .task = std::string(route.task.empty() ? routing::kGeneralTask : route.task),
+          .tokens = route.commit_tokens};
+}
+
+// Tokens that a prompt has at least. A token of text has at most so many bytes: the longest of the vocabularies in use,
+// 128 spaces of Llama 3, with room to spare.
+std::size_t fewest_tokens(const engine::Prompt& prompt) {
+  constexpr std::size_t kMostBytesOfToken = 256;
+  if (const auto* tokens = std::get_if<std::vector<std::int32_t>>(&prompt.input)) return tokens->size();
+  std::size_t bytes = 0;
+  if (const auto* text = std::get_if<std::string>(&prompt.input)) bytes = text->size();
+  if (const auto* messages = std::get_if<std::vector<types::Message>>(&prompt.input)) {
+    for (const types::Message& message : *messages) bytes += message.content.size();
+  }
+  return bytes / kMostBytesOfToken;
+}
+
+// What can be known of it before it computes anything.
+void look_at_local(Resolved& out, const types::ModelInfo& model, const engine::Engine& engine, const Outside& outside,
+                   const AnswerRequest& request) {
+  out.tables = outside.config->calibrations;
+  out.calibration = routing::find_calibration(*out.tables, key_of(model, out.route, request));
+  out.world.calibrated = out.calibration.any();
+  if (const auto& gap = out.calibration.gap) {
+    out.world.gap = types::Reason{"calibration", gap->field + " " + gap->value, gap->wanted, "confidence null"};
+  }
+  const std::vector<engine::WorkerStatus> workers = engine.status();
+  const auto worker = std::ranges::find(workers, model.name, &engine::WorkerStatus::model);
+  const bool loaded = worker != workers.end() && worker->sequence_length > 0;
+  const std::size_t context = loaded ? worker->sequence_length : model.context_length;
+  std::size_t tokens = 0;
+  for (const engine::Prompt& prompt : request.prompts) tokens = std::max(tokens, fewest_tokens(prompt));
+  tokens += static_cast<std::size_t>(request.params.max_tokens.value_or(0));
+  if (context > 0 && tokens > context) {
+    out.world.local_hindrance = Error(ErrorCode::kContextLengthExceeded,
+                                      fmt::format("prompt and answer have at least {} tokens, the context of {} has {}",
+                                                  tokens, model.name, context));
+    out.world.hindered_by = {"context", fmt::format("at least {} tokens", tokens), fmt::format("at most {}", context),
+                             ""};
+  } else if (loaded && out.route.latency == routing::Latency::kInteractive && worker->queued > 0 &&
+             worker->queued >= worker->slots) {
+    // As many wait as it answers at once: each of them must end before this one begins.
+    out.world.local_hindrance =
+        Error(ErrorCode::kOverloaded, fmt::format("{} requests wait for {}", worker->queued, model.name));
+    out.world.hindered_by = {"queue", fmt::format("{} wait", worker->queued),
+                             fmt::format("interactive: fewer than {}", worker->slots), ""};
+  }
+}
+
 }  // namespace
 
 routing::RemoteState state_of(const Outside& outside, const routing::RemoteTarget& target) {
@@ -72,7 +127,8 @@ Result<Resolved> resolve(const engine::Engine& engine, const Outside* outside, c
   if (!out.route.local.empty()) {
     auto model = engine.resolve(out.route.local);
     if (model.ok()) {
-      out.route.local = std::move(model->name);  // its own name, whatever alias the client used
+      out.route.local = model->name;  // its own name, whatever alias the client used
+      if (outside != nullptr && !out.route.remote.empty()) look_at_local(out, *model, engine, *outside, request);
     } else {
       if (out.route.remote.empty()) return std::move(model).error();
       out.world.no_local = std::move(model).error();

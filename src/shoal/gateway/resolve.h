@@ -2,12 +2,15 @@
 // Threads: the I/O thread.
 #pragma once
 
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "shoal/base/result.h"
 #include "shoal/engine/engine.h"
 #include "shoal/gateway/answer.h"
 #include "shoal/gateway/outside.h"
+#include "shoal/routing/calibration.h"
 #include "shoal/routing/plan.h"
 #include "shoal/routing/route.h"
 
@@ -18,6 +21,8 @@ inline constexpr const char* kDefaultRoute = "shoal-auto";
 struct Resolved {
   routing::Route route;
   routing::World world;
+  routing::Calibration calibration;                           // of the local model, for this request
+  std::shared_ptr<const std::vector<routing::Table>> tables;  // that it points into
 };
 
 // Whether `target` can be asked now, and why not.

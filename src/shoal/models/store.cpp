@@ -17,7 +17,9 @@
 
 #include <boost/json.hpp>
 
+#include "shoal/base/sha256.h"
 #include "shoal/base/suggest.h"
+#include "shoal/gguf/rewrite_plan.h"
 #include "shoal/models/rewrite_json.h"
 
 namespace shoal::models {
@@ -322,7 +324,13 @@ types::ModelInfo describe(const std::string& name, const fs::path& path, const s
   const std::uint64_t pooling = header.arch_number("pooling_type").value_or(0);
   info.embeds = pooling != kRanks && (encoder || pooling != 0);
   info.generates = !encoder && pooling == 0;
-  info.has_chat_template = header.text("tokenizer.chat_template").has_value();
+  info.quantisation = gguf::type_name(gguf::main_type(header));
+  if (const auto chat_template = header.text("tokenizer.chat_template")) {
+    info.has_chat_template = true;
+    base::Sha256 sum;
+    sum.update(*chat_template);
+    info.template_sha256 = sum.finish();
+  }
   return info;
 }
 

@@ -29,7 +29,8 @@ class Planner {
       add_local();
       if (route_.policy == Policy::kSlmFirst) add_remotes();
     }
-    judge();
+    drop_hindered();
+    if (!obey_wish()) judge();
     if (plan_.candidates.empty()) {
       plan_.refusal = first_error_ ? std::move(*first_error_)
                                    : Error(ErrorCode::kModelNotFound,
@@ -74,15 +75,44 @@ class Planner {
     plan_.candidates.push_back({.local = false, .remote = index});
   }
 
+  [[nodiscard]] bool has(bool local) const {
+    return std::ranges::any_of(plan_.candidates, [local](const Candidate& c) { return c.local == local; });
+  }
+
+  // A model that would be asked in vain, or late, is left out where somebody else can be asked.
+  void drop_hindered() {
+    if (!world_.local_hindrance || !has(true) || !has(false)) return;
+    std::erase_if(plan_.candidates, [](const Candidate& c) { return c.local; });
+    types::Reason reason = world_.hindered_by;
+    reason.effect = "skip " + route_.local;
+    plan_.reasons.push_back(std::move(reason));
+  }
+
+  // The client's wish moves those whom the route allows anyway, and brings in nobody. Whom it wants first is not
+  // judged.
+  bool obey_wish() {
+    if (facts_.prefer == Prefer::kNone) return false;
+    const bool local = facts_.prefer == Prefer::kLocal;
+    const bool there = has(local);
+    plan_.reasons.push_back({"x-shoal-prefer", local ? "local" : "remote", "whom the route allows",
+                             there ? (local ? "ask the local model first" : "ask a provider first") : "nobody"});
+    if (!there) return false;
+    std::ranges::stable_partition(plan_.candidates, [local](const Candidate& c) { return c.local == local; });
+    if (!local && !route_.local_on_remote_errors)
+      std::erase_if(plan_.candidates, [](const Candidate& c) { return c.local; });
+    return true;
+  }
+
   // A local answer is judged where there is somebody to go to. Where it cannot be, for nothing says how sure such an
   // answer is, the route says whether it is kept or not even begun.
   void judge() {
-    const bool can_escalate = std::ranges::any_of(plan_.candidates, [](const Candidate& c) { return !c.local; });
-    if (route_.policy != Policy::kSlmFirst || !can_escalate || !plan_.candidates.front().local) return;
+    if (route_.policy != Policy::kSlmFirst || !has(false) || !plan_.candidates.front().local) return;
     if (world_.calibrated) {
       plan_.candidates.front().judged = true;
+      if (route_.local_on_remote_errors || route_.local_on_budget) plan_.candidates.push_back({.fallback = true});
       return;
     }
+    if (world_.gap) plan_.reasons.push_back(*world_.gap);
     const bool keep = route_.on_null_confidence == NullConfidence::kKeep;
     plan_.reasons.push_back({"confidence", "null", "on_null_confidence", keep ? "keep" : "escalate"});
     if (keep) return;

@@ -15,10 +15,14 @@
 
 namespace shoal::routing {
 
+// Whom the client would rather have answer: x-shoal-prefer.
+enum class Prefer : std::uint8_t { kNone, kLocal, kRemote };
+
 // Of the request.
 struct Facts {
   const std::vector<types::Need>& needs;
   bool local_only = false;  // the client's own wish
+  Prefer prefer = Prefer::kNone;
 };
 
 // Of the world, at this moment.
@@ -30,7 +34,11 @@ struct RemoteState {
 };
 struct World {
   std::optional<Error> no_local;  // why the local model cannot be asked; nothing: it can
-  bool calibrated = false;        // there is a table that makes a confidence of the local model's answers to this task
+  // Why it had better not be asked where somebody else can be: the prompt cannot fit, too many wait. And the reason.
+  std::optional<Error> local_hindrance;
+  types::Reason hindered_by;
+  bool calibrated = false;  // there is a table that makes a confidence of the local model's answers to this task
+  std::optional<types::Reason> gap;  // why there is none
   bool egress_allowed = true;
   std::vector<RemoteState> remotes;  // as Route::remote
 };
@@ -40,6 +48,8 @@ struct Candidate {
   std::size_t remote = 0;  // index into Route::remote, when not local
   // Its answer is judged before the client sees it; else it is kept as it comes.
   bool judged = false;
+  // The local model once more, where its answer was not sure enough and nobody else could answer.
+  bool fallback = false;
 };
 
 struct Plan {

@@ -21,6 +21,9 @@ enum class Latency : std::uint8_t { kInteractive, kRelaxed };
 // What to do where a local answer has no calibrated confidence.
 enum class NullConfidence : std::uint8_t { kKeep, kEscalate };
 
+// Of routes that name none.
+inline constexpr std::string_view kGeneralTask = "general";
+
 struct RemoteTarget {
   std::string provider;
   std::string model;  // as the provider names it
@@ -44,7 +47,7 @@ struct Route {
   bool local_on_remote_errors = true;
   bool local_on_budget = true;
   std::int32_t max_attempts = 3;  // at providers
-  std::string task;
+  std::string task;               // which calibration its answers have; empty: kGeneralTask
 };
 
 // "provider/model". Nothing when there is no slash between two names.

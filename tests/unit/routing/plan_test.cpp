@@ -27,14 +27,14 @@ struct PlanTest : testing::Test {
     world.remotes.resize(2);
     world.calibrated = true;
   }
-  // "small", "small?" when it is judged, "acme/big".
+  // "small", "small?" when it is judged, "small!" when it is there for the end, "acme/big".
   std::vector<std::string> order() {
-    made = plan(route, {needs, local_only}, world);
+    made = plan(route, {needs, local_only, prefer}, world);
     std::vector<std::string> names;
     for (const Candidate& candidate : made.candidates) {
       const RemoteTarget target = candidate.local ? RemoteTarget() : route.remote.at(candidate.remote);
       names.push_back((candidate.local ? route.local : target.provider + "/" + target.model) +
-                      (candidate.judged ? "?" : ""));
+                      (candidate.judged ? "?" : "") + (candidate.fallback ? "!" : ""));
     }
     EXPECT_EQ(names.empty(), made.refusal.has_value());
     return names;
@@ -44,11 +44,12 @@ struct PlanTest : testing::Test {
   World world;
   std::vector<Need> needs;
   bool local_only = false;
+  Prefer prefer = Prefer::kNone;
   Plan made;
 };
 
 TEST_F(PlanTest, ThePolicyIsTheOrder) {
-  EXPECT_THAT(order(), ElementsAre("small?", "acme/big", "other/huge"));
+  EXPECT_THAT(order(), ElementsAre("small?", "acme/big", "other/huge", "small!"));
   EXPECT_THAT(made.reasons, IsEmpty());
   route.policy = Policy::kSlmOnly;
   EXPECT_THAT(order(), ElementsAre("small"));
@@ -68,6 +69,59 @@ TEST_F(PlanTest, WhereNothingSaysHowSureAnAnswerIsTheRouteDecides) {
   EXPECT_THAT(made.reasons, Contains(Reason{"confidence", "null", "on_null_confidence", "escalate"}));
   route.local_on_remote_errors = false;
   EXPECT_THAT(order(), ElementsAre("acme/big", "other/huge"));
+}
+
+TEST_F(PlanTest, WhatIsNotSureIsKeptInTheEndWhereTheRouteAllowsIt) {
+  route.local_on_remote_errors = false;
+  EXPECT_THAT(order(), ElementsAre("small?", "acme/big", "other/huge", "small!")) << "when the budget is used up";
+  route.local_on_budget = false;
+  EXPECT_THAT(order(), ElementsAre("small?", "acme/big", "other/huge"));
+}
+
+TEST_F(PlanTest, WhyThereIsNoConfidenceIsTold) {
+  world.calibrated = false;
+  world.gap = Reason{"calibration", "weights f00", "b4r", "confidence null"};
+  EXPECT_THAT(order(), ElementsAre("small", "acme/big", "other/huge"));
+  EXPECT_THAT(made.reasons, ElementsAre(*world.gap, Reason{"confidence", "null", "on_null_confidence", "keep"}));
+}
+
+TEST_F(PlanTest, AModelThatWouldBeAskedInVainIsLeftOutWhereSomebodyElseIs) {
+  world.local_hindrance = Error(ErrorCode::kOverloaded, "many wait");
+  world.hindered_by = {"queue", "9 wait", "fewer than 4", ""};
+  EXPECT_THAT(order(), ElementsAre("acme/big", "other/huge"));
+  EXPECT_THAT(made.reasons, ElementsAre(Reason{"queue", "9 wait", "fewer than 4", "skip small"}));
+  local_only = true;
+  EXPECT_THAT(order(), ElementsAre("small")) << "it waits";
+  local_only = false;
+  route.policy = Policy::kLlmFirst;
+  EXPECT_THAT(order(), ElementsAre("acme/big", "other/huge"));
+}
+
+TEST_F(PlanTest, AWishMovesWhomTheRouteAllows) {
+  prefer = Prefer::kLocal;
+  EXPECT_THAT(order(), ElementsAre("small", "acme/big", "other/huge")) << "not judged";
+  EXPECT_THAT(made.reasons,
+              ElementsAre(Reason{"x-shoal-prefer", "local", "whom the route allows", "ask the local model first"}));
+  route.policy = Policy::kLlmFirst;
+  EXPECT_THAT(order(), ElementsAre("small", "acme/big", "other/huge"));
+  route.policy = Policy::kSlmFirst;
+  prefer = Prefer::kRemote;
+  EXPECT_THAT(order(), ElementsAre("acme/big", "other/huge", "small"));
+  route.local_on_remote_errors = false;
+  EXPECT_THAT(order(), ElementsAre("acme/big", "other/huge"));
+}
+
+TEST_F(PlanTest, AWishBringsInNobody) {
+  prefer = Prefer::kRemote;
+  local_only = true;
+  EXPECT_THAT(order(), ElementsAre("small"));
+  EXPECT_THAT(made.reasons, Contains(Reason{"x-shoal-prefer", "remote", "whom the route allows", "nobody"}));
+  local_only = false;
+  route.policy = Policy::kSlmOnly;
+  EXPECT_THAT(order(), ElementsAre("small"));
+  route.policy = Policy::kSlmFirst;
+  world.egress_allowed = false;
+  EXPECT_THAT(order(), ElementsAre("small"));
 }
 
 TEST_F(PlanTest, NothingIsJudgedWhereThereIsNobodyToGoTo) {
@@ -115,7 +169,7 @@ TEST_F(PlanTest, EgressThatIsOffTakesEveryProviderOut) {
 
 TEST_F(PlanTest, WhoCannotBeAskedNowIsLeftOut) {
   world.remotes[0].out = Error(ErrorCode::kOverloaded, "64 requests under way");
-  EXPECT_THAT(order(), ElementsAre("small?", "other/huge"));
+  EXPECT_THAT(order(), ElementsAre("small?", "other/huge", "small!"));
   EXPECT_THAT(made.reasons, Contains(Reason{"provider", "overloaded", "ready", "skip acme/big"}));
   world.no_local = Error(ErrorCode::kModelFailed, "it was given up");
   EXPECT_THAT(order(), ElementsAre("other/huge"));
