@@ -22,6 +22,13 @@ server::ServerOptions server_options(const config::Config& config) {
           .allowed_origins = config.server.allowed_origins};
 }
 
+std::shared_ptr<const config::Config> amended(const config::Config& config,
+                                              const std::function<void(config::Config&)>& change) {
+  auto out = std::make_shared<config::Config>(config);
+  change(*out);
+  return out;
+}
+
 bool restore(LedgerParts& ledger, ledger::Book& book, base::Log& log) {
   std::optional<Error> failed = ledger.error();
   if (!failed) {
@@ -65,7 +72,8 @@ OutsideParts::OutsideParts(EngineParts& parts, const config::Config& config)
       expiry(parts.io.get_executor(), outside, parts.clock, parts.log) {}
 
 Result<void> OutsideParts::apply(const config::Config& config) {
-  auto next = SHOAL_TRY(outside_config(config, client, clock, &log));
+  auto calibrations = load_calibrations(config, shipped, log);
+  auto next = SHOAL_TRY(outside_config(config, client, clock, &log, std::move(calibrations)));
   gateway::Caps caps = SHOAL_TRY(budget_caps(config));
   next->providers.take_over(outside.config->providers);
   outside.config = std::move(next);
@@ -145,12 +153,21 @@ Result<store::Key> App::revoke_key(std::string name, const base::Yield& yield) {
   return gone;
 }
 
+Result<void> App::amend(std::function<void(config::Config&)> change) {
+  auto next = amended(*config, change);
+  SHOAL_TRY(outside.apply(*next));
+  config = std::move(next);
+  amendment = std::move(change);
+  return {};
+}
+
 Result<void> App::reload(const base::Yield& yield) {
   const auto apply = [&]() -> Result<void> {
     config::Loaded loaded = SHOAL_TRY(config::reload(*config, request));
     const config::ServerConfig& next = loaded.config->server;
     SHOAL_TRY(config::check_bind(next, has_stored_keys(next.data_dir)));
     SHOAL_TRY(load_keys(next));
+    if (amendment) loaded.config = amended(*loaded.config, amendment);
     SHOAL_TRY(outside.apply(*loaded.config));
     SHOAL_TRY(apply_keys(next, yield));
     // Nothing below can fail: all or nothing.

@@ -5,8 +5,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <boost/asio/io_context.hpp>
 
@@ -23,6 +25,7 @@
 #include "shoal/gateway/pipeline.h"
 #include "shoal/net/http_client.h"
 #include "shoal/net/http_server.h"
+#include "shoal/routing/calibration.h"
 #include "shoal/server/key_set.h"
 #include "shoal/server/server.h"
 #include "shoal/telemetry/metrics.h"
@@ -56,11 +59,13 @@ struct ModelSourceOptions {
 [[nodiscard]] net::HttpServerOptions http_options(const config::ServerConfig& config, base::Log& log);
 
 // wire_outside.cpp
+using Calibrations = std::shared_ptr<const std::vector<routing::Table>>;
 // Errors: kInvalidConfig for a URL, a key, a price that is none.
 [[nodiscard]] Result<std::shared_ptr<const gateway::OutsideConfig>> outside_config(const config::Config& config,
                                                                                    net::HttpClient& client,
                                                                                    const base::Clock& clock,
-                                                                                   base::Log* log);
+                                                                                   base::Log* log,
+                                                                                   Calibrations calibrations);
 // Those that come with Shoal, and those of the configuration over them. Errors: kInvalidConfig.
 [[nodiscard]] Result<ledger::PriceTable> price_table(const config::Config& config);
 // Errors: kInvalidConfig.
@@ -69,6 +74,11 @@ struct ModelSourceOptions {
 // outside_metrics.cpp
 // Both must outlive each rendering.
 void add_outside_metrics(telemetry::Registry& registry, const gateway::Outside& outside);
+
+// wire_routing.cpp
+// `shipped`, and the tables in DATA_DIR/calibration; what is damaged is told to the log and not among them.
+[[nodiscard]] Calibrations load_calibrations(const config::Config& config, std::vector<routing::Table> shipped,
+                                             base::Log& log);
 
 // What runs models: enough for a command without a server.
 struct EngineParts {
@@ -92,6 +102,7 @@ struct OutsideParts {
 
   const base::Clock& clock;
   base::Log& log;
+  std::vector<routing::Table> shipped;  // tables beside those of the data folder: of the demo
   net::HttpClient client;
   LedgerParts ledger;
   ledger::Book book;
@@ -116,12 +127,17 @@ struct App {
   // store cannot be read.
   Result<void> apply_keys(const config::ServerConfig& config, const base::Yield& yield);
 
+  // Runs with what `change` makes of the configuration, now and after each reload. Of providers, routes and prices
+  // only. Errors: kInvalidConfig.
+  Result<void> amend(std::function<void(config::Config&)> change);
+
   [[nodiscard]] server::LedgerHooks ledger_hooks();
   // Of the store; what changes them holds from here on.
   Result<server::CreatedKey> create_key(store::NewKey wanted, const base::Yield& yield);
   Result<store::Key> revoke_key(std::string name, const base::Yield& yield);
 
   const config::LoadRequest request;
+  std::function<void(config::Config&)> amendment;
   std::shared_ptr<const config::Config> config;
   EngineParts parts;
   OutsideParts outside;

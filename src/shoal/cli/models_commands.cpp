@@ -222,11 +222,12 @@ Result<int> run_show(const CommandContext& context, const std::string& name) {
   if (context.json) {
     std::string text = to_json(model);
     text.pop_back();
-    CommandContext::print(
-        fmt::format(R"({},"architecture":{},"context":{},"parameters":{},"does":{},"kv_bytes_per_token":{}}})"
-                    "\n",
-                    text, json_string(info.architecture), info.context_length, header.parameters(), json_string(does),
-                    header.kv_bytes_per_token(2)));
+    CommandContext::print(fmt::format(
+        R"({},"architecture":{},"quantisation":{},"template_sha256":{},"context":{},"parameters":{},)"
+        R"("does":{},"kv_bytes_per_token":{}}})"
+        "\n",
+        text, json_string(info.architecture), json_string(info.quantisation), json_string(info.template_sha256),
+        info.context_length, header.parameters(), json_string(does), header.kv_bytes_per_token(2)));
     return 0;
   }
   const auto row = [](const char* key, const std::string& value) {
@@ -235,6 +236,7 @@ Result<int> run_show(const CommandContext& context, const std::string& name) {
   row("name", model.name);
   row("does", does);
   row("architecture", info.architecture);
+  row("quantisation", info.quantisation);
   row("parameters", fmt::format("{:.1f} M", static_cast<double>(header.parameters()) / 1e6));
   row("context", fmt::format("{} tokens", info.context_length));
   row("KV cache", fmt::format("{} per token (f16)", base::human_bytes(header.kv_bytes_per_token(2))));

@@ -22,6 +22,7 @@
 #include "shoal/cli/doctor.h"
 #include "shoal/cli/ledger_commands.h"
 #include "shoal/cli/models_commands.h"
+#include "shoal/cli/route_commands.h"
 #include "shoal/cli/serve.h"
 #include "shoal/cli/version.h"
 #include "shoal/cli/worker_commands.h"
@@ -33,6 +34,7 @@ void register_commands(CLI::App& root, CommandContext& context) {
   add_serve_command(root, context);
   add_models_commands(root, context);
   add_ask_commands(root, context);
+  add_route_commands(root, context);
   add_worker_commands(root, context);
   add_ledger_commands(root, context);
   add_doctor_command(root, context);

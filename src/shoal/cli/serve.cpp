@@ -19,6 +19,7 @@
 #include "shoal/base/scheduling.h"
 #include "shoal/cli/app.h"
 #include "shoal/cli/command.h"
+#include "shoal/cli/demo_cascade.h"
 #include "shoal/cli/sd_notify.h"
 
 namespace shoal::cli {
@@ -41,6 +42,14 @@ class Lifecycle {
     for (const std::string& model : app_.config->engine.preload) preload(model);
   }
 
+  void preload(const std::string& model) {
+    base::spawn(app_.parts.io, "preload", [this, model](base::Yield yield) {
+      const Result<void> loaded = app_.parts.engine.load(model, std::move(yield));
+      if (!loaded.ok())
+        app_.parts.log.error("cannot preload", {{"model", model}, {"reason", loaded.error().message()}});
+    });
+  }
+
  private:
   void wait_for_signal() {
     signals_.async_wait([this](const base::error_code& error, int signal) {
@@ -58,14 +67,6 @@ class Lifecycle {
         draining_ = true;
         base::spawn(app_.parts.io, "drain", [this](base::Yield yield) { drain(std::move(yield)); });
       }
-    });
-  }
-
-  void preload(const std::string& model) {
-    base::spawn(app_.parts.io, "preload", [this, model](base::Yield yield) {
-      const Result<void> loaded = app_.parts.engine.load(model, std::move(yield));
-      if (!loaded.ok())
-        app_.parts.log.error("cannot preload", {{"model", model}, {"reason", loaded.error().message()}});
     });
   }
 
@@ -109,7 +110,19 @@ Result<void> make_folder(const std::string& path) {
   return {};
 }
 
-Result<int> serve(const CommandContext& context, bool no_models) {
+struct ServeOptions {
+  bool no_models = false;
+  bool demo = false;
+};
+
+// The port is known, and nobody was told of it yet.
+Result<void> start_demo(App& app) {
+  app.outside.shipped = demo_tables();
+  const std::uint16_t port = app.http.port();
+  return app.amend([port](config::Config& config) { amend_for_demo(config, port); });
+}
+
+Result<int> serve(const CommandContext& context, const ServeOptions& options) {
   config::LoadRequest request = context.load_request();
   config::Loaded loaded = SHOAL_TRY(config::load(request).result());
   SHOAL_TRY(config::check_bind(loaded.config->server, has_stored_keys(loaded.config->server.data_dir)));
@@ -118,18 +131,29 @@ Result<int> serve(const CommandContext& context, bool no_models) {
   std::signal(SIGPIPE, SIG_IGN);
   // This thread passes tokens on, for microseconds, on cores where workers compute for milliseconds.
   base::ask_for_turns_of(kTurnNs);
-  const std::unique_ptr<App> app = SHOAL_TRY(App::make(std::move(loaded), std::move(request), {.none = no_models}));
+  const std::unique_ptr<App> app =
+      SHOAL_TRY(App::make(std::move(loaded), std::move(request), {.none = options.no_models}));
+  if (options.demo) SHOAL_TRY(check_demo(app->parts.engine, app->config->server));
   // What reading the configuration and the prices took is not needed again.
   ::malloc_trim(0);
   SHOAL_TRY(app->http.start());
+  if (options.demo) SHOAL_TRY(start_demo(*app));
   Lifecycle life(*app);
   life.start();
+  if (options.demo) {
+    life.preload(kDemoSmall);
+    life.preload(kDemoLarge);
+  }
   const config::ServerConfig& server = app->config->server;
   CommandContext::print(greeting_text({.host = server.host,
                                        .port = app->http.port(),
                                        .model = app->config->engine.default_model,
                                        .needs_key = app->server.needs_key(),
-                                       .has_models = no_models || !app->parts.engine.models().empty()}));
+                                       .has_models = options.no_models || !app->parts.engine.models().empty()}));
+  if (options.demo) {
+    CommandContext::print(demo_text(fmt::format("http://127.0.0.1:{}", app->http.port()),
+                                    SHOAL_TRY(app->parts.engine.resolve(kDemoSmall)).sha256));
+  }
   sd_notify("READY=1");
   app->parts.log.info("listening", {{"host", server.host}, {"port", app->http.port()}, {"admin", server.admin_socket}});
   app->parts.io.run();
@@ -175,9 +199,13 @@ void add_serve_command(CLI::App& root, CommandContext& context) {
   };
   command.add_option_function<std::string>("--host", as_key("server.host", "--host"), "Listen on this address");
   command.add_option_function<std::string>("--port", as_key("server.port", "--port"), "Listen on this port; 0: any");
-  auto no_models = std::make_shared<bool>(false);
-  command.add_flag("--no-models", *no_models, "Serve without any model");
-  on_run(command, context, [&context, no_models] { return serve(context, *no_models); });
+  auto options = std::make_shared<ServeOptions>();
+  CLI::Option* const no_models = command.add_flag("--no-models", options->no_models, "Serve without any model");
+  command
+      .add_flag("--demo-cascade", options->demo,
+                "Show, offline, how a small model hands on what it is not sure of: two local models")
+      ->excludes(no_models);
+  on_run(command, context, [&context, options] { return serve(context, *options); });
 }
 
 }  // namespace shoal::cli

@@ -176,8 +176,10 @@ Result<ledger::PriceTable> price_table(const config::Config& config) {
 
 Result<std::shared_ptr<const gateway::OutsideConfig>> outside_config(const config::Config& config,
                                                                      net::HttpClient& client, const base::Clock& clock,
-                                                                     base::Log* log) {
+                                                                     base::Log* log,
+                                                                     Calibrations calibrations) {
   auto out = std::make_shared<gateway::OutsideConfig>();
+  out->calibrations = std::move(calibrations);
   std::vector<std::shared_ptr<provider::Provider>> providers;
   for (const config::ProviderConfig& one : config.providers) {
     providers.push_back(SHOAL_TRY(make_provider(one, client, clock, log)));

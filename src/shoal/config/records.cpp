@@ -134,7 +134,7 @@ constexpr std::array kRouteFields = {
     Field{typed(Type::kTargetList, "remote", "What to ask beyond this machine, in the order of trying."), SHOAL_ROUTE(remote)},
     Field{number("threshold", 0, 1, "The least calibrated probability of being right that keeps a local answer."), SHOAL_ROUTE(threshold)},
     Field{integer("commit_tokens", "tokens", 1, 512, "A streamed local answer is held back for so many tokens while it is judged."), SHOAL_ROUTE(commit_tokens)},
-    Field{integer("commit_ms", "ms", 0, 60'000, "It is held back no longer than this, counted from the arrival of the request."), SHOAL_ROUTE(commit_ms)},
+    Field{integer("commit_ms", "ms", 0, 60'000, "It is held back no longer than this, counted from the arrival of the request; with fewer tokens by then it counts as not sure."), SHOAL_ROUTE(commit_ms)},
     Field{choice("latency", kLatencies, "interactive: somebody waits for the first words. relaxed: an answer may be judged whole before any of it is sent."), SHOAL_ROUTE(latency)},
     Field{money("cost_cap_usd", kBilled, "The most that one request may cost. Empty: only budgets limit it."), SHOAL_ROUTE(cost_cap_usd)},
     Field{choice("privacy", kPrivacies, "local_only: nothing of these requests leaves this machine, and `remote` must be empty."), SHOAL_ROUTE(privacy)},
@@ -143,7 +143,7 @@ constexpr std::array kRouteFields = {
     Field{choice("on_remote_error", kOnRemote, "What happens when no provider answers: the local model does, or the request fails."), SHOAL_ROUTE(on_remote_error)},
     Field{choice("on_budget", kOnRemote, "What happens when a budget is used up: the local model answers, or the request fails."), SHOAL_ROUTE(on_budget)},
     Field{integer("max_attempts", "", 1, 10, "The most attempts that one request makes, at all its models together."), SHOAL_ROUTE(max_attempts)},
-    Field{text("task", "What these requests are about: which table of certainties holds for them. Empty: the general one."), SHOAL_ROUTE(task)},
+    Field{text("task", "What these requests are about: the --task of the `shoal route fit` whose tables say how sure an answer is. Empty: \"general\"."), SHOAL_ROUTE(task)},
 };
 
 constexpr std::array kPriceFields = {

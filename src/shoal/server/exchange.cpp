@@ -11,6 +11,7 @@ namespace shoal::server {
 namespace {
 
 constexpr std::string_view kPrivacyHeader = "x-shoal-privacy";
+constexpr std::string_view kPreferHeader = "x-shoal-prefer";
 constexpr std::string_view kTimeoutHeader = "x-shoal-timeout-ms";
 constexpr std::int64_t kMaxTimeoutMs = 24LL * 3600 * 1000;
 // SDKs never retry when they are told to wait for longer than two minutes.
@@ -80,6 +81,15 @@ Result<bool> local_only_of(const net::HttpRequest& request) {
   if (text == "local_only") return true;
   return Error(ErrorCode::kInvalidRequest, fmt::format("the header {} must be local_only or any", kPrivacyHeader))
       .with_param(std::string(kPrivacyHeader));
+}
+
+Result<routing::Prefer> prefer_of(const net::HttpRequest& request) {
+  const std::string_view text = request.header(kPreferHeader);
+  if (text.empty()) return routing::Prefer::kNone;
+  if (text == "local") return routing::Prefer::kLocal;
+  if (text == "remote") return routing::Prefer::kRemote;
+  return Error(ErrorCode::kInvalidRequest, fmt::format("the header {} must be local or remote", kPreferHeader))
+      .with_param(std::string(kPreferHeader));
 }
 
 void send_local(Exchange& exchange, const std::string& model, std::string_view body) {

@@ -13,6 +13,7 @@
 #include "shoal/base/clock.h"
 #include "shoal/base/result.h"
 #include "shoal/net/http.h"
+#include "shoal/routing/plan.h"
 #include "shoal/types/principal.h"
 
 namespace shoal::server {
@@ -50,6 +51,9 @@ struct Exchange {
 // Whether `x-shoal-privacy: local_only` forbids that anything of the request leaves this machine. Errors:
 // kInvalidRequest for another value: a wish for privacy is never misread.
 [[nodiscard]] Result<bool> local_only_of(const net::HttpRequest& request);
+
+// From `x-shoal-prefer: local` or `remote`: whom the client would rather have answer. Errors: kInvalidRequest.
+[[nodiscard]] Result<routing::Prefer> prefer_of(const net::HttpRequest& request);
 
 // An answer of a local model outside the pipeline.
 void send_local(Exchange& exchange, const std::string& model, std::string_view body);

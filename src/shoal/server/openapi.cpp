@@ -112,6 +112,8 @@ constexpr Operation kOperations[] = {
     {"/v1/tokenize", "post", "tokenize", "The tokens that a prompt or a conversation has.", "TokenizeRequest",
      "Tokens"},
     {"/v1/detokenize", "post", "detokenize", "The text that tokens spell.", "DetokenizeRequest", "Detokenized"},
+    {"/v1/shoal/route", "post", "testRoute", "Who would answer a conversation, and why; nothing is computed or sent.",
+     "ChatRequest", "RoutePlan"},
     {"/v1/models", "get", "listModels", "The models that are here, with their state.", "", "Models"},
     {"/v1/models/{id}", "get", "getModel", "One model, with its state.", "", "Model", "application/json", false,
      "A name from /v1/models; a slash in it may stand as it is or as %2F."},
@@ -160,6 +162,13 @@ void append_operation(std::string& out, const Operation& op) {
 
 // What the server sends; each object may grow.
 constexpr std::string_view kAnswerSchemas =
+    R"("RoutePlan":{"type":"object","required":["object","route","candidates","reasons"],"properties":{)"
+    R"("object":{"const":"shoal.route"},"route":{"type":"string"},"policy":{"enum":["slm_only","slm_first","llm_first"]},)"
+    R"("threshold":{"type":"number"},"commit_tokens":{"type":"integer"},"commit_ms":{"type":"integer"},)"
+    R"("task":{"type":"string"},"candidates":{"type":"array","items":{"type":"object","properties":{)"
+    R"("model":{"type":"string"},"local":{"type":"boolean"},"judged":{"type":"boolean"},"fallback":{"type":"boolean"},)"
+    R"("most_usd":{"type":"string"},"refused":{"type":"string"}}}},"calibration":{"type":["object","null"]},)"
+    R"("reasons":{"type":"array","items":{"type":"object"}},"refusal":{"type":["object","null"]}}},)"
     R"("Usage":{"type":"object","required":["prompt_tokens","completion_tokens","total_tokens"],"properties":{)"
     R"("prompt_tokens":{"type":"integer"},"completion_tokens":{"type":"integer"},"total_tokens":{"type":"integer"},)"
     R"("prompt_tokens_details":{"type":"object","properties":{"cached_tokens":{"type":"integer"}}},)"

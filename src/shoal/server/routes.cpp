@@ -120,6 +120,9 @@ void Server::answer(Exchange& exchange, openai::AnswerKind kind, gateway::Answer
   auto local_only = local_only_of(exchange.request);
   if (!local_only.ok()) return exchange.send_error(local_only.error());
   request.local_only = *local_only;
+  auto prefer = prefer_of(exchange.request);
+  if (!prefer.ok()) return exchange.send_error(prefer.error());
+  request.prefer = *prefer;
   const std::size_t answers = request.answers();
   const bool chat = kind == openai::AnswerKind::kChat;
   openai::AnswerHead head{kind, (chat ? "chatcmpl-" : "cmpl-") + base::random_id(), clock_.unix_seconds(), {}};

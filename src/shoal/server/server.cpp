@@ -37,6 +37,7 @@ std::span<const Server::Route> Server::routes() {
       Route{"POST", "/v1/classify", "/v1/classify", &Server::classify},
       Route{"POST", "/v1/tokenize", "/v1/tokenize", &Server::tokenize},
       Route{"POST", "/v1/detokenize", "/v1/detokenize", &Server::detokenize},
+      Route{"POST", "/v1/shoal/route", "/v1/shoal/route", &Server::test_route},
       Route{"GET", "/v1/models", "/v1/models", &Server::list_models},
       Route{"GET", "/v1/models/{id}", "/v1/models/:id", &Server::show_model},
       Route{"GET", "/healthz", "/healthz", &Server::health, false},

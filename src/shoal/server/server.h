@@ -88,6 +88,7 @@ class Server {
   void classify(Exchange& exchange);
   void tokenize(Exchange& exchange);
   void detokenize(Exchange& exchange);
+  void test_route(Exchange& exchange);
   void list_models(Exchange& exchange);
   void show_model(Exchange& exchange);
   void health(Exchange& exchange);
@@ -115,6 +116,7 @@ class Server {
   Result<void> embed_into(Exchange& exchange, const types::EmbeddingRequest& request);
   Result<void> score_into(Exchange& exchange);
   Result<void> classify_into(Exchange& exchange);
+  Result<void> test_route_into(Exchange& exchange);
   Result<void> tokenize_into(Exchange& exchange);
   Result<void> detokenize_into(Exchange& exchange);
   // One that the request names, or the default. Errors: kModelNotFound.

@@ -1,0 +1,267 @@
+#include "shoal/cli/route_commands.h"
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <boost/json.hpp>
+
+#include "shoal/base/terminal.h"
+#include "shoal/base/text.h"
+#include "shoal/cli/command.h"
+#include "shoal/cli/local_client.h"
+#include "shoal/cli/route_fit.h"
+#include "shoal/routing/calibration_file.h"
+#include "shoal/wire/json_text.h"
+
+namespace shoal::cli {
+namespace {
+
+namespace json = boost::json;
+
+// --- fit
+
+struct FitOptions {
+  RouteFitRequest request;
+  std::string data;
+};
+
+std::string command_line(const FitOptions& options) {
+  const RouteFitRequest& r = options.request;
+  std::string out = fmt::format(
+      "shoal route fit --model {} --task {} --data {} --commit-tokens {} --max-tokens {} --grader {} --held-out {} "
+      "--seed {}",
+      r.model, r.task, r.data.filename().string(), r.commit_tokens, r.max_tokens, r.grader_name, r.fit.held_out,
+      r.fit.seed);
+  for (const std::string& stop : r.stop) out += " --stop " + base::json_string(stop);
+  return out;
+}
+
+// One line that is written over on a terminal; elsewhere one every tenth.
+void note_progress(bool terminal, std::size_t there, std::size_t all, double per_second) {
+  const std::size_t left = all - there;
+  const std::string eta =
+      left > 0 && per_second > 0
+          ? ", " + base::human_duration(static_cast<std::int64_t>(1000 * static_cast<double>(left) / per_second)) +
+                " left"
+          : "";
+  const std::string line = fmt::format("{} of {} answers, {:.1f}/s{}", there, all, per_second, eta);
+  CommandContext::note(terminal ? fmt::format("\r\x1b[K{}{}", line, left == 0 ? "\n" : "") : line + "\n");
+}
+
+std::string table_text(const routing::Table& table) {
+  const routing::Reliability& held = table.held_out;
+  std::string out = table.key.tokens == 0 ? "Complete answers" : fmt::format("The first {} tokens", table.key.tokens);
+  out += fmt::format(
+      ": fitted on {} answers ({}), held out {}: Brier {:.3f}, log-loss {:.3f}, ECE {:.3f} (debiased), AUROC {:.3f}\n\n"
+      "{:>10} {:>8} {:>8}\n",
+      table.fitted_on, table.steps.empty() ? "logistic" : fmt::format("isotonic, {} steps", table.steps.size()),
+      held.answers, held.brier, held.log_loss, held.ece, held.auroc, "PREDICTED", "RIGHT", "ANSWERS");
+  for (const routing::Bin& bin : held.bins) {
+    out += fmt::format("{:>8.0f} % {:>6.0f} % {:>8}\n", 100 * bin.predicted, 100 * bin.right, bin.answers);
+  }
+  return out + "\n";
+}
+
+std::string report_text(const RouteFitReport& report) {
+  std::string out = fmt::format("{}: {} answers, {:.1f} % right", report.model, report.answers,
+                                100.0 * static_cast<double>(report.right) / static_cast<double>(report.answers));
+  if (report.empty > 0) out += fmt::format("; {} without a token, which no table is for", report.empty);
+  out += "\n\n";
+  for (const routing::Table& table : report.tables) out += table_text(table);
+  if (!report.no_prefix.empty()) out += fmt::format("No table of the first tokens: {}\n", report.no_prefix);
+  for (const auto& file : report.files) out += fmt::format("Wrote {}\n", file.string());
+  return out + "A running server uses it after `kill -HUP`, for routes with this task.\n";
+}
+
+std::string report_json(const RouteFitReport& report) {
+  json::array tables;
+  for (std::size_t i = 0; i < report.tables.size(); ++i) {
+    json::value table = json::parse(routing::print_table(report.tables[i]));
+    table.as_object()["file"] = report.files[i].string();
+    tables.push_back(std::move(table));
+  }
+  return json::serialize(json::object{{"model", report.model},
+                                      {"answers", report.answers},
+                                      {"right", report.right},
+                                      {"asked", report.asked},
+                                      {"tables", std::move(tables)},
+                                      {"no_prefix", report.no_prefix}}) +
+         "\n";
+}
+
+Result<int> fit(const CommandContext& context, FitOptions options) {
+  const config::Loaded loaded = SHOAL_TRY(context.load_config());
+  RouteFitRequest& request = options.request;
+  static const std::map<std::string, Grader> kGraders = {
+      {"exact", Grader::kExact}, {"contains", Grader::kContains}, {"label", Grader::kLabel}};
+  request.grader = kGraders.at(request.grader_name);
+  request.data = options.data;
+  request.command = command_line(options);
+  const bool terminal = base::is_terminal(STDERR_FILENO);
+  std::size_t told = 0;
+  request.note = [&](std::size_t there, std::size_t all, double per_second) {
+    const std::size_t tenth = 10 * there / all;
+    if (!terminal && tenth == told) return;
+    told = tenth;
+    note_progress(terminal, there, all, per_second);
+  };
+  const RouteFitReport report = SHOAL_TRY(route_fit(*loaded.config, request));
+  CommandContext::print(context.json ? report_json(report) : report_text(report));
+  return 0;
+}
+
+void add_fit(CLI::App& group, CommandContext& context) {
+  CLI::App& command = add_command(
+      group, context,
+      {.name = "fit",
+       .help = "Learn how sure a model's answers to a task are, from answers that can be graded",
+       .example = "shoal route fit --model smollm2-135m-instruct --task intents --data intents.jsonl --grader label"});
+  auto options = std::make_shared<FitOptions>();
+  RouteFitRequest& request = options->request;
+  command.add_option("--model", request.model, "An installed model")->required();
+  command.add_option("--task", request.task, "What the questions are about; routes name it as `task`")->required();
+  command
+      .add_option("--data", options->data, "A question a line: {\"prompt\" or \"messages\", \"answer\" or \"answers\"}")
+      ->required()
+      ->type_name("FILE");
+  command.add_option("--commit-tokens", request.commit_tokens, "As the route has it (default: 16)")
+      ->check(CLI::Range(1, 512).description(""))
+      ->type_name("K");
+  command.add_option("--max-tokens", request.max_tokens, "The longest answer (default: 64)")
+      ->check(CLI::Range(1, 4096).description(""))
+      ->type_name("N");
+  command.add_option("--stop", request.stop, "Where an answer ends; may be given again")->type_name("TEXT");
+  command.add_option("--grader", request.grader_name, "exact, contains or label (default: exact)")
+      ->check(CLI::IsMember({"exact", "contains", "label"}).description(""))
+      ->type_name("NAME");
+  command.add_option("--held-out", request.fit.held_out, "Share that is not fitted on (default: 0.3)")
+      ->check(CLI::Range(0.05, 0.9).description(""))
+      ->type_name("SHARE");
+  command.add_option("--seed", request.fit.seed, "Which ones (default: 1)")->type_name("S");
+  on_run(command, context, [&context, options] { return fit(context, *options); });
+}
+
+// --- test
+
+struct TestOptions {
+  std::vector<std::string> words;
+  std::string route;
+  std::string prefer;
+  bool local_only = false;
+};
+
+std::string text_of(const json::object& from, std::string_view name) {
+  const json::value* const value = from.if_contains(name);
+  return value != nullptr && value->is_string() ? base::escape_control(std::string(value->get_string())) : "";
+}
+bool is_set(const json::object& from, std::string_view name) {
+  const json::value* const value = from.if_contains(name);
+  return value != nullptr && value->is_bool() && value->get_bool();
+}
+
+std::string candidate_text(const json::object& one) {
+  std::string out = is_set(one, "local") ? "here" : "a provider";
+  if (is_set(one, "judged")) out += ", judged before it is sent";
+  if (is_set(one, "fallback")) out += ", kept all the same when nobody else can answer";
+  if (const std::string most = text_of(one, "most_usd"); !most.empty()) out += fmt::format(", at most {} USD", most);
+  if (const std::string why = text_of(one, "refused"); !why.empty()) out += ", but nothing would leave: " + why;
+  return out;
+}
+
+std::string plan_text(const json::object& plan) {
+  const double threshold = plan.contains("threshold") ? plan.at("threshold").to_number<double>() : 0;
+  std::string out = fmt::format("Route {}, {}, task {}, threshold {}\n\n", text_of(plan, "route"),
+                                text_of(plan, "policy"), text_of(plan, "task"), threshold);
+  int number = 0;
+  for (const json::value& one : plan.at("candidates").as_array()) {
+    out += fmt::format("{}. {}: {}\n", ++number, text_of(one.as_object(), "model"), candidate_text(one.as_object()));
+  }
+  for (const json::value& one : plan.at("reasons").as_array()) {
+    const json::object& reason = one.as_object();
+    out += fmt::format("{}{} {} ({}): {}\n", number >= 0 ? "\n" : "", text_of(reason, "signal"),
+                       text_of(reason, "value"), text_of(reason, "rule"), text_of(reason, "effect"));
+    number = -1;
+  }
+  if (const json::object* const refusal = plan.at("refusal").if_object()) {
+    out += fmt::format("\nRefused, {}: {}\n", text_of(*refusal, "code"), text_of(*refusal, "message"));
+  }
+  return out;
+}
+
+Result<int> test(const CommandContext& context, const TestOptions& options) {
+  const config::Loaded loaded = SHOAL_TRY(context.load_config());
+  std::string prompt;
+  for (const std::string& word : options.words) prompt += (prompt.empty() ? "" : " ") + word;
+  if (!wire::is_utf8(prompt)) return Error(ErrorCode::kUsage, "the prompt is not UTF-8 text");
+  LocalRequest request{.method = "POST", .target = "/v1/shoal/route"};
+  request.headers.emplace_back("Content-Type", "application/json");
+  if (!options.prefer.empty()) request.headers.emplace_back("x-shoal-prefer", options.prefer);
+  if (options.local_only) request.headers.emplace_back("x-shoal-privacy", "local_only");
+  json::object body{{"messages", json::array{json::object{{"role", "user"}, {"content", prompt}}}}, {"temperature", 0}};
+  if (!options.route.empty()) body["model"] = options.route;
+  request.body = json::serialize(body);
+  const std::string& socket = loaded.config->server.admin_socket;
+  auto reply = LocalClient::over_unix(socket).request(request);
+  if (!reply.ok()) {
+    if (reply.error().code() == ErrorCode::kCancelled) return std::move(reply).error();
+    return Error(ErrorCode::kUnreachable,
+                 fmt::format("no running server: {}. Start one with `shoal serve` (admin socket {})",
+                             reply.error().message(), socket));
+  }
+  boost::system::error_code error;
+  const json::value root = json::parse(reply->body, error);
+  if (error || !root.is_object())
+    return Error(ErrorCode::kUnreachable, "what answers on the admin socket is not Shoal");
+  if (reply->status != 200) {
+    const json::value* const said = root.get_object().if_contains("error");
+    const std::string message = said != nullptr && said->is_object() ? text_of(said->get_object(), "message") : "";
+    return Error(reply->status == 404 ? ErrorCode::kModelNotFound : ErrorCode::kInvalidRequest, message);
+  }
+  if (context.json) {
+    CommandContext::print(reply->body + "\n");
+    return 0;
+  }
+  CommandContext::print(plan_text(root.get_object()));
+  return root.get_object().at("refusal").is_null() ? 0 : base::error_info(ErrorCode::kPolicyDenied).exit_code;
+}
+
+void add_test(CLI::App& group, CommandContext& context) {
+  CLI::App& command = add_command(group, context,
+                                  {.name = "test",
+                                   .help = "Show which way a question would take; nothing is computed or sent",
+                                   .example = "shoal route test 'What is the capital of France?'"});
+  auto options = std::make_shared<TestOptions>();
+  command.add_option("prompt", options->words, "The question")->required();
+  command.add_option("--route", options->route, "What the client names as its model (default: shoal-auto)");
+  command.add_option("--prefer", options->prefer, "As the header x-shoal-prefer: local or remote")
+      ->check(CLI::IsMember({"local", "remote"}).description(""))
+      ->type_name("WHOM");
+  command.add_flag("--local-only", options->local_only, "As the header x-shoal-privacy");
+  on_run(command, context, [&context, options] { return test(context, *options); });
+}
+
+}  // namespace
+
+void add_route_commands(CLI::App& root, CommandContext& context) {
+  CLI::App& group = add_command(root, context,
+                                {.name = "route",
+                                 .help = "Show and teach who answers: the local model or a provider",
+                                 .example = "shoal route test 'What is the capital of France?'",
+                                 .config = false,
+                                 .data_dir = false,
+                                 .json = false});
+  group.require_subcommand(1);
+  add_fit(group, context);
+  add_test(group, context);
+}
+
+}  // namespace shoal::cli
