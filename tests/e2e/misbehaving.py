@@ -207,6 +207,7 @@ async def trickle(x):
 async def stale(x):
     """Serves a connection once and closes it when it is used again."""
     if x.upstream.served[x.writer] == 1:
+        await asyncio.sleep(0.2)
         await x.good()
 
 
