@@ -260,8 +260,8 @@ TEST_F(HttpClientTest, AConnectionThatBreaksWhenItIsUsedAgainIsStale) {
   const ScriptedServer server([&](int fd) {
     for (;;) {
       if (ScriptedServer::read_request(fd).empty() || ++requests == 2) return;
-      ScriptedServer::write(fd, requests == 3 ? "HTTP/1.1 2" : "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
-      if (requests == 3) return;
+      ScriptedServer::write(fd, requests == 4 ? "HTTP/1.1 2" : "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+      if (requests == 4) return;
     }
   });
   const auto stale = [&] {
@@ -280,7 +280,8 @@ TEST_F(HttpClientTest, AConnectionThatBreaksWhenItIsUsedAgainIsStale) {
   EXPECT_FALSE(stale());
   EXPECT_EQ(client.idle(), 1U);
   EXPECT_TRUE(stale()) << "the second request, on the same connection";
-  EXPECT_FALSE(stale()) << "a new connection, which breaks in the midst of its answer";
+  EXPECT_FALSE(stale());
+  EXPECT_FALSE(stale()) << "on the same connection, but in the midst of its answer";
   EXPECT_FALSE(stale());
   EXPECT_EQ(client.idle(), 1U);
   client.close_idle();
