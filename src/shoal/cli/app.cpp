@@ -164,10 +164,10 @@ Result<void> App::amend(std::function<void(config::Config&)> change) {
 Result<void> App::reload(const base::Yield& yield) {
   const auto apply = [&]() -> Result<void> {
     config::Loaded loaded = SHOAL_TRY(config::reload(*config, request));
+    if (amendment) loaded.config = amended(*loaded.config, amendment);
     const config::ServerConfig& next = loaded.config->server;
     SHOAL_TRY(config::check_bind(next, has_stored_keys(next.data_dir)));
     SHOAL_TRY(load_keys(next));
-    if (amendment) loaded.config = amended(*loaded.config, amendment);
     SHOAL_TRY(outside.apply(*loaded.config));
     SHOAL_TRY(apply_keys(next, yield));
     // Nothing below can fail: all or nothing.

@@ -193,6 +193,7 @@ TEST_F(JudgingTest, WhereNoProviderAnswersTheLocalOneIsKeptAndTheReceiptSaysHowS
 }
 
 TEST_F(JudgingTest, UnlessTheRouteForbidsIt) {
+  route.max_attempts = 1;
   route.local_on_remote_errors = false;
   route.local_on_budget = false;
   start(http("{}", "503 Service Unavailable"));
