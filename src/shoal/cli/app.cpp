@@ -22,8 +22,7 @@ server::ServerOptions server_options(const config::Config& config) {
           .allowed_origins = config.server.allowed_origins};
 }
 
-std::shared_ptr<const config::Config> amended(const config::Config& config,
-                                              const std::function<void(config::Config&)>& change) {
+std::shared_ptr<const config::Config> amended(const config::Config& config, const Amendment& change) {
   auto out = std::make_shared<config::Config>(config);
   change(*out);
   return out;
@@ -153,7 +152,7 @@ Result<store::Key> App::revoke_key(std::string name, const base::Yield& yield) {
   return gone;
 }
 
-Result<void> App::amend(std::function<void(config::Config&)> change) {
+Result<void> App::amend(Amendment change) {
   auto next = amended(*config, change);
   SHOAL_TRY(outside.apply(*next));
   config = std::move(next);

@@ -113,6 +113,9 @@ struct OutsideParts {
   gateway::Expiry expiry;
 };
 
+// Changes a configuration that was read.
+using Amendment = std::function<void(config::Config&)>;
+
 struct App {
   // Errors: what make_model_source(), supervisor_options() and load_keys() say.
   [[nodiscard]] static Result<std::unique_ptr<App>> make(config::Loaded loaded, config::LoadRequest request,
@@ -129,7 +132,7 @@ struct App {
 
   // Runs with what `change` makes of the configuration, now and after each reload. Of providers, routes and prices
   // only. Errors: kInvalidConfig.
-  Result<void> amend(std::function<void(config::Config&)> change);
+  Result<void> amend(Amendment change);
 
   [[nodiscard]] server::LedgerHooks ledger_hooks();
   // Of the store; what changes them holds from here on.
@@ -137,7 +140,7 @@ struct App {
   Result<store::Key> revoke_key(std::string name, const base::Yield& yield);
 
   const config::LoadRequest request;
-  std::function<void(config::Config&)> amendment;
+  Amendment amendment;
   std::shared_ptr<const config::Config> config;
   EngineParts parts;
   OutsideParts outside;

@@ -82,12 +82,16 @@ const std::vector<routing::Table>& demo_tables() {
 }
 
 std::string demo_text(const std::string& url, const std::string& small_sha256) {
+  constexpr DemoFigures kFigures = kDemoFigures;
   std::string out = fmt::format(
       "\nThis is a demo, with nothing but this machine: {} answers, and when it is not sure, {}\n"
       "is asked as if it were a paid provider. It shows the mechanism: permit, journal, price and receipt are real, "
       "the\n"
-      "price is made up. The larger one, at 2 bits, is not much better: {} against {} of 200 intents.\n",
-      kDemoSmall, kDemoLarge, kDemoLargeRight, kDemoSmallRight);
+      "price is made up, and the larger model, at 2 bits, is hardly better: of {} commands it names the intent of {}, "
+      "the\n"
+      "smaller one of {}. Together they are right in {}, and {} of them are answered without the larger one.\n",
+      kDemoSmall, kDemoLarge, kFigures.questions, kFigures.large_right, kFigures.small_right, kFigures.cascade_right,
+      kFigures.kept);
   const bool fits = std::ranges::any_of(demo_tables(), [&](const auto& t) { return t.key.weights == small_sha256; });
   if (!fits) {
     out += fmt::format(

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <map>
 #include <numeric>
+#include <span>
 #include <utility>
 
 #include <fmt/format.h>
@@ -277,6 +278,12 @@ double auroc_of(std::vector<std::pair<double, bool>> predicted) {
   return rights > 0 && wrong_below > 0 ? won / (rights * wrong_below) : 0.5;
 }
 
+// Counted before it is divided: a sum of shares may pass 1.
+double share_of(std::span<const std::pair<double, bool>> predicted) {
+  const auto rights = std::ranges::count_if(predicted, [](const auto& one) { return one.second; });
+  return static_cast<double>(rights) / static_cast<double>(predicted.size());
+}
+
 Error too_few(std::size_t labels, double held_out) {
   const std::size_t needed = labels_needed(held_out);
   return {
@@ -332,9 +339,9 @@ Reliability measure(const Table& table, std::span<const Label> labels) {
   for (const Label& label : labels) {
     const double p = table.confidence(label.statistic);
     predicted.emplace_back(p, label.right);
-    out.right += (label.right ? 1 : 0) / n;
     out.brier += std::pow(p - (label.right ? 1 : 0), 2) / n;
   }
+  out.right = share_of(predicted);
   out.log_loss = log_loss(table, labels) / n;
   std::ranges::sort(predicted);
   // Equal answers share a bin: predictions of the same value are never split.
@@ -344,10 +351,11 @@ Reliability measure(const Table& table, std::span<const Label> labels) {
     while (end < predicted.size() && predicted[end].first == predicted[end - 1].first) ++end;
     Bin bin{.answers = end - begin};
     const auto m = static_cast<double>(bin.answers);
-    for (; begin < end; ++begin) {
-      bin.predicted += predicted[begin].first / m;
-      bin.right += (predicted[begin].second ? 1 : 0) / m;
-    }
+    const std::span<const std::pair<double, bool>> members(predicted.data() + begin, bin.answers);
+    bin.right = share_of(members);
+    for (const auto& [probability, right] : members) bin.predicted += probability;
+    bin.predicted /= m;
+    begin = end;
     const double chance = bin.answers > 1 ? bin.right * (1 - bin.right) / (m - 1) : 0;
     squares += m / n * (std::pow(bin.predicted - bin.right, 2) - chance);
     out.bins.push_back(bin);

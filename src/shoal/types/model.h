@@ -21,8 +21,8 @@ struct ModelInfo {
   bool generates = false;  // chat and completions
   bool embeds = false;     // embeddings
   bool has_chat_template = false;
-  std::string quantisation;     // the type of most weights: "Q4_1"
-  std::string template_sha256;  // of the chat template; empty: it has none
+  std::string quantisation;                          // the type of most weights: "Q4_1"
+  std::string template_sha256;                       // of the chat template; empty: it has none
   std::vector<std::uint32_t> matryoshka_dimensions;  // sizes that `dimensions` may ask for; empty: not trained for it
 };
 

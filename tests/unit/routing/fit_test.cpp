@@ -178,6 +178,21 @@ TEST(Measure, IsWhatTheBookSays) {
   EXPECT_EQ(all.ece, 0);
 }
 
+TEST(Measure, SharesOfAllAreOneAndCanBeLoaded) {
+  // 49 times 1/49 is 1.0000000000000004.
+  for (std::size_t n = 1; n < 200; ++n) {
+    std::vector<Label> labels(n);
+    for (Label& label : labels) {
+      label.statistic.add(0);
+      label.right = true;
+    }
+    Table table = table_of({}, 40);  // a confidence of 1, as far as a double can tell
+    table.held_out = measure(table, labels);
+    ASSERT_EQ(table.held_out.right, 1) << n;
+    ASSERT_TRUE(parse_table(print_table(table)).ok()) << n;
+  }
+}
+
 TEST(Measure, ThePlainErrorOfAPerfectModelIsNotCountedAgainstIt) {
   double sum = 0;
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
