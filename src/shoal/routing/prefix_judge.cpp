@@ -87,7 +87,6 @@ std::optional<double> PrefixJudge::ceiling(const Statistic& statistic) const {
 Verdict PrefixJudge::add(std::size_t index, const types::Token& token) {
   if (verdict_ != Verdict::kWait) return verdict_;
   Answer& answer = answers_.at(index);
-  if (answer.settled) return verdict_;
   answer.statistic.add(token.logprob);
   const std::int32_t tokens = answer.statistic.tokens;
   if (tokens > options_.commit_tokens) return verdict_;

@@ -15,6 +15,7 @@
 namespace shoal::gateway {
 namespace {
 
+using fakes::FakeEngine;
 using fakes::Gate;
 using fakes::Wait;
 using testing::Contains;
@@ -231,6 +232,20 @@ TEST_F(JudgingTest, OfSeveralAnswersTheLeastSureCounts) {
   two.params.n = 2;
   run(std::move(two), sink);
   EXPECT_THAT(sink.receipt.reasons, Contains(Reason{"confidence", "0.26", "at least 0.80", "escalate"}));
+}
+
+TEST_F(JudgingTest, WhatWasThrownAwayIsNotInTheUsage) {
+  start(http("{}", "503 Service Unavailable"));
+  const FakeEngine::Answer sure{{says("a", 0), ends(FinishReason::kStop, 7, 2)}, {}, {}};
+  const FakeEngine::Answer unsure{{says("x", -3), ends(FinishReason::kStop, 7, 2)}, {}, {}};
+  engine.answers = {sure, unsure, sure, unsure};
+  Recorder sink(false);
+  AnswerRequest two = greedy(false);
+  two.params.n = 2;
+  run(std::move(two), sink);
+  EXPECT_EQ(sink.receipt.decision, types::Decision::kFailedOver);
+  EXPECT_EQ(sink.receipt.usage.prompt_tokens, 7);
+  EXPECT_EQ(sink.receipt.usage.completion_tokens, 4);
 }
 
 TEST_F(JudgingTest, SeveralStreamsAreHeldUntilAllAreSure) {
