@@ -176,8 +176,7 @@ Result<ledger::PriceTable> price_table(const config::Config& config) {
 
 Result<std::shared_ptr<const gateway::OutsideConfig>> outside_config(const config::Config& config,
                                                                      net::HttpClient& client, const base::Clock& clock,
-                                                                     base::Log* log,
-                                                                     Calibrations calibrations) {
+                                                                     base::Log* log, Calibrations calibrations) {
   auto out = std::make_shared<gateway::OutsideConfig>();
   out->calibrations = std::move(calibrations);
   std::vector<std::shared_ptr<provider::Provider>> providers;

@@ -12,12 +12,12 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include "shoal/base/ids.h"
+#include "shoal/gateway/attempts.h"
 #include "shoal/gateway/draft.h"
 #include "shoal/gateway/local_requests.h"
 #include "shoal/gateway/receipts.h"
 #include "shoal/gateway/remote_call.h"
 #include "shoal/gateway/resolve.h"
-#include "shoal/provider/failure.h"
 #include "shoal/routing/plan.h"
 #include "shoal/routing/prefix_judge.h"
 
@@ -26,11 +26,6 @@ namespace {
 
 using routing::Candidate;
 using routing::Verdict;
-
-template <class T>
-bool has(const std::vector<T>& all, const T& one) {
-  return std::ranges::find(all, one) != all.end();
-}
 
 // One request on its way. Lives on the stack of its coroutine.
 class Life {
@@ -57,60 +52,63 @@ class Life {
     // --- route: who may answer, in which order; what falls out is named.
     Resolved resolved = SHOAL_TRY(resolve(engine_, outside_, options_.default_model, request_));
     route_ = std::move(resolved.route);
-    const routing::Route& route = route_;
-    receipt_.route = route.name;
-    routing::Plan plan = routing::plan(route, {request_.needs, request_.local_only, request_.prefer}, resolved.world);
+    receipt_.route = route_.name;
+    routing::Plan plan = routing::plan(route_, {request_.needs, request_.local_only, request_.prefer}, resolved.world);
     receipt_.reasons = std::move(plan.reasons);
     if (plan.candidates.empty()) return *std::move(plan.refusal);
     calibration_ = resolved.calibration;
 
     // --- draft locally, or ask a provider; again or on to the next one when that may help, until the client has seen a
     // byte.
-    std::optional<Error> told;  // what the client gets when nobody answers
+    attempts_.emplace(outside_, route_, receipt_.reasons);
     for (std::size_t at = 0;;) {
-      last_ = {};
-      auto kept = attempt(plan.candidates[at], route, at > 0, yield);
+      const Candidate& candidate = plan.candidates[at];
+      auto kept = attempt(candidate, at > 0, yield);
       if (kept.ok()) return {};
-      const Error failed = std::move(kept).error();
-      // Why another attempt was not even begun is no news to the client.
-      if (!told || last_.sent || plan.candidates[at].local || told->code() == ErrorCode::kLowConfidence) told = failed;
+      const Error error = std::move(kept).error();
+      attempts_->failed(error, candidate.local);
       // FENCE: what the client has seen is never replaced.
       if (sink_.committed()) break;
-      const std::optional<std::size_t> next = SHOAL_TRY(go_on(failed, plan.candidates, at, route, yield));
+      const auto next = attempts_->after(error, plan.candidates, at, unsure_, deadline_, clock_);
       if (!next) break;
-      at = *next;
+      note_move(error, next->effect);
+      if (next->wait_ms > 0) {
+        const routing::RemoteTarget& target = route_.remote[candidate.remote];
+        SHOAL_TRY(pause(next->wait_ms, "waiting for " + target.provider, yield));
+        if (!attempts_->ready(target)) break;
+      }
+      at = next->at;
     }
-    return final_error(*std::move(told));
+    return attempts_->last_word();
   }
 
   // --- settle: what it cost is final now, and the receipt is kept.
   void close(int status) {
     if (outside_ == nullptr || std::exchange(closed_, true)) return;
-    if (remote_attempts_ > 0) receipt_.billed_micro = outside_->book.finish(receipt_.decision_id).billed.value;
+    if (attempts_ && attempts_->at_providers() > 0)
+      receipt_.billed_micro = outside_->book.finish(receipt_.decision_id).billed.value;
     add_comparison(receipt_, *outside_->config, route_, clock_.unix_seconds());
     keep_receipt(*outside_, receipt_, request_, clock_, status);
   }
 
  private:
   // What one candidate says, to its end.
-  Result<void> attempt(const Candidate& candidate, const routing::Route& route, bool moved, base::Yield yield) {
+  Result<void> attempt(const Candidate& candidate, bool moved, base::Yield yield) {
     receipt_.raw = false;
-    if (candidate.local) return draft(candidate, route, moved, yield);
-    const routing::RemoteTarget& target = route.remote[candidate.remote];
+    if (candidate.local) return draft(candidate, moved, yield);
+    const routing::RemoteTarget& target = route_.remote[candidate.remote];
     receipt_.model = target.provider + "/" + target.model;
     receipt_.decision = moved ? types::Decision::kEscalated : types::Decision::kRemote;
+    const Attempts::Begun begun = attempts_->begin(candidate.remote);
     RemoteCall::Options options;
-    options.attempt = fmt::format("{}-{}", receipt_.decision_id, ++remote_attempts_);
+    options.attempt = fmt::format("{}-{}", receipt_.decision_id, begun.number);
     options.request = receipt_.decision_id;
     options.principal = request_.principal.id;
-    options.route = route.name;
+    options.route = route_.name;
     options.deadline = deadline_;
-    if (route.cost_cap_micro)
-      options.cost_cap_micro =
-          std::max<std::int64_t>(*route.cost_cap_micro - ledger::round_up_to_micro(spent_).value, 0);
-    options.fresh = std::exchange(fresh_, false);
-    options.counts = !has(counted_, candidate.remote);
-    first_time_at(target.provider);
+    options.cost_cap_micro = begun.cost_cap_micro;
+    options.fresh = begun.fresh;
+    options.counts = begun.counts;
     RemoteCall call(*outside_, request_, target, std::move(options));
     receipt_.raw = call.raw();
     auto sent = call.send(clock_, yield);
@@ -118,7 +116,7 @@ class Life {
     if (call.sent()) note_egress(target.provider);
     auto said = sent.ok() ? relay(call, "waiting for " + target.provider, nullptr, yield) : std::move(sent);
     if (!said.ok()) call.give_up(said.error(), clock_, yield);
-    note_end(call.end(), candidate, !said.ok());
+    attempts_->ended(candidate.remote, call.end(), !said.ok());
     SHOAL_TRY(std::move(said));
     receipt_.usage = call.usage();
     receipt_.durability = egress::durability_name(call.durability());
@@ -131,25 +129,26 @@ class Life {
   }
 
   // What the local model says, to its end; or until it is clear that it is not sure enough: kLowConfidence.
-  Result<void> draft(const Candidate& candidate, const routing::Route& route, bool moved, base::Yield yield) {
-    receipt_.model = route.local;
+  Result<void> draft(const Candidate& candidate, bool moved, base::Yield yield) {
+    receipt_.model = route_.local;
     receipt_.decision = moved ? types::Decision::kFailedOver : types::Decision::kLocal;
     receipt_.usage = {};
     receipt_.timings = {};
-    Draft answers(engine_, local_requests(request_, route.local, deadline_, sink_.streams()), request_.cancel, yield);
+    Draft answers(engine_, local_requests(request_, route_.local, deadline_, sink_.streams()), request_.cancel, yield);
     std::optional<routing::PrefixJudge> judge;
     if (candidate.judged) {
-      judge.emplace(routing::JudgeOptions{.answers = request_.answers(),
-                                          .threshold = route.threshold,
-                                          .commit_tokens = route.commit_tokens,
-                                          .commit_ms = route.commit_ms,
-                                          .streams = sink_.streams() && route.latency == routing::Latency::kInteractive,
-                                          .keep_unknown = route.on_null_confidence == routing::NullConfidence::kKeep,
-                                          .tables = calibration_});
-      receipt_.threshold = route.threshold;
-      commit_by_.at_ns = admitted_ns_ + route.commit_ms * 1'000'000;
+      judge.emplace(
+          routing::JudgeOptions{.answers = request_.answers(),
+                                .threshold = route_.threshold,
+                                .commit_tokens = route_.commit_tokens,
+                                .commit_ms = route_.commit_ms,
+                                .streams = sink_.streams() && route_.latency == routing::Latency::kInteractive,
+                                .keep_unknown = route_.on_null_confidence == routing::NullConfidence::kKeep,
+                                .tables = calibration_});
+      receipt_.threshold = route_.threshold;
+      commit_by_.at_ns = admitted_ns_ + route_.commit_ms * 1'000'000;
     }
-    SHOAL_TRY(relay(answers, "loading " + route.local, judge ? &*judge : nullptr, yield));
+    SHOAL_TRY(relay(answers, "loading " + route_.local, judge ? &*judge : nullptr, yield));
     return reply(nullptr, yield);
   }
 
@@ -271,80 +270,7 @@ class Life {
     return {};
   }
 
-  // Whom to ask after a failure: the same target at once, where another connection or another key may help; else the
-  // next candidate; else, when it may pass by itself, the same target after a pause. Nothing: nobody. Errors:
-  // kCancelled.
-  Result<std::optional<std::size_t>> go_on(const Error& error, const std::vector<Candidate>& all, std::size_t at,
-                                           const routing::Route& route, base::Yield yield) {
-    const Candidate& now = all[at];
-    const bool more = remote_attempts_ < route.max_attempts;
-    if (!now.local && more && (last_.stale || (last_.other_key && may_ask(now, route, error)))) {
-      fresh_ = last_.stale;
-      note_move(error, last_.stale ? "ask again on another connection" : "ask again with another key");
-      return at;
-    }
-    for (std::size_t i = at + 1; i < all.size(); ++i) {
-      const Candidate& next = all[i];
-      // A second look at the local model is for an answer that was thrown away, and nobody has a better one.
-      if (next.fallback && !unsure_) continue;
-      if (!may_go_on(error, now, next, route)) continue;
-      if (!next.local && !(more && may_ask(next, route, error))) continue;
-      note_move(error, "go on with " + (next.local ? route.local : name_of(route.remote[next.remote])));
-      return i;
-    }
-    if (now.local || !more || provider::class_of(error) != provider::FailureClass::kTransient) return std::nullopt;
-    if (!SHOAL_TRY(wait_for(now, route, error, yield))) return std::nullopt;
-    return at;
-  }
-
-  // Whether asking somebody else may help, and the route allows it.
-  static bool may_go_on(const Error& error, const Candidate& now, const Candidate& next, const routing::Route& route) {
-    if (error.code() == ErrorCode::kLowConfidence) return !next.local;
-    if (!error.info().escalatable && error.code() != ErrorCode::kBudgetExhausted) return false;
-    if (error.code() == ErrorCode::kBudgetExhausted) return next.local && route.local_on_budget;
-    if (next.local) return route.local_on_remote_errors;
-    return !now.local || route.escalate_local_errors;
-  }
-
-  // Whether a provider can be asked now, and, where it has had an attempt of this request, may be once more. A key that
-  // is refused is refused once, so trying another costs the budget nothing.
-  bool may_ask(const Candidate& next, const routing::Route& route, const Error& error) {
-    const routing::RemoteTarget& target = route.remote[next.remote];
-    const routing::RemoteState state = state_of(*outside_, target);
-    if (state.out) {
-      receipt_.reasons.push_back({state.signal, state.value.empty() ? std::string(state.out->info().slug) : state.value,
-                                  "ready", "skip " + name_of(target)});
-      return false;
-    }
-    if (error.code() == ErrorCode::kUpstreamRefused || !has(asked_, target.provider)) return true;
-    return withdraw(target);
-  }
-
-  bool withdraw(const routing::RemoteTarget& target) {
-    const auto provider = outside_->config->providers.find(target.provider);
-    if (provider && provider->health().retries().withdraw()) return true;
-    no_budget_ = true;
-    receipt_.reasons.push_back(
-        {"retry_budget", "used up", "a fifth of the requests", "no retry at " + target.provider});
-    return false;
-  }
-
-  // Waits before the same target is asked again: a random while, and as long as it wants. False: that is not worth it.
-  Result<bool> wait_for(const Candidate& now, const routing::Route& route, const Error& error, base::Yield yield) {
-    const routing::RemoteTarget& target = route.remote[now.remote];
-    const auto provider = outside_->config->providers.find(target.provider);
-    if (!provider) return false;
-    const std::int64_t ms = provider->health().backoff_ms(remote_attempts_) + error.retry_after_ms().value_or(0);
-    if (deadline_.left_ns(clock_) / 1'000'000 <= ms) return false;
-    if (const auto outage = provider->health().outage(target.model); outage && outage->signal == "breaker")
-      return false;
-    if (!withdraw(target)) return false;
-    note_move(error, fmt::format("ask again after {} ms", ms));
-    SHOAL_TRY(pause(ms, "waiting for " + target.provider, yield));
-    const routing::RemoteState state = state_of(*outside_, target);
-    return !state.out.has_value();
-  }
-
+  // Waits, and shows the client signs of life. Errors: kCancelled, those of the sink.
   Result<void> pause(std::int64_t ms, const std::string& waiting_for, base::Yield yield) {
     const base::Deadline until = base::Deadline::after_ms(clock_, ms);
     base::asio::steady_timer timer(yield.get_executor());
@@ -361,29 +287,6 @@ class Life {
     if (request_.cancel.stop_requested()) return Error(ErrorCode::kCancelled, "the client went away");
     return {};
   }
-
-  // Each request pays into the retry budget of each provider that it asks, once.
-  void first_time_at(const std::string& provider) {
-    if (has(asked_, provider)) return;
-    asked_.push_back(provider);
-    if (const auto found = outside_->config->providers.find(provider)) found->health().retries().request();
-  }
-
-  void note_end(const AttemptEnd& end, const Candidate& candidate, bool failed) {
-    last_ = end;
-    spent_ += end.cost;
-    // Failing once more says nothing new of the target: it may be the request's fault.
-    if (failed && end.sent && !end.stale) counted_.push_back(candidate.remote);
-  }
-
-  // A client that repeats what was repeated already would multiply it. What passes by itself says when.
-  Error final_error(Error error) const {
-    const bool passes = error.info().http_status == 429 || error.code() == ErrorCode::kProviderDown;
-    if ((remote_attempts_ < 2 && !no_budget_) || (passes && error.retry_after_ms())) return error;
-    return std::move(error).with_no_retry();
-  }
-
-  static std::string name_of(const routing::RemoteTarget& target) { return target.provider + "/" + target.model; }
 
   void note_move(const Error& error, std::string effect) {
     // Of confidence the judge has told.
@@ -419,13 +322,7 @@ class Life {
   bool unsure_ = false;          // its answer was thrown away
   std::vector<types::RemoteEvent> held_;
   std::vector<AnswerEvent> held_local_;  // until the judge has spoken
-  std::int32_t remote_attempts_ = 0;
-  AttemptEnd last_;                   // of the latest attempt at a provider
-  ledger::Pico spent_;                // by all of them
-  std::vector<std::string> asked_;    // providers
-  std::vector<std::size_t> counted_;  // targets whose failure counts already, as indices into Route::remote
-  bool fresh_ = false;                // the next attempt needs a connection of its own
-  bool no_budget_ = false;            // a retry was not made, for there were too many
+  std::optional<Attempts> attempts_;
   bool closed_ = false;
 };
 

@@ -91,7 +91,8 @@ TEST_F(RelayTest, OfTwoAnswersTheLastToEndHasTheReceipt) {
   constexpr std::string_view kOther = R"({"choices":[{"index":1,"delta":{"content":"Ho"}}]})";
   constexpr std::string_view kOtherStop = R"({"choices":[{"index":1,"delta":{},"finish_reason":"stop"}]})";
   constexpr std::string_view kOtherShown = R"({"choices":[{"index":1,"delta":{},"finish_reason":"stop"}],"x_shoal":)";
-  EXPECT_EQ(sent(lines({kHi, kStop, kOther, kOtherStop}), false, 2), lines({kHi, kOther, kStop, kOtherShown, "[DONE]"}));
+  EXPECT_EQ(sent(lines({kHi, kStop, kOther, kOtherStop}), false, 2),
+            lines({kHi, kOther, kStop, kOtherShown, "[DONE]"}));
 }
 
 }  // namespace
