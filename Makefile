@@ -23,6 +23,7 @@ build: deps ## compile build/release/bin/shoal and shoal-worker
 
 run: build ## build, fetch the default models, serve on localhost:8080
 	@$(SHOAL) pull --default
+	@tools/offer_provider $(SHOAL)
 	@exec $(SHOAL) serve
 
 test: deps-dev ## build everything and run every test (TEST_ARGS="-R NAME" for some)

@@ -1,6 +1,7 @@
 // The log: text on a terminal, one JSON object per line otherwise, to stderr. Never prompts, answers or
 // keys: call sites pass ids and numbers as fields. Use: `log.info("worker ready", {{"model", name}})`.
-// Owned by cli/, passed by reference. Threads: any.
+// A line is written at once, unless one was a moment ago: then it leaves with those of the next two milliseconds, in
+// one write, and warnings and errors never wait. Owned by cli/, passed by reference. Threads: any.
 #pragma once
 
 #include <cstdint>
@@ -16,9 +17,10 @@ namespace shoal::base {
 enum class LogLevel : std::uint8_t { kDebug, kInfo, kWarn, kError, kOff };
 enum class LogFormat : std::uint8_t { kText, kJson };
 
-// A named value. Text is escaped on output: a client can forge no line and send no terminal sequence.
+// A named value, good for the call that it is an argument of: it does not own its text. Text is escaped on output: a
+// client can forge no line and send no terminal sequence.
 struct LogField {
-  using Value = std::variant<std::string, std::int64_t, double, bool>;
+  using Value = std::variant<std::string_view, std::int64_t, double, bool>;
 
   template <class T>
   LogField(std::string_view field_name, const T& field_value) : name(field_name), value(convert(field_value)) {}
@@ -36,7 +38,7 @@ struct LogField {
     } else if constexpr (std::is_floating_point_v<T>) {
       return static_cast<double>(v);
     } else {
-      return std::string(v);
+      return std::string_view(v);
     }
   }
 };

@@ -57,7 +57,7 @@ std::tm utc(std::int64_t unix_ms) {
 }
 
 std::string text_value(const LogField::Value& value) {
-  if (const auto* text = std::get_if<std::string>(&value)) {
+  if (const auto* text = std::get_if<std::string_view>(&value)) {
     const std::string safe = escape_control(*text);
     const bool plain = !safe.empty() && safe.find_first_of(" =\"") == std::string::npos;
     return plain ? safe : json_string(safe);
@@ -68,7 +68,7 @@ std::string text_value(const LogField::Value& value) {
 }
 
 std::string json_value(const LogField::Value& value) {
-  if (const auto* text = std::get_if<std::string>(&value)) return json_string(*text);
+  if (const auto* text = std::get_if<std::string_view>(&value)) return json_string(*text);
   if (const auto* number = std::get_if<double>(&value); number != nullptr && !std::isfinite(*number)) return "null";
   return text_value(value);
 }

@@ -166,7 +166,7 @@ Result<void> App::reload(const base::Yield& yield) {
     if (amendment) loaded.config = amended(*loaded.config, amendment);
     const config::ServerConfig& next = loaded.config->server;
     SHOAL_TRY(config::check_bind(next, has_stored_keys(next.data_dir)));
-    SHOAL_TRY(load_keys(next));
+    if (auto readable = load_keys(next); !readable.ok()) return std::move(readable).error();
     SHOAL_TRY(outside.apply(*loaded.config));
     SHOAL_TRY(apply_keys(next, yield));
     // Nothing below can fail: all or nothing.

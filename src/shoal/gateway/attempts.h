@@ -43,7 +43,8 @@ class Attempts {
   Begun begin(std::size_t remote);
   void ended(std::size_t remote, const AttemptEnd& end, bool failed);
 
-  // After candidate `at` failed. `thrown_away`: a local answer was, for it was not sure. Nothing: nobody is to be asked.
+  // After candidate `at` failed. `thrown_away`: a local answer was, for it was not sure. Nothing: nobody is to be
+  // asked.
   std::optional<NextAttempt> after(const Error& error, const std::vector<routing::Candidate>& all, std::size_t at,
                                    bool thrown_away, base::Deadline deadline, const base::Clock& clock);
   // Whether the target can be asked now; where not, the reason is added.
