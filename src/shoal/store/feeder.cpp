@@ -5,6 +5,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <csignal>
+#include <ctime>
 #include <deque>
 #include <mutex>
 #include <span>
@@ -39,6 +40,13 @@ struct Waiting {
   std::optional<Error> error;
   std::atomic<bool> left = false;  // it has gone on without an answer
 };
+
+// What this thread has had of a processor.
+std::chrono::nanoseconds computed() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+}
 
 }  // namespace
 
@@ -93,6 +101,7 @@ class Feeder::Worker : public std::enable_shared_from_this<Worker> {
   Result<void> read_to(std::uint64_t last);
   Result<void> skip_what_is_gone();
   Result<void> apply(std::span<const audit::Record> records);
+  void rest(std::chrono::nanoseconds worked);
   Result<void> apply(const RecordBatch& batch);
   void run_jobs();
   void answer(std::shared_ptr<Waiting> waiting, std::optional<Error> error);
@@ -118,6 +127,7 @@ class Feeder::Worker : public std::enable_shared_from_this<Worker> {
   bool resolved_ = false;  // intents of earlier runs
   steady_clock::time_point next_feed_{};
   std::int64_t retry_ms_ = 0;
+  std::uint64_t durable_before_ = 0;  // when the last transaction ended
 
   // The worker's.
   std::unique_ptr<Store> store_;
@@ -427,11 +437,31 @@ Result<void> Feeder::Worker::apply(const RecordBatch& batch) {
 }
 
 Result<void> Feeder::Worker::apply(std::span<const audit::Record> records) {
+  const std::chrono::nanoseconds before = computed();
   SHOAL_TRY(store_->apply(records));
-  const std::lock_guard lock(mutex_);
-  ++status_.transactions;
-  status_.applied_sequence = applied();
+  {
+    const std::lock_guard lock(mutex_);
+    ++status_.transactions;
+    status_.applied_sequence = applied();
+  }
+  rest(computed() - before);
   return {};
+}
+
+void Feeder::Worker::rest(std::chrono::nanoseconds worked) {
+  std::unique_lock lock(mutex_);
+  // At a start everybody waits for it.
+  if (std::exchange(durable_before_, durable_) == durable_ || !resolved_) return;
+  const auto until = steady_clock::now() + worked * options_.rest_factor;
+  while (!closing_ && flushes_.empty() && steady_clock::now() < until) {
+    if (queries_.empty()) {
+      wake_.wait_until(lock, until);
+      continue;
+    }
+    lock.unlock();
+    run_jobs();
+    lock.lock();
+  }
 }
 
 Result<std::unique_ptr<Feeder>> Feeder::start(base::asio::any_io_executor io, const base::Clock& clock,

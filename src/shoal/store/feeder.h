@@ -31,7 +31,10 @@ namespace shoal::store {
 struct FeederOptions {
   std::size_t max_copied_bytes = std::size_t{4} << 20;  // of records that wait; more are read from the journal
   std::int64_t apply_every_ms = 50;                     // at most so often
-  std::size_t max_transaction_bytes = std::size_t{1} << 20;
+  std::size_t max_transaction_bytes = std::size_t{256} << 10;
+  // While records keep coming it rests so many times as long as a transaction took the processor, so that requests get
+  // that. What waits meanwhile is in the journal. A flush ends the rest.
+  std::int64_t rest_factor = 15;
   std::int64_t first_retry_ms = 100;  // after a failure; doubles up to the last
   std::int64_t last_retry_ms = 30'000;
 };

@@ -232,6 +232,26 @@ TEST_F(FeederTest, AStoreThatIsSlowHoldsNobodyUpAndMissesNothing) {
   EXPECT_EQ(feeder_->status().fell_behind, fell_behind);
 }
 
+TEST_F(FeederTest, WhileRecordsComeItRestsAndAFlushEndsTheRest) {
+  constexpr std::int64_t kForever = 1'000'000'000;
+  open({.apply_every_ms = 0, .rest_factor = kForever});
+  run([&](const base::Yield& yield) {
+    must(flush(yield));
+    state_->hold(true);
+    append(numbers(1, 1), yield);
+    state_->wait_until_it_waits();
+    append(numbers(2, 5), yield);
+    wait_for_copies();
+    state_->hold(false);
+    const auto seen = feeder_->query([](Store& store) { return Result<std::uint64_t>(store.last_sequence()); },
+                                     base::Deadline::after_ms(clock_, 30'000), yield);
+    ASSERT_TRUE(seen.ok()) << "queries are answered while it rests";
+    EXPECT_EQ(*seen, 1U) << "it rests after the first transaction, for more came meanwhile";
+    EXPECT_TRUE(feeder_->flush(base::Deadline::after_ms(clock_, 30'000), yield).ok());
+    EXPECT_EQ(applied(), appended_);
+  });
+}
+
 TEST_F(FeederTest, WhatCouldNotBeAppliedIsTriedAgain) {
   open({.apply_every_ms = kLongMs, .first_retry_ms = kLongMs, .last_retry_ms = kLongMs});
   run([&](const base::Yield& yield) {
