@@ -93,11 +93,11 @@ Result<store::RepriceProgress> LedgerParts::reprice(std::shared_ptr<const ledger
   const base::Deadline deadline = base::Deadline::after_ms(clock_, kStartMs);
   SHOAL_TRY(feeder_->flush(deadline, yield));
   const auto price = [prices = std::move(prices)](const store::PricedUse& use) -> std::optional<ledger::Pico> {
-    const auto row = prices->find(use.provider, use.model, use.at);
-    if (!row.ok()) return std::nullopt;
+    const ledger::PriceRow* const row = prices->row(use.provider, use.model, use.at);
+    if (row == nullptr) return std::nullopt;
     const audit::TokenCounts& t = use.tokens;
     const auto cost =
-        ledger::cost(**row, {t.input, t.cache_read, t.cache_write_5m, t.cache_write_1h, t.output, t.reasoning});
+        ledger::cost(*row, {t.input, t.cache_read, t.cache_write_5m, t.cache_write_1h, t.output, t.reasoning});
     return cost.ok() ? std::optional(*cost) : std::nullopt;
   };
   return feeder_->query(

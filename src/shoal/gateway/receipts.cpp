@@ -53,14 +53,14 @@ void add_comparison(types::Receipt& receipt, const OutsideConfig& config, const 
                                                : route.remote.empty() ? nullptr
                                                                       : &route.remote.front();
   if (against == nullptr) return;
-  const auto row = config.prices.find(against->provider, against->model, now);
-  if (!row.ok()) return;
+  const ledger::PriceRow* const row = config.prices.row(against->provider, against->model, now);
+  if (row == nullptr) return;
   types::Usage usage = receipt.usage;
   // What was kept here would not have been kept there.
   if (receipt.local()) usage.cached_tokens = 0;
   const auto counts = ledger::disjoint(usage);
   if (!counts.ok()) return;
-  if (const auto cost = ledger::cost(**row, *counts); cost.ok()) {
+  if (const auto cost = ledger::cost(*row, *counts); cost.ok()) {
     receipt.baseline_micro = ledger::round_up_to_micro(*cost).value;
   }
 }

@@ -58,10 +58,10 @@ RemoteCall::~RemoteCall() {
 }
 
 Result<const ledger::PriceRow*> RemoteCall::price(const base::Clock& clock) const {
-  if (provider_->options().local && !config_->prices.has(target_.provider)) return &free_row();
-  auto row = config_->prices.find(target_.provider, target_.model, clock.unix_seconds());
-  if (!row.ok() && provider_->options().local) return &free_row();
-  return row;
+  const std::int64_t now = clock.unix_seconds();
+  if (!provider_->options().local) return config_->prices.find(target_.provider, target_.model, now);
+  const ledger::PriceRow* const row = config_->prices.row(target_.provider, target_.model, now);
+  return row != nullptr ? row : &free_row();
 }
 
 Result<ledger::Pico> RemoteCall::bound(std::size_t body_bytes) const {

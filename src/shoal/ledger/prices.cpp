@@ -111,26 +111,25 @@ Result<void> PriceTable::add(std::vector<PriceRow> rows) {
   return {};
 }
 
-bool PriceTable::has(std::string_view provider) const {
-  if (provider.size() > kMaxName) return false;
-  const LowerName name(provider);
-  return std::ranges::any_of(providers_, [&](const auto& known) { return known->name == name.view(); });
-}
-
-Result<const PriceRow*> PriceTable::find(std::string_view provider, std::string_view model, std::int64_t at) const {
-  if (provider.size() > kMaxName || model.size() > kMaxName) return unknown(provider, model, at);
+const PriceRow* PriceTable::row(std::string_view provider, std::string_view model, std::int64_t at) const {
+  if (provider.size() > kMaxName || model.size() > kMaxName) return nullptr;
   const LowerName provider_name(provider);
   const LowerName model_name(model);
   for (const auto& known : providers_) {
     if (known->name != provider_name.view()) continue;
     if (const auto exact = known->exact.find(model_name.view()); exact != known->exact.end()) {
-      if (const PriceRow* row = Provider::at(exact->second, at)) return row;
+      if (const PriceRow* const found = Provider::at(exact->second, at)) return found;
     }
     for (const Provider::Prefix& prefix : known->prefixes) {
       if (!model_name.view().starts_with(prefix.text)) continue;
-      if (const PriceRow* row = Provider::at(prefix.entries, at)) return row;
+      if (const PriceRow* const found = Provider::at(prefix.entries, at)) return found;
     }
   }
+  return nullptr;
+}
+
+Result<const PriceRow*> PriceTable::find(std::string_view provider, std::string_view model, std::int64_t at) const {
+  if (const PriceRow* const known = row(provider, model, at)) return known;
   return unknown(provider, model, at);
 }
 

@@ -133,12 +133,11 @@ class PriceTable {
   [[nodiscard]] Result<void> add(std::vector<PriceRow> rows);
 
   // The row that holds at `at` (unix seconds): the exact name before a prefix, the longest prefix before others, the
-  // latest date. Names are the same whatever their case. Not null.
-  // Errors: kUnknownPrice, which says what to write in the configuration.
+  // latest date. Names are the same whatever their case. Null: there is none.
+  [[nodiscard]] const PriceRow* row(std::string_view provider, std::string_view model, std::int64_t at) const;
+  // The same, where there must be one: not null. Errors: kUnknownPrice, which says what to write in the configuration.
   [[nodiscard]] Result<const PriceRow*> find(std::string_view provider, std::string_view model, std::int64_t at) const;
 
-  // Whether there is any row of that provider.
-  [[nodiscard]] bool has(std::string_view provider) const;
   [[nodiscard]] std::size_t size() const { return rows_.size(); }
 
  private:
