@@ -217,7 +217,7 @@ std::string costs_text(const json::object& answer, const std::string& by) {
       "knows the outcome of, at the most that they can cost. HERE: {} s of computing at {} USD an hour\n"
       "(ledger.local_usd_per_hour). WITHOUT: what the {} requests for which that is known would have cost at\n"
       "ledger.baseline, or at the first provider of their route; tokens of local models are counted by their own\n"
-      "tokenizer, which is not the provider's. SAVED: WITHOUT less PAID and HERE.\n",
+      "tokenizer, which is not the provider's. SAVED: WITHOUT less PAID and HERE of these.\n",
       text_of(total, "unknown_usd"), integer_of(total, "unknown_attempts"),
       fmt::format("{:.1f}", static_cast<double>(integer_of(total, "local_ms")) / 1000),
       text_of(answer, "local_usd_per_hour"), integer_of(total, "with_baseline"));

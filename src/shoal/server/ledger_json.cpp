@@ -79,13 +79,14 @@ void add_costs(JsonWriter& json, const store::Costs& costs, ledger::Pico local_p
   add_micro(json, "cost_usd", costs.committed.value);
   json.key("cost_exact_usd").string(ledger::usd(costs.cost));
   json.key("local_ms").integer(costs.local_ms);
-  const ledger::Micro here =
-      ledger::round_up_to_micro(ledger::Pico((local_per_hour * costs.local_ms).value() / kMsPerHour));
-  add_micro(json, "local_usd", here.value);
+  const auto here = [local_per_hour](std::int64_t ms) {
+    return ledger::round_up_to_micro(ledger::Pico((local_per_hour * ms).value() / kMsPerHour));
+  };
+  add_micro(json, "local_usd", here(costs.local_ms).value);
   json.key("unknown_attempts").integer(costs.unknown).key("unknown_usd").string(ledger::usd(costs.unknown_cost));
   json.key("with_baseline").integer(costs.with_baseline);
   add_micro(json, "baseline_usd", costs.baseline.value);
-  add_micro(json, "saved_usd", costs.saved().value - here.value);
+  add_micro(json, "saved_usd", costs.saved(here(costs.with_baseline_local_ms)).value);
 }
 
 void add_key(JsonWriter& json, const store::Key& key) {

@@ -92,8 +92,12 @@ struct Costs {
   std::int64_t with_baseline = 0;           // requests of which it is known what they would have cost without Shoal
   ledger::Micro baseline{};                 // what they would have cost
   ledger::Micro with_baseline_committed{};  // what they did cost
+  std::int64_t with_baseline_local_ms = 0;  // and took to compute here
 
-  [[nodiscard]] ledger::Micro saved() const { return {baseline.value - with_baseline_committed.value}; }
+  // `here`: what computing here cost for those with a baseline.
+  [[nodiscard]] ledger::Micro saved(ledger::Micro here) const {
+    return {baseline.value - with_baseline_committed.value - here.value};
+  }
   bool operator==(const Costs&) const = default;
 };
 

@@ -431,7 +431,9 @@ TEST_P(StoreContract, CostsBySayWhoDidWhat) {
   EXPECT_EQ(all.committed, Micro{7});
   EXPECT_EQ(all.with_baseline, 2);
   EXPECT_EQ(all.baseline, Micro{100});
-  EXPECT_EQ(all.saved(), Micro{93});
+  EXPECT_EQ(all.saved(Micro{3}), Micro{90});
+  EXPECT_EQ(all.local_ms, 3 * 120);
+  EXPECT_EQ(all.with_baseline_local_ms, 2 * 120);
 
   const auto models = rows(CostsBy::kModel);
   ASSERT_EQ(models.size(), 3U);
@@ -440,7 +442,7 @@ TEST_P(StoreContract, CostsBySayWhoDidWhat) {
   EXPECT_EQ(models[0].costs.cost, Pico());
   EXPECT_EQ(models[1].name, "openai/gpt-4o-mini");
   EXPECT_EQ(models[1].costs.cost, Pico(7'000'000));
-  EXPECT_EQ(models[1].costs.saved(), Micro{43});
+  EXPECT_EQ(models[1].costs.saved({}), Micro{43});
   EXPECT_EQ(models[2].name, "smollm2");
   EXPECT_EQ(models[2].costs.local, 1);
 

@@ -106,6 +106,7 @@ struct Model {
       costs.completion_tokens += one.completion_tokens;
       costs.local_ms += one.local_ms;
       costs.with_baseline += one.baseline_micro >= 0 ? 1 : 0;
+      costs.with_baseline_local_ms += one.baseline_micro >= 0 ? one.local_ms : 0;
       costs.baseline.value += std::max<std::int64_t>(one.baseline_micro, 0);
     }
     const std::vector<std::int64_t> adds = committed();

@@ -31,6 +31,7 @@ void each_count(First& a, Second& b, Each each) {
   each(a.with_baseline, b.with_baseline);
   each(a.baseline.value, b.baseline.value);
   each(a.with_baseline_committed.value, b.with_baseline_committed.value);
+  each(a.with_baseline_local_ms, b.with_baseline_local_ms);
 }
 
 bool is_negative(const Costs& costs) {
@@ -47,7 +48,8 @@ constexpr std::string_view kColumns =
     "requests, local, remote, escalated, failed_over, refused, prompt_tokens, completion_tokens, local_ms, attempts, "
     "input, "
     "cache_read, cache_write_5m, cache_write_1h, output, reasoning, cost_milli, cost_pico, committed_micro, unknown, "
-    "unknown_milli, unknown_pico, with_baseline, baseline_micro, with_baseline_micro";
+    "unknown_milli, unknown_pico, with_baseline, baseline_micro, with_baseline_micro, "
+    "with_baseline_local_ms";
 
 Costs read_costs(const Rows& rows, int at) {
   Costs costs;
@@ -77,6 +79,7 @@ Costs read_costs(const Rows& rows, int at) {
   costs.with_baseline = next();
   costs.baseline.value = next();
   costs.with_baseline_committed.value = next();
+  costs.with_baseline_local_ms = next();
   return costs;
 }
 
@@ -103,7 +106,7 @@ Result<void> DaySums::prepare(Database& database) {
   find_ = SHOAL_TRY(database.prepare(fmt::format("SELECT {} FROM day_sum WHERE {}", kColumns, kWhere)));
   put_ = SHOAL_TRY(database.prepare(
       fmt::format("INSERT OR REPLACE INTO day_sum (day, route, principal, model, provider, {}) VALUES "
-                  "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                  "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                   kColumns)));
   remove_ = SHOAL_TRY(database.prepare(fmt::format("DELETE FROM day_sum WHERE {}", kWhere)));
   range_ = SHOAL_TRY(database.prepare(
@@ -153,7 +156,8 @@ Result<void> DaySums::write(const Place& place, const Costs& costs) {
              costs.completion_tokens, costs.local_ms, costs.attempts, costs.tokens.input, costs.tokens.cache_read,
              costs.tokens.cache_write_5m, costs.tokens.cache_write_1h, costs.tokens.output, costs.tokens.reasoning,
              cost.milli, cost.pico, costs.committed.value, costs.unknown, unknown.milli, unknown.pico,
-             costs.with_baseline, costs.baseline.value, costs.with_baseline_committed.value);
+             costs.with_baseline, costs.baseline.value, costs.with_baseline_committed.value,
+             costs.with_baseline_local_ms);
 }
 
 Result<void> DaySums::visit(std::int64_t from, std::int64_t to,

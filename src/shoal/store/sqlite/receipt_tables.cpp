@@ -69,6 +69,7 @@ Costs costs_of(const audit::Receipt& receipt) {
   costs.local_ms = receipt.local_ms;
   if (receipt.baseline_micro >= 0) {
     costs.with_baseline = 1;
+    costs.with_baseline_local_ms = receipt.local_ms;
     costs.baseline.value = receipt.baseline_micro;
   }
   return costs;

@@ -137,6 +137,7 @@ CREATE TABLE day_sum (
   with_baseline INTEGER NOT NULL,
   baseline_micro INTEGER NOT NULL,
   with_baseline_micro INTEGER NOT NULL,
+  with_baseline_local_ms INTEGER NOT NULL,
   PRIMARY KEY (day, route, principal, model, provider)
 ) STRICT, WITHOUT ROWID;
 
