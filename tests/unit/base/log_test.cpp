@@ -1,5 +1,9 @@
 #include <algorithm>
 #include <array>
+#include <chrono>
+#include <string>
+#include <string_view>
+#include <thread>
 
 #include <gtest/gtest.h>
 
@@ -56,6 +60,51 @@ TEST(Log, WritesOneLineToStderrAndHonoursTheLevel) {
   const std::string out = testing::internal::GetCapturedStderr();
   EXPECT_EQ(std::ranges::count(out, '\n'), 1);
   EXPECT_NE(out.find(R"("event":"shown {} {","n":1})"), std::string::npos);
+}
+
+// Through a file descriptor, as it is.
+TEST(Log, LinesThatComeTogetherAreAllThereAndInOrder) {
+  testing::internal::CaptureStderr();
+  std::string expected;
+  {
+    Log log(LogFormat::kText, LogLevel::kInfo);
+    for (int i = 0; i < 5000; ++i) {
+      log.info("line", {{"n", i}});
+      expected += " INFO  line  n=" + std::to_string(i) + "\n";
+    }
+  }
+  std::string came = testing::internal::GetCapturedStderr();
+  std::string without_times;
+  for (std::size_t at = 0; at < came.size();) {
+    const std::size_t end = came.find('\n', at);
+    without_times += came.substr(at, end + 1 - at).substr(std::string_view("12:00:00.123").size());
+    at = end + 1;
+  }
+  EXPECT_EQ(without_times, expected);
+}
+
+TEST(Log, AWarningWaitsForNobodyAndWhatWaitedGoesBeforeIt) {
+  testing::internal::CaptureStderr();
+  Log log(LogFormat::kText, LogLevel::kInfo);
+  log.info("first");
+  log.info("second");
+  log.warn("third");
+  const std::string came = testing::internal::GetCapturedStderr();
+  const std::size_t second = came.find("second");
+  ASSERT_NE(second, std::string::npos);
+  EXPECT_LT(came.find("first"), second);
+  EXPECT_LT(second, came.find("third"));
+  EXPECT_NE(came.find("third"), std::string::npos);
+}
+
+TEST(Log, ALineThatWaitsIsWrittenByItself) {
+  testing::internal::CaptureStderr();
+  Log log(LogFormat::kText, LogLevel::kInfo);
+  log.info("first");
+  log.info("second");
+  // GetCapturedStderr() ends the capture, so the time must pass before: far more than a line ever waits.
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("second"), std::string::npos);
 }
 
 }  // namespace

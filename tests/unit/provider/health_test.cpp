@@ -153,15 +153,17 @@ TEST_F(HealthTest, AProviderWithoutKeysIsNeverOutOfKeys) {
 }
 
 TEST_F(HealthTest, TheLogNamesKeysByTheirPlace) {
-  base::Log log(base::LogFormat::kJson, base::LogLevel::kInfo);
+  auto log = std::make_unique<base::Log>(base::LogFormat::kJson, base::LogLevel::kInfo);
   testing::internal::CaptureStderr();
-  auto told = std::make_shared<Health>("acme", clock, &log, HealthOptions{});
+  auto told = std::make_shared<Health>("acme", clock, log.get(), HealthOptions{});
   told->set_keys({"sk-one", "sk-two", "sk-three"});
   (void)told->admit("m");
   told->admit("m").value().failed(kRefused);
   for (int i = 0; i < 5; ++i) told->admit("m").value().failed(kDown);
   clock.pass_ms(20'000);
   told->admit("m").value().succeeded();
+  told.reset();
+  log.reset();  // lines that wait for others are written
   const std::string said = testing::internal::GetCapturedStderr();
   EXPECT_THAT(said, HasSubstr(R"("key":"2 of 3")"));
   EXPECT_THAT(said, HasSubstr("breaker open"));
