@@ -37,6 +37,7 @@ base_url = "http://127.0.0.1:{mock}/v1"
 local = true
 models = [{models}]
 durability = "{durability}"
+max_concurrent = 10000
 """
 
 SHOAL_MONEY = """
