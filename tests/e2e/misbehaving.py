@@ -493,10 +493,12 @@ STORM = ["status_500", "status_529", "reset_after_request", "reset_in_body", "ha
          "not_http", "empty_body", "error_in_200", "length_long", "html_in_200", "end_without_marker", "malformed_event",
          "stall_in_body", "no_headers", "limited_bare", "bad_utf8", "chunk_broken"]
 
+STORM_BEGINS = 50  # requests that are answered before it
+
 
 @fault()
 async def storm(x):
-    if x.upstream.dice.random() >= 0.2:
+    if x.upstream.asked["storm"] <= STORM_BEGINS or x.upstream.dice.random() >= 0.2:
         return await x.good()
     x.upstream.faults += 1
     name = x.upstream.dice.choice(STORM)
