@@ -52,6 +52,14 @@ output_usd = "0.60"
 daily_usd = "1000000"
 """
 
+SHOAL_QUIET = """
+[log]
+level = "warn"
+
+[audit]
+receipts = "paid"
+"""
+
 BUSBAR = """listen: "127.0.0.1:{port}"
 admin_listen: "127.0.0.1:{admin}"
 auth: {{ chain: [] }}
@@ -206,8 +214,8 @@ class NginxLog(Nginx):
 
 
 class Shoal(Server):
-    """Relays, and writes nothing down but its log."""
-    name, model_prefix, durability, money, level = "shoal", "mock/", "none", "", None
+    """Relays, and writes nothing down, as Busbar does here."""
+    name, model_prefix, durability, money, quiet = "shoal", "mock/", "none", "", True
     version_argument = "version"
 
     @classmethod
@@ -222,24 +230,21 @@ class Shoal(Server):
         self.configuration = SHOAL.format(
             port=self.port, folder=self.folder, mock=self.mock_port, durability=self.durability,
             models=", ".join(f'"{model}"' for model in MODELS), keys=f'api_keys_file = "{keys}"\n' if self.money else "",
-        ) + self.money + (f'\n[log]\nlevel = "{self.level}"\n' if self.level else "")
+        ) + self.money + (SHOAL_QUIET if self.quiet else "")
         file = self.folder / "config.toml"
         file.write_text(self.configuration)
         self.environment = {"SHOAL_CONFIG": str(file), "XDG_RUNTIME_DIR": str(self.folder)}
         return [self.binary, "serve", "--no-models"]
 
 
-class ShoalWarn(Shoal):
-    name, level = "shoal-warn", "warn"
+class ShoalReceipts(Shoal):
+    """As it is by itself: a line of the log and a receipt for each request."""
+    name, quiet = "shoal-receipts", False
 
 
-class ShoalAll(Shoal):
-    """A key, a reservation, an intent on disk before the request leaves, its outcome, a row of the ledger."""
+class ShoalAll(ShoalReceipts):
+    """And a key, a reservation, an intent on disk before the request leaves, its outcome, a row of the ledger."""
     name, durability, money = "shoal-all", "batch", SHOAL_MONEY
-
-
-class ShoalAllWarn(ShoalAll):
-    name, level = "shoal-all-warn", "warn"
 
 
 class Busbar(Server):
@@ -280,7 +285,7 @@ class LiteLlm(Server):
                 "--num_workers", "1"]
 
 
-KINDS = {kind.name: kind for kind in (Direct, Nginx, NginxLog, Shoal, ShoalWarn, ShoalAll, ShoalAllWarn, Busbar, LiteLlm)}
+KINDS = {kind.name: kind for kind in (Direct, Nginx, NginxLog, Shoal, ShoalReceipts, ShoalAll, Busbar, LiteLlm)}
 
 
 class Mock:

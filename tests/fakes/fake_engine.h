@@ -13,8 +13,6 @@
 #include <variant>
 #include <vector>
 
-#include <boost/asio/steady_timer.hpp>
-
 #include "shoal/base/async.h"
 #include "shoal/engine/engine.h"
 
@@ -23,8 +21,8 @@ namespace shoal::fakes {
 // Opens once; everyone who waits goes on.
 class Gate {
  public:
-  explicit Gate(base::asio::any_io_executor executor) : timer_(std::move(executor)) {
-    timer_.expires_at(base::asio::steady_timer::time_point::max());
+  explicit Gate(base::Executor executor) : timer_(std::move(executor)) {
+    timer_.expires_at(base::Timer::time_point::max());
   }
   void open() {
     open_ = true;
@@ -37,7 +35,7 @@ class Gate {
   }
 
  private:
-  base::asio::steady_timer timer_;
+  base::Timer timer_;
   bool open_ = false;
 };
 
@@ -168,7 +166,7 @@ class FakeEngine final : public engine::Engine {
       while (true) {
         if (cancelled_) return Error(ErrorCode::kCancelled, "cancelled");
         if (at_ == steps_.size()) {  // never ends: until cancelled
-          wake_.expires_at(base::asio::steady_timer::time_point::max());
+          wake_.expires_at(base::Timer::time_point::max());
           base::error_code woken;
           wake_.async_wait(yield[woken]);
           continue;
@@ -198,7 +196,7 @@ class FakeEngine final : public engine::Engine {
     }
 
     FakeEngine& engine_;
-    base::asio::steady_timer wake_;
+    base::Timer wake_;
     std::vector<Step> steps_;
     std::size_t at_ = 0;
     bool cancelled_ = false;

@@ -16,9 +16,9 @@ namespace shoal::fakes {
 class FakeWriter final : public net::ResponseWriter {
  public:
   [[nodiscard]] State state() const override { return state_; }
-  void set_header(std::string name, std::string value) override {
+  void set_header(std::string_view name, std::string value) override {
     assert(state_ == State::kHeld);
-    headers[std::move(name)] = std::move(value);
+    headers[std::string(name)] = std::move(value);
   }
   Result<void> send(int with_status, std::string_view type, std::string_view with_body, base::Yield) override {
     assert(state_ == State::kHeld && !streaming_);

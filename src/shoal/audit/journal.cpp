@@ -32,7 +32,7 @@ constexpr std::int64_t kTurnNs = 100'000;                   // the shortest that
 // The I/O thread fills `filling_` while the writer writes `writing_`; the mutex is held for copies only.
 class Journal::Impl {
  public:
-  Impl(base::asio::any_io_executor io, const base::Clock& clock, Disk& disk, JournalOptions options,
+  Impl(base::Executor io, const base::Clock& clock, Disk& disk, JournalOptions options,
        std::unique_ptr<Segments> segments)
       : io_(io),
         disk_(disk),
@@ -65,19 +65,25 @@ class Journal::Impl {
  private:
   // What the I/O thread shares with the writer, and with what the writer has posted, which may outlive the journal.
   struct Wakes {
-    Wakes(base::asio::any_io_executor io, const base::Clock& clock)
-        : waiters(std::make_shared<Waiters>(std::move(io), clock)) {}
+    Wakes(base::Executor io, const base::Clock& clock) : waiters(std::make_shared<Waiters>(std::move(io), clock)) {}
+
+    enum class Writer : std::uint8_t { kAwake, kNaps, kSleeps };
 
     const std::shared_ptr<Waiters> waiters;  // the I/O thread's
     std::mutex mutex;
+    std::condition_variable wake;
+    Writer writer_is = Writer::kAwake;
     std::uint64_t synced = 0;      // the last sequence number that is on disk
     std::optional<Error> failure;  // poisoned
     bool posted = false;           // settle() will run, and has not
+    bool asked = false;            // begin() will run, and has not
+    bool prompt = false;           // what was appended is to be written at once
   };
-  enum class Writer : std::uint8_t { kAwake, kNaps, kSleeps };
+  using Writer = Wakes::Writer;
 
   [[nodiscard]] std::uint64_t synced_sequence() const;
-  void wake_writer(std::unique_lock<std::mutex>& lock);
+  static void wake_writer(Wakes& wakes, std::unique_lock<std::mutex>& lock);
+  void ask_for_prompt(std::unique_lock<std::mutex>& lock);
   static void settle(Wakes& wakes);
 
   void run();
@@ -86,7 +92,7 @@ class Journal::Impl {
   void publish(Result<void> written);
   void deliver();
 
-  const base::asio::any_io_executor io_;
+  const base::Executor io_;
   Disk& disk_;
   const JournalOptions options_;
   const std::unique_ptr<Segments> segments_;  // the writer's
@@ -95,12 +101,9 @@ class Journal::Impl {
   std::atomic<bool> poisoned_ = false;
 
   // Below: under wakes_->mutex.
-  std::condition_variable wake_;
-  Writer writer_is_ = Writer::kAwake;
   std::uint64_t next_sequence_;
   std::uint64_t filling_from_;  // sequence number that filling_ begins with
   std::string filling_;
-  bool prompt_ = false;  // filling_ is to be written at once
   bool closing_ = false;
   std::size_t writing_bytes_ = 0;
   std::function<void(std::span<const Record>)> consume_;
@@ -136,11 +139,13 @@ Result<std::uint64_t> Journal::Impl::append(std::uint8_t type, std::string_view 
                              filling_.size() + writing_bytes_));
   }
   append_frame(filling_, next_sequence_, type, payload);
-  if (urgency == Urgency::kPrompt) prompt_ = true;
-  // The first quiet one wakes a writer that sleeps, so that it looks at the time from then on.
-  const bool wakes = prompt_ ? writer_is_ != Writer::kAwake : writer_is_ == Writer::kSleeps;
   const std::uint64_t sequence = next_sequence_++;
-  if (wakes) wake_writer(lock);
+  if (urgency == Urgency::kPrompt) {
+    ask_for_prompt(lock);
+  } else if (wakes_->writer_is == Writer::kSleeps) {
+    // The first quiet one wakes a writer that sleeps, so that it looks at the time from then on.
+    wake_writer(*wakes_, lock);
+  }
   return sequence;
 }
 
@@ -150,19 +155,29 @@ Result<void> Journal::Impl::synced(std::uint64_t sequence, base::Deadline deadli
   if (sequence <= wakes_->synced) return {};
   if (wakes_->failure) return *wakes_->failure;
   wakes_->waiters->announce();
-  if (sequence >= filling_from_ && !prompt_) {
-    prompt_ = true;
-    if (writer_is_ != Writer::kAwake) wake_writer(lock);
-  }
+  if (sequence >= filling_from_) ask_for_prompt(lock);
   if (lock) lock.unlock();
   return wakes_->waiters->wait(sequence, deadline, std::move(yield));
 }
 
-// Woken with the lock taken it would only wait for that.
-void Journal::Impl::wake_writer(std::unique_lock<std::mutex>& lock) {
-  writer_is_ = Writer::kAwake;
+// The writer begins when those that are ready now have had their turn: they append too, and one sync is for all. A sync
+// takes the processor for as long as a request does, and begun at the first record it would be for two or three.
+void Journal::Impl::ask_for_prompt(std::unique_lock<std::mutex>& lock) {
+  if (wakes_->prompt || std::exchange(wakes_->asked, true)) return;
   lock.unlock();
-  wake_.notify_one();
+  base::asio::post(io_, [wakes = wakes_] {
+    std::unique_lock taken(wakes->mutex);
+    wakes->asked = false;
+    wakes->prompt = true;
+    if (wakes->writer_is != Writer::kAwake) wake_writer(*wakes, taken);
+  });
+}
+
+// Woken with the lock taken it would only wait for that.
+void Journal::Impl::wake_writer(Wakes& wakes, std::unique_lock<std::mutex>& lock) {
+  wakes.writer_is = Writer::kAwake;
+  lock.unlock();
+  wakes.wake.notify_one();
 }
 
 std::uint64_t Journal::Impl::synced_sequence() const {
@@ -189,7 +204,7 @@ Result<void> Journal::Impl::close() {
   {
     std::unique_lock lock(wakes_->mutex);
     closing_ = true;
-    wake_writer(lock);
+    wake_writer(*wakes_, lock);
   }
   if (writer_.joinable()) writer_.join();
   const std::lock_guard lock(wakes_->mutex);
@@ -217,22 +232,24 @@ void Journal::Impl::run() {
 bool Journal::Impl::take_batch() {
   std::unique_lock lock(wakes_->mutex);
   std::optional<std::chrono::steady_clock::time_point> quiet_until;
-  while (!prompt_ && !closing_) {
+  while (!closing_) {
     if (filling_.empty()) {
+      wakes_->prompt = false;  // it went with a batch that was begun before that was said
       if (segments_->wants_to_prepare(true)) {
         prepare(lock);
         continue;
       }
-      writer_is_ = Writer::kSleeps;
-      wake_.wait(lock);
+      wakes_->writer_is = Writer::kSleeps;
+      wakes_->wake.wait(lock);
     } else {
+      if (wakes_->prompt) break;
       const auto now = std::chrono::steady_clock::now();
       if (!quiet_until) quiet_until = now + std::chrono::milliseconds(options_.quiet_ms);
       if (now >= *quiet_until) break;
-      writer_is_ = Writer::kNaps;
-      wake_.wait_until(lock, *quiet_until);
+      wakes_->writer_is = Writer::kNaps;
+      wakes_->wake.wait_until(lock, *quiet_until);
     }
-    writer_is_ = Writer::kAwake;
+    wakes_->writer_is = Writer::kAwake;
   }
   if (filling_.empty()) return false;
   if (segments_->wants_to_prepare(false)) prepare(lock);
@@ -242,7 +259,7 @@ bool Journal::Impl::take_batch() {
   writing_bytes_ = writing_.size();
   writing_to_ = next_sequence_ - 1;
   filling_from_ = next_sequence_;
-  prompt_ = false;
+  wakes_->prompt = false;
   return true;
 }
 
@@ -301,7 +318,7 @@ void Journal::Impl::deliver() {
 Journal::Journal(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Journal::~Journal() = default;
 
-Result<std::unique_ptr<Journal>> Journal::open(base::asio::any_io_executor io, const base::Clock& clock, Disk& disk,
+Result<std::unique_ptr<Journal>> Journal::open(base::Executor io, const base::Clock& clock, Disk& disk,
                                                JournalOptions options) {
   auto segments = SHOAL_TRY(Segments::open(disk, options.segments));
   auto impl = std::make_unique<Impl>(std::move(io), clock, disk, std::move(options), std::move(segments));

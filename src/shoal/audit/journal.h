@@ -56,7 +56,7 @@ class Journal {
   // and byte, when a good record follows a bad one: then nothing was written, and the caller may serve what needs no
   // journal. kIo, also when another server has the folder open; kUnimplemented when a later version wrote it;
   // kInvalidConfig.
-  static Result<std::unique_ptr<Journal>> open(base::asio::any_io_executor io, const base::Clock& clock, Disk& disk,
+  static Result<std::unique_ptr<Journal>> open(base::Executor io, const base::Clock& clock, Disk& disk,
                                                JournalOptions options);
   Journal(const Journal&) = delete;
   Journal& operator=(const Journal&) = delete;

@@ -35,7 +35,7 @@ struct Waiters::Suspended final : Waiter {
   Handler handler;
 };
 
-Waiters::Waiters(asio::any_io_executor io, const base::Clock& clock)
+Waiters::Waiters(base::Executor io, const base::Clock& clock)
     : io_(std::move(io)), clock_(clock), timer_(io_), armed_for_ns_(kNotArmed) {}
 
 Waiters::~Waiters() = default;

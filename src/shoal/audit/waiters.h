@@ -12,7 +12,6 @@
 #include <vector>
 
 #include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/steady_timer.hpp>
 
 #include "shoal/base/async.h"
 #include "shoal/base/clock.h"
@@ -22,7 +21,7 @@ namespace shoal::audit {
 
 class Waiters : public std::enable_shared_from_this<Waiters> {
  public:
-  Waiters(base::asio::any_io_executor io, const base::Clock& clock);
+  Waiters(base::Executor io, const base::Clock& clock);
   Waiters(const Waiters&) = delete;
   Waiters& operator=(const Waiters&) = delete;
   // Whoever still waits is unwound.
@@ -51,14 +50,14 @@ class Waiters : public std::enable_shared_from_this<Waiters> {
   template <class Decide>
   void resume_where(Decide decide);
 
-  base::asio::any_io_executor io_;
+  base::Executor io_;
   const base::Clock& clock_;
-  base::asio::steady_timer timer_;
+  base::Timer timer_;
   std::int64_t armed_for_ns_;  // monotonic; the largest number: not armed
   std::atomic<std::size_t> count_ = 0;
   std::vector<std::unique_ptr<Waiter>> waiting_;
   std::vector<std::unique_ptr<Waiter>> resumed_;  // empty but for its memory
-  std::optional<base::asio::executor_work_guard<base::asio::any_io_executor>> work_;
+  std::optional<base::asio::executor_work_guard<base::Executor>> work_;
 };
 
 }  // namespace shoal::audit

@@ -6,15 +6,17 @@
 // Threads: a coroutine runs on the threads of its executor, one at a time.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <exception>
 #include <memory>
 #include <type_traits>
 #include <utility>
 
-#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/error.hpp>  // spawn.hpp of 1.81 needs it first
 #include <boost/asio/execution_context.hpp>
+#include <boost/asio/io_context.hpp>
 #include <boost/asio/spawn.hpp>
 #include <boost/context/stack_context.hpp>
 
@@ -22,7 +24,13 @@ namespace shoal::base {
 
 namespace asio = boost::asio;
 using boost::system::error_code;
-using Yield = asio::yield_context;
+
+// All that waits in this process waits on an io_context. Named, for the types that can hold any executor ask it through
+// tables of functions at every step.
+using Executor = asio::io_context::executor_type;
+using Timer =
+    asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>;
+using Yield = asio::basic_yield_context<Executor>;
 
 // 256 KiB with a guard page: TLS and the deepest JSON fit with room to spare (tests/unit/base).
 inline constexpr std::size_t kCoroutineStackBytes = std::size_t{256} * 1024;

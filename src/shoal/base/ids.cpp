@@ -19,23 +19,18 @@ std::string random_id() {
     randombytes_buf(fresh.data(), fresh.size());
     used = 0;
   }
-  std::array<std::uint8_t, 16> bytes{};
-  std::memcpy(bytes.data(), fresh.data() + used, bytes.size());
-  used += bytes.size();
-  std::string id;
-  id.reserve(26);
-  std::uint32_t bits = 0;
-  int held = 0;
-  for (const std::uint8_t byte : bytes) {
-    bits = (bits << 8U) | byte;
-    held += 8;
-    while (held >= 5) {
-      held -= 5;
-      id += kAlphabet[(bits >> static_cast<unsigned>(held)) & 31U];
-    }
+  // 128 bits as 26 digits of 5, of which the last has 3.
+  std::array<std::uint64_t, 2> bits{};
+  std::memcpy(bits.data(), fresh.data() + used, sizeof bits);
+  used += sizeof bits;
+  std::array<char, 26> id{};
+  for (std::size_t i = 0; i < 12; ++i) {
+    id[i] = kAlphabet[(bits[0] >> (5 * i)) & 31U];
+    id[12 + i] = kAlphabet[(bits[1] >> (5 * i)) & 31U];
   }
-  id += kAlphabet[(bits << static_cast<unsigned>(5 - held)) & 31U];
-  return id;
+  id[24] = kAlphabet[bits[0] >> 60U | (bits[1] >> 60U & 1U) << 4U];
+  id[25] = kAlphabet[(bits[1] >> 61U) << 2U];
+  return {id.data(), id.size()};
 }
 
 }  // namespace shoal::base

@@ -61,7 +61,7 @@ class CollectingSink final : public spdlog::sinks::base_sink<std::mutex> {
 
  private:
   using Clock = std::chrono::steady_clock;
-  static constexpr auto kMoment = std::chrono::milliseconds(2);
+  static constexpr auto kMoment = std::chrono::milliseconds(5);
   static constexpr std::size_t kMostBytes = std::size_t{32} << 10;
 
   // Both with mutex_ held.
@@ -85,30 +85,45 @@ class CollectingSink final : public spdlog::sinks::base_sink<std::mutex> {
     }
   }
 
+  // Whoever has a line meanwhile does not wait for the write.
   void write_late() {
+    std::string lines;
     std::unique_lock lock(mutex_);
     while (!ends_) {
       wake_.wait(lock, [this] { return waiting_ || ends_; });
       wake_.wait_for(lock, kMoment, [this] { return ends_; });
       waiting_ = false;
       written_ = Clock::now();
-      write();
+      lines.swap(pending_);
+      {
+        const std::lock_guard turn(turn_);
+        lock.unlock();
+        write_out(lines);
+      }
+      lines.clear();
+      lock.lock();
     }
   }
 
   void write() {
-    for (std::size_t at = 0; at < pending_.size();) {
-      const ssize_t n = ::write(STDERR_FILENO, pending_.data() + at, pending_.size() - at);
-      if (n < 0 && errno == EINTR) continue;
-      if (n <= 0) break;  // nobody to tell
-      at += static_cast<std::size_t>(n);
-    }
+    const std::lock_guard turn(turn_);
+    write_out(pending_);
     pending_.clear();
   }
 
+  static void write_out(std::string_view lines) {
+    while (!lines.empty()) {
+      const ssize_t n = ::write(STDERR_FILENO, lines.data(), lines.size());
+      if (n < 0 && errno == EINTR) continue;
+      if (n <= 0) break;  // nobody to tell
+      lines.remove_prefix(static_cast<std::size_t>(n));
+    }
+  }
+
+  std::mutex turn_;  // to write: taken with mutex_ held, so that lines stay in their order
   std::string pending_;
   Clock::time_point written_;
-  std::condition_variable_any wake_;
+  std::condition_variable wake_;
   std::thread thread_;    // begun with the first line that waits
   bool waiting_ = false;  // a line does
   bool ends_ = false;

@@ -1,6 +1,6 @@
 // The log: text on a terminal, one JSON object per line otherwise, to stderr. Never prompts, answers or
 // keys: call sites pass ids and numbers as fields. Use: `log.info("worker ready", {{"model", name}})`.
-// A line is written at once, unless one was a moment ago: then it leaves with those of the next two milliseconds, in
+// A line is written at once, unless one was a moment ago: then it leaves with those of the next five milliseconds, in
 // one write, and warnings and errors never wait. Owned by cli/, passed by reference. Threads: any.
 #pragma once
 

@@ -1,6 +1,7 @@
 #include "shoal/base/log_format.h"
 
 #include <array>
+#include <charconv>
 #include <cmath>
 #include <ctime>
 #include <variant>
@@ -11,6 +12,8 @@
 
 namespace shoal::base {
 namespace {
+
+constexpr std::size_t kUsualBytes = 256;  // of a line
 
 std::string_view level_name(LogLevel level) {
   switch (level) {
@@ -67,10 +70,37 @@ std::string text_value(const LogField::Value& value) {
   return std::get<bool>(value) ? "true" : "false";
 }
 
-std::string json_value(const LogField::Value& value) {
-  if (const auto* text = std::get_if<std::string_view>(&value)) return json_string(*text);
-  if (const auto* number = std::get_if<double>(&value); number != nullptr && !std::isfinite(*number)) return "null";
-  return text_value(value);
+void append_json(std::string& out, const LogField::Value& value) {
+  std::array<char, 32> digits{};
+  char* const end = digits.data() + digits.size();
+  if (const auto* text = std::get_if<std::string_view>(&value)) {
+    out += json_string(*text);
+  } else if (const auto* whole = std::get_if<std::int64_t>(&value)) {
+    out.append(digits.data(), std::to_chars(digits.data(), end, *whole).ptr);
+  } else if (const auto* number = std::get_if<double>(&value); number != nullptr && std::isfinite(*number)) {
+    out.append(digits.data(), std::to_chars(digits.data(), end, *number, std::chars_format::general, 6).ptr);
+  } else {
+    out += number != nullptr ? "null" : std::get<bool>(value) ? "true" : "false";
+  }
+}
+
+// The last `digits` decimal digits of `value`.
+void append_digits(std::string& out, std::int64_t value, std::size_t digits) {
+  out.resize(out.size() + digits);
+  for (auto at = out.rbegin(); digits > 0; ++at, --digits, value /= 10) *at = static_cast<char>('0' + value % 10);
+}
+
+// 2026-11-22T18:30:05.123Z
+void append_utc(std::string& out, std::int64_t unix_ms) {
+  const std::tm at = utc(unix_ms);
+  append_digits(out, at.tm_year + 1900, 4);
+  append_digits(out += '-', at.tm_mon + 1, 2);
+  append_digits(out += '-', at.tm_mday, 2);
+  append_digits(out += 'T', at.tm_hour, 2);
+  append_digits(out += ':', at.tm_min, 2);
+  append_digits(out += ':', at.tm_sec, 2);
+  append_digits(out += '.', unix_ms % 1000, 3);
+  out += 'Z';
 }
 
 bool is_fixed_name(std::string_view name) {
@@ -93,15 +123,18 @@ std::string format_text_line(const LogLine& line, bool colour) {
   return out;
 }
 
+// By hand where a line comes with each request: formats that are read at run time were half of its time.
 std::string format_json_line(const LogLine& line) {
-  const std::tm at = utc(line.unix_ms);
-  std::string out = fmt::format(R"({{"ts":"{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z","level":"{}","event":{})",
-                                at.tm_year + 1900, at.tm_mon + 1, at.tm_mday, at.tm_hour, at.tm_min, at.tm_sec,
-                                line.unix_ms % 1000, level_name(line.level), json_string(line.event));
+  std::string out;
+  out.reserve(kUsualBytes);
+  out += R"({"ts":")";
+  append_utc(out, line.unix_ms);
+  out.append(R"(","level":")").append(level_name(line.level)).append(R"(","event":)");
+  out += json_string(line.event);
   for (const LogField& field : line.fields) {
-    std::string name(field.name);
-    if (is_fixed_name(name)) name += '_';
-    out += fmt::format(",{}:{}", json_string(name), json_value(field.value));
+    // Names are ours, and need no escape.
+    out.append(",\"").append(field.name).append(is_fixed_name(field.name) ? "_\":" : "\":");
+    append_json(out, field.value);
   }
   out += '}';
   return out;

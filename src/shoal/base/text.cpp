@@ -42,6 +42,13 @@ CodePoint decode(std::string_view text) {
   return {value, length, true};
 }
 
+// How much of the beginning needs no escape in either form: printable ASCII but for the quote and the backslash, which
+// is nearly all there is.
+std::size_t plain_length(std::string_view text) {
+  const auto needs_a_look = [](char c) { return c < 0x20 || c >= 0x7f || c == '"' || c == '\\'; };
+  return static_cast<std::size_t>(std::ranges::find_if(text, needs_a_look) - text.begin());
+}
+
 // What could change how the rest of the line looks. Source: Unicode 15, categories Cc, Zl, Zp, and the
 // bidirectional controls of UAX 9, 2.
 bool harmful(char32_t c) {
@@ -55,6 +62,11 @@ std::string escape_control(std::string_view text) {
   std::string out;
   out.reserve(text.size());
   while (!text.empty()) {
+    if (const std::size_t plain = plain_length(text); plain > 0) {
+      out += text.substr(0, plain);
+      text.remove_prefix(plain);
+      continue;
+    }
     const CodePoint c = decode(text);
     if (!c.valid) {
       out += fmt::format("\\x{:02x}", static_cast<unsigned>(c.value));
@@ -90,6 +102,11 @@ std::string json_string(std::string_view text) {
   std::string out = "\"";
   out.reserve(text.size() + 2);
   while (!text.empty()) {
+    if (const std::size_t plain = plain_length(text); plain > 0) {
+      out += text.substr(0, plain);
+      text.remove_prefix(plain);
+      continue;
+    }
     const CodePoint c = decode(text);
     if (!c.valid) {
       out += "\\ufffd";

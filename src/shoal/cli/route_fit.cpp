@@ -11,8 +11,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <boost/asio/steady_timer.hpp>
-
 #include "shoal/cli/answer_cache.h"
 #include "shoal/cli/app.h"
 #include "shoal/cli/interruptible.h"
@@ -86,7 +84,7 @@ class Asker {
     std::size_t next = 0;
     std::size_t running = kAtOnce;
     std::optional<Error> failed;
-    base::asio::steady_timer ended(yield.get_executor(), base::asio::steady_timer::time_point::max());
+    base::Timer ended(yield.get_executor(), base::Timer::time_point::max());
     for (std::size_t i = 0; i < kAtOnce; ++i) {
       base::spawn(yield.get_executor(), "ask", [&](base::Yield inner) {
         for (std::size_t at = next++; at < data_.questions.size() && !failed; at = next++) {

@@ -17,7 +17,6 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 #include <boost/asio/signal_set.hpp>
-#include <boost/asio/steady_timer.hpp>
 
 #include "shoal/base/scheduling.h"
 #include "shoal/cli/app.h"
@@ -78,7 +77,7 @@ class Lifecycle {
     sd_notify("STOPPING=1");
     app_.parts.log.info("draining", {{"connections", app_.http.stats().open_connections}, {"timeout_ms", patience_ms}});
     bool engine_done = false;
-    asio::steady_timer engine_event(app_.parts.io, asio::steady_timer::time_point::max());
+    base::Timer engine_event(app_.parts.io, base::Timer::time_point::max());
     base::spawn(app_.parts.io, "drain engine", [&](base::Yield inner) {
       app_.parts.engine.drain(base::Deadline::after_ms(app_.parts.clock, patience_ms), std::move(inner));
       engine_done = true;

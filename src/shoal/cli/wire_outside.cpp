@@ -187,6 +187,7 @@ Result<std::shared_ptr<const gateway::OutsideConfig>> outside_config(const confi
     out->routes.push_back(SHOAL_TRY(make_route(one, !providers.empty())));
   }
   out->providers = provider::Providers(std::move(providers));
+  out->all_receipts = config.audit.receipts == "all";
   out->local_per_hour = SHOAL_TRY(money(config.ledger.local_usd_per_hour)).value_or(ledger::Pico());
   out->baseline = routing::parse_target(config.ledger.baseline);
   out->prices = SHOAL_TRY(price_table(config));

@@ -74,6 +74,7 @@ struct LedgerConfig {
 };
 
 struct AuditConfig {
+  std::string receipts = "all";
   std::int64_t keep_days = 0;  // 0: forever
 };
 

@@ -6,9 +6,6 @@
 #include <memory>
 #include <optional>
 
-#include <boost/asio/any_io_executor.hpp>
-#include <boost/asio/steady_timer.hpp>
-
 #include "shoal/base/async.h"
 #include "shoal/base/clock.h"
 #include "shoal/base/result.h"
@@ -19,7 +16,7 @@ namespace shoal::engine {
 
 class CoreShare {
  public:
-  CoreShare(const base::asio::any_io_executor& executor, const base::Clock& clock, CoreOptions options)
+  CoreShare(const base::Executor& executor, const base::Clock& clock, CoreOptions options)
       : clock_(clock), timer_(executor), arbiter_(options) {}
 
   // As in CoreArbiter, now.
@@ -34,7 +31,7 @@ class CoreShare {
   void arm();
 
   const base::Clock& clock_;
-  base::asio::steady_timer timer_;
+  base::Timer timer_;
   std::optional<std::int64_t> armed_ns_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for handlers that come later than the end of this
   CoreArbiter arbiter_;

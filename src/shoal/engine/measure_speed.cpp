@@ -5,8 +5,6 @@
 #include <optional>
 #include <utility>
 
-#include <boost/asio/steady_timer.hpp>
-
 namespace shoal::engine {
 namespace {
 
@@ -72,11 +70,11 @@ double rate(std::int32_t tokens, std::uint64_t us) {
 
 // Answers that run at the same time; shared by their coroutines.
 struct Streams {
-  explicit Streams(const base::asio::any_io_executor& executor) : done(executor) {}
+  explicit Streams(const base::Executor& executor) : done(executor) {}
   std::uint32_t open = 0;
   std::int32_t tokens = 0;
   std::optional<Error> failure;
-  base::asio::steady_timer done;  // cancelled when the last one ends
+  base::Timer done;  // cancelled when the last one ends
 };
 
 class Measurement {
@@ -120,7 +118,7 @@ class Measurement {
   Result<double> streams(const std::string& model, std::uint32_t tokens, const base::Yield& yield) {
     const auto all = std::make_shared<Streams>(yield.get_executor());
     all->open = kMeasuredStreams;
-    all->done.expires_at(base::asio::steady_timer::time_point::max());
+    all->done.expires_at(base::Timer::time_point::max());
     const std::int64_t begin = clock_.monotonic_ns();
     for (std::uint32_t i = 0; i < kMeasuredStreams; ++i) {
       base::spawn(yield.get_executor(), "stream",

@@ -15,8 +15,6 @@
 #include <random>
 #include <string>
 
-#include <boost/asio/any_io_executor.hpp>
-
 #include "shoal/base/clock.h"
 #include "shoal/base/log.h"
 #include "shoal/base/result.h"
@@ -52,7 +50,7 @@ class MemoryRoom {
 };
 
 struct HostServices {
-  base::asio::any_io_executor executor;
+  base::Executor executor;
   const base::Clock& clock;
   base::Log& log;
   const ModelSource& source;

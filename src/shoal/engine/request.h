@@ -12,8 +12,6 @@
 #include <string>
 #include <vector>
 
-#include <boost/asio/steady_timer.hpp>
-
 #include "shoal/base/async.h"
 #include "shoal/base/clock.h"
 #include "shoal/engine/engine.h"
@@ -31,7 +29,7 @@ enum class RequestState : std::uint8_t {
 enum class RequestKind : std::uint8_t { kWarmUp, kGenerate, kEmbed, kScore, kTokenize, kDetokenize };
 
 struct Request {
-  explicit Request(const base::asio::any_io_executor& executor) : wake(executor) {}
+  explicit Request(const base::Executor& executor) : wake(executor) {}
 
   std::uint64_t id = 0;
   RequestKind kind = RequestKind::kWarmUp;
@@ -64,7 +62,7 @@ struct Request {
   std::string text;
 
   std::optional<Error> failure;
-  base::asio::steady_timer wake;  // cancelled whenever something above changed
+  base::Timer wake;  // cancelled whenever something above changed
 
   void notify() { wake.cancel(); }
   // Suspends until notify(), or until `until`. May return early: look at the state again.

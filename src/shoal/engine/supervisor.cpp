@@ -9,7 +9,6 @@
 #include <fmt/format.h>
 
 #include <boost/asio/post.hpp>
-#include <boost/asio/steady_timer.hpp>
 
 #include "shoal/engine/core_share.h"
 #include "shoal/engine/memory_estimate.h"
@@ -59,7 +58,7 @@ Error generates_not(const types::ModelInfo& model) {
 
 class Supervisor::Impl final : public MemoryRoom, public std::enable_shared_from_this<Impl> {
  public:
-  Impl(asio::any_io_executor executor, const base::Clock& clock, base::Log& log, const ModelSource& source,
+  Impl(base::Executor executor, const base::Clock& clock, base::Log& log, const ModelSource& source,
        telemetry::Registry& registry, SupervisorOptions options)
       : executor_(std::move(executor)),
         clock_(clock),
@@ -118,15 +117,15 @@ class Supervisor::Impl final : public MemoryRoom, public std::enable_shared_from
   void end_turns();
   [[nodiscard]] Error does_not_fit(const ModelHost& host, const MemoryEstimate& need, std::uint32_t context) const;
 
-  asio::any_io_executor executor_;
+  base::Executor executor_;
   const base::Clock& clock_;
   base::Log& log_;
   const ModelSource& source_;
   telemetry::Registry& registry_;
   SupervisorOptions options_;
   CoreShare cores_;
-  asio::steady_timer ticker_;
-  asio::steady_timer changed_;  // cancelled when a request or a process ended: drain() looks again
+  base::Timer ticker_;
+  base::Timer changed_;  // cancelled when a request or a process ended: drain() looks again
   bool ticking_ = false;
   bool ticks_soon_ = false;
   bool draining_ = false;
@@ -409,8 +408,8 @@ std::vector<WorkerStatus> Supervisor::Impl::status() const {
 
 // --- Supervisor
 
-Supervisor::Supervisor(asio::any_io_executor executor, const base::Clock& clock, base::Log& log,
-                       const ModelSource& source, telemetry::Registry& registry, SupervisorOptions options)
+Supervisor::Supervisor(base::Executor executor, const base::Clock& clock, base::Log& log, const ModelSource& source,
+                       telemetry::Registry& registry, SupervisorOptions options)
     : impl_(std::make_shared<Impl>(std::move(executor), clock, log, source, registry, std::move(options))) {}
 
 Supervisor::~Supervisor() {

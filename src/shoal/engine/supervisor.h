@@ -12,8 +12,6 @@
 #include <string>
 #include <vector>
 
-#include <boost/asio/any_io_executor.hpp>
-
 #include "shoal/base/clock.h"
 #include "shoal/base/log.h"
 #include "shoal/engine/engine.h"
@@ -26,7 +24,7 @@ namespace shoal::engine {
 class Supervisor final : public Engine {
  public:
   // Everything passed by reference must outlive the Supervisor, and the registry every worker.
-  Supervisor(base::asio::any_io_executor executor, const base::Clock& clock, base::Log& log, const ModelSource& source,
+  Supervisor(base::Executor executor, const base::Clock& clock, base::Log& log, const ModelSource& source,
              telemetry::Registry& registry, SupervisorOptions options);
   Supervisor(const Supervisor&) = delete;
   Supervisor& operator=(const Supervisor&) = delete;

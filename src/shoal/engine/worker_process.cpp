@@ -137,7 +137,7 @@ Result<OpenedModel> open_model(const std::string& path) {
   return out;
 }
 
-Result<std::shared_ptr<WorkerProcess>> WorkerProcess::spawn(asio::any_io_executor executor, base::Log& log,
+Result<std::shared_ptr<WorkerProcess>> WorkerProcess::spawn(base::Executor executor, base::Log& log,
                                                             const WorkerSpawn& spawn, WorkerEvents events) {
   int sockets[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) != 0) {
@@ -173,8 +173,7 @@ Result<std::shared_ptr<WorkerProcess>> WorkerProcess::spawn(asio::any_io_executo
   return process;
 }
 
-WorkerProcess::WorkerProcess(asio::any_io_executor executor, base::Log& log, std::string model_name,
-                             WorkerEvents events)
+WorkerProcess::WorkerProcess(base::Executor executor, base::Log& log, std::string model_name, WorkerEvents events)
     : executor_(executor),
       log_(log),
       model_name_(std::move(model_name)),

@@ -15,10 +15,8 @@
 
 #include <sys/types.h>
 
-#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
-#include <boost/asio/steady_timer.hpp>
 
 #include "shoal/base/async.h"
 #include "shoal/base/log.h"
@@ -75,8 +73,8 @@ struct WorkerSpawn {
 class WorkerProcess : public std::enable_shared_from_this<WorkerProcess> {
  public:
   // Errors: kIo with what failed.
-  static Result<std::shared_ptr<WorkerProcess>> spawn(base::asio::any_io_executor executor, base::Log& log,
-                                                      const WorkerSpawn& spawn, WorkerEvents events);
+  static Result<std::shared_ptr<WorkerProcess>> spawn(base::Executor executor, base::Log& log, const WorkerSpawn& spawn,
+                                                      WorkerEvents events);
   WorkerProcess(const WorkerProcess&) = delete;
   WorkerProcess& operator=(const WorkerProcess&) = delete;
   ~WorkerProcess();
@@ -96,7 +94,7 @@ class WorkerProcess : public std::enable_shared_from_this<WorkerProcess> {
   [[nodiscard]] const std::string& last_stderr_line() const { return last_line_; }
 
  private:
-  WorkerProcess(base::asio::any_io_executor executor, base::Log& log, std::string model_name, WorkerEvents events);
+  WorkerProcess(base::Executor executor, base::Log& log, std::string model_name, WorkerEvents events);
 
   void run();
   void read_frames(base::Yield yield);
@@ -110,7 +108,7 @@ class WorkerProcess : public std::enable_shared_from_this<WorkerProcess> {
   void lose(const std::string& why);
   void settle();
 
-  base::asio::any_io_executor executor_;
+  base::Executor executor_;
   base::Log& log_;
   std::string model_name_;
   WorkerEvents events_;
@@ -118,7 +116,7 @@ class WorkerProcess : public std::enable_shared_from_this<WorkerProcess> {
   base::asio::local::stream_protocol::socket socket_;
   base::asio::posix::stream_descriptor pidfd_;
   base::asio::posix::stream_descriptor stderr_;
-  base::asio::steady_timer exit_wait_;  // wakes the reader when the process is reaped
+  base::Timer exit_wait_;  // wakes the reader when the process is reaped
   ipc::FrameReader reader_;
   std::string outgoing_;
   std::string writing_;  // in flight; empty: none

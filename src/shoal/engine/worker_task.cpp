@@ -10,8 +10,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <boost/asio/steady_timer.hpp>
-
 #include "shoal/engine/worker_command.h"
 #include "shoal/engine/worker_process.h"
 #include "shoal/ipc/worker_args.h"
@@ -27,11 +25,11 @@ constexpr std::uint32_t kCompareBatch = 64;
 
 // What came of a task; shared with the callbacks of its process.
 struct TaskState {
-  explicit TaskState(const base::asio::any_io_executor& executor) : gone(executor) {}
+  explicit TaskState(const base::Executor& executor) : gone(executor) {}
   std::optional<ipc::Body> result;
   std::optional<Error> failure;
   std::string why_lost;
-  base::asio::steady_timer gone;  // cancelled when the process is
+  base::Timer gone;  // cancelled when the process is
   bool is_gone = false;
 };
 
@@ -60,7 +58,7 @@ Result<ipc::Body> run(const WorkerTaskContext& context, ipc::WorkerArgs args, in
   args.sandbox_required = context.options.sandbox == SandboxMode::kRequired;
   args.memory_limit_mib = context.options.worker_memory_limit_mib;
   const auto state = std::make_shared<TaskState>(context.executor);
-  state->gone.expires_at(base::asio::steady_timer::time_point::max());
+  state->gone.expires_at(base::Timer::time_point::max());
   const WorkerSpawn spec{.executable = context.options.worker_path,
                          .arguments = ipc::to_argv(args),
                          .model_name = "task",

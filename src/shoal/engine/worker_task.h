@@ -18,7 +18,7 @@
 namespace shoal::engine {
 
 struct WorkerTaskContext {
-  base::asio::any_io_executor executor;
+  base::Executor executor;
   base::Log& log;
   const SupervisorOptions& options;  // worker_path, sandbox, threads, worker_memory_limit_mib
   std::stop_token cancel;            // once requested, on the I/O thread, the worker is killed

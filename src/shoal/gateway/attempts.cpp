@@ -45,6 +45,7 @@ Attempts::Begun Attempts::begin(std::size_t remote) {
 void Attempts::ended(std::size_t remote, const AttemptEnd& end, bool failed) {
   last_ = end;
   spent_ += end.cost;
+  journaled_ = journaled_ || end.in_journal;
   // Failing once more says nothing new of the target: it may be the request's fault.
   if (failed && end.sent && !end.stale) counted_.push_back(remote);
 }

@@ -56,6 +56,8 @@ class Attempts {
   [[nodiscard]] Error last_word() const;
 
   [[nodiscard]] std::int32_t at_providers() const { return number_; }
+  // The journal tells of one of them.
+  [[nodiscard]] bool journaled() const { return journaled_; }
 
  private:
   [[nodiscard]] bool may_go_on(const Error& error, const routing::Candidate& now, const routing::Candidate& next) const;
@@ -73,6 +75,7 @@ class Attempts {
   std::vector<std::string> asked_;    // providers
   std::vector<std::size_t> counted_;  // targets whose failure counts already, as indices into Route::remote
   std::optional<Error> told_;
+  bool journaled_ = false;
   bool fresh_ = false;      // the next one needs a connection of its own
   bool no_budget_ = false;  // a retry was not made, for there were too many
 };

@@ -5,8 +5,6 @@
 #include <deque>
 #include <utility>
 
-#include <boost/asio/steady_timer.hpp>
-
 namespace shoal::gateway {
 namespace {
 
@@ -16,16 +14,16 @@ constexpr std::size_t kMaxWaiting = 16;
 }  // namespace
 
 struct Draft::State {
-  explicit State(const base::asio::any_io_executor& executor) : arrived(executor), space(executor) {
+  explicit State(const base::Executor& executor) : arrived(executor), space(executor) {
     // Set once: setting it anew would wake the other readers that wait, each of which would set it again.
-    space.expires_at(base::asio::steady_timer::time_point::max());
+    space.expires_at(base::Timer::time_point::max());
   }
 
   std::unique_ptr<engine::Generation> only;  // the one answer there is, once it has started: read where it is wanted
   std::deque<AnswerEvent> waiting;
-  std::stop_source stop;             // of the answers
-  base::asio::steady_timer arrived;  // cancelled when an event comes
-  base::asio::steady_timer space;    // cancelled when an event is taken
+  std::stop_source stop;  // of the answers
+  base::Timer arrived;    // cancelled when an event comes
+  base::Timer space;      // cancelled when an event is taken
   bool closed = false;
 
   void push(AnswerEvent event, base::Yield yield) {
@@ -117,7 +115,7 @@ std::optional<AnswerEvent> Draft::next(const base::Clock& clock, base::Deadline 
     }
     if (wake.passed(clock)) return std::nullopt;
     if (wake.never()) {
-      state_->arrived.expires_at(base::asio::steady_timer::time_point::max());
+      state_->arrived.expires_at(base::Timer::time_point::max());
     } else {
       state_->arrived.expires_after(std::chrono::nanoseconds(wake.left_ns(clock)));
     }

@@ -10,7 +10,7 @@ constexpr auto kEvery = std::chrono::seconds(1);
 
 }  // namespace
 
-Expiry::Expiry(boost::asio::any_io_executor executor, Outside& outside, const base::Clock& clock, base::Log& log)
+Expiry::Expiry(base::Executor executor, Outside& outside, const base::Clock& clock, base::Log& log)
     : outside_(outside), clock_(clock), log_(log), timer_(std::move(executor)) {
   sweep_later();
 }

@@ -6,9 +6,6 @@
 #include <cstddef>
 #include <memory>
 
-#include <boost/asio/any_io_executor.hpp>
-#include <boost/asio/steady_timer.hpp>
-
 #include "shoal/base/clock.h"
 #include "shoal/base/log.h"
 #include "shoal/gateway/outside.h"
@@ -18,7 +15,7 @@ namespace shoal::gateway {
 class Expiry {
  public:
   // Everything passed by reference outlives it.
-  Expiry(boost::asio::any_io_executor executor, Outside& outside, const base::Clock& clock, base::Log& log);
+  Expiry(base::Executor executor, Outside& outside, const base::Clock& clock, base::Log& log);
   Expiry(const Expiry&) = delete;
   Expiry& operator=(const Expiry&) = delete;
   ~Expiry();
@@ -34,7 +31,7 @@ class Expiry {
   Outside& outside_;
   const base::Clock& clock_;
   base::Log& log_;
-  boost::asio::steady_timer timer_;
+  base::Timer timer_;
   // Gone when it is stopped: a wait that was done when it was cancelled still reports.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -10,8 +10,6 @@
 #include <stop_token>
 #include <utility>
 
-#include <boost/asio/steady_timer.hpp>
-
 namespace shoal::gateway {
 namespace {
 
@@ -19,9 +17,7 @@ namespace {
 constexpr std::size_t kAtOnce = 16;
 
 struct Work {
-  explicit Work(const base::asio::any_io_executor& executor) : ended(executor) {
-    ended.expires_at(base::asio::steady_timer::time_point::max());
-  }
+  explicit Work(const base::Executor& executor) : ended(executor) { ended.expires_at(base::Timer::time_point::max()); }
 
   std::vector<engine::ScoreRequest> requests;
   std::vector<engine::ScoreResult> results;
@@ -29,7 +25,7 @@ struct Work {
   std::size_t running = 0;
   std::optional<Error> error;
   std::stop_source stop;
-  base::asio::steady_timer ended;  // cancelled when a coroutine ends
+  base::Timer ended;  // cancelled when a coroutine ends
 
   void run(engine::Engine& engine, base::Yield yield) {
     while (next < requests.size() && !error && !stop.stop_requested()) {

@@ -69,6 +69,7 @@ struct OutsideConfig {
   provider::Providers providers;
   std::vector<routing::Route> routes;
   ledger::PriceTable prices;
+  bool all_receipts = true;                         // false: only where an attempt was journaled
   ledger::Pico local_per_hour;                      // what an hour of computing here is taken to cost
   std::optional<routing::RemoteTarget> baseline{};  // that savings are counted against; none: a route's first provider
   std::shared_ptr<const std::vector<routing::Table>> calibrations = std::make_shared<std::vector<routing::Table>>();

@@ -9,8 +9,6 @@
 
 #include <fmt/format.h>
 
-#include <boost/asio/steady_timer.hpp>
-
 #include "shoal/base/ids.h"
 #include "shoal/gateway/attempts.h"
 #include "shoal/gateway/draft.h"
@@ -88,6 +86,7 @@ class Life {
     if (attempts_ && attempts_->at_providers() > 0)
       receipt_.billed_micro = outside_->book.finish(receipt_.decision_id).billed.value;
     add_comparison(receipt_, *outside_->config, route_, clock_.unix_seconds());
+    if (!outside_->config->all_receipts && !(attempts_ && attempts_->journaled())) return;
     keep_receipt(*outside_, receipt_, request_, clock_, status);
   }
 
@@ -273,7 +272,7 @@ class Life {
   // Waits, and shows the client signs of life. Errors: kCancelled, those of the sink.
   Result<void> pause(std::int64_t ms, const std::string& waiting_for, base::Yield yield) {
     const base::Deadline until = base::Deadline::after_ms(clock_, ms);
-    base::asio::steady_timer timer(yield.get_executor());
+    base::Timer timer(yield.get_executor());
     const std::stop_callback gone(request_.cancel, [&timer] { timer.cancel(); });
     while (!until.passed(clock_) && !request_.cancel.stop_requested()) {
       timer.expires_after(std::chrono::nanoseconds(std::min(until.left_ns(clock_), wake_.left_ns(clock_))));

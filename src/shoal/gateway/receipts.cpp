@@ -1,8 +1,6 @@
 #include "shoal/gateway/receipts.h"
 
-#include <iterator>
-
-#include <fmt/format.h>
+#include <string>
 
 #include "shoal/base/text.h"
 #include "shoal/ledger/usage.h"
@@ -25,16 +23,17 @@ audit::Decision decision_of(const types::Receipt& receipt, int status) {
   return audit::Decision::kFailedOver;
 }
 
-// {"request":"...","reasons":[...],"cached_tokens":0}
+// {"client_request":"...","cached_tokens":0,"reasons":[...]}
 std::string detail_of(const types::Receipt& receipt, const AnswerRequest& request) {
-  std::string out = fmt::format(R"({{"client_request":{},"cached_tokens":{},"reasons":[)",
-                                base::json_string(request.id), receipt.usage.cached_tokens);
-  bool first = true;
+  std::string out = R"({"client_request":)";
+  out.append(base::json_string(request.id)).append(R"(,"cached_tokens":)");
+  out.append(std::to_string(receipt.usage.cached_tokens)).append(R"(,"reasons":[)");
   for (const types::Reason& reason : receipt.reasons) {
-    fmt::format_to(std::back_inserter(out), R"({}{{"signal":{},"value":{},"rule":{},"effect":{}}})", first ? "" : ",",
-                   base::json_string(reason.signal), base::json_string(reason.value), base::json_string(reason.rule),
-                   base::json_string(reason.effect));
-    first = false;
+    if (out.back() != '[') out += ',';
+    out.append(R"({"signal":)").append(base::json_string(reason.signal));
+    out.append(R"(,"value":)").append(base::json_string(reason.value));
+    out.append(R"(,"rule":)").append(base::json_string(reason.rule));
+    out.append(R"(,"effect":)").append(base::json_string(reason.effect)).append("}");
   }
   out += "]}";
   return out;
@@ -86,6 +85,7 @@ void keep_receipt(Outside& outside, const types::Receipt& receipt, const AnswerR
   record.confidence = receipt.confidence;
   record.detail = detail_of(receipt, request);
   std::string line;
+  line.reserve(1024);
   audit::print(record, line);
   outside.journal->append(static_cast<std::uint8_t>(audit::RecordType::kReceipt), line, audit::Urgency::kQuiet)
       .ignore("the answer stands; what the journal lost is told by its own error");

@@ -137,7 +137,7 @@ Result<void> RemoteCall::send(const base::Clock& clock, base::Yield yield) {
                       {},
                       0,
                       amount_.value(),
-                      row_->id(),
+                      durability_ == egress::Durability::kNone ? std::string() : row_->id(),
                       options_.route};
   departure.body = std::move(body);
   departure.durability = durability_;
@@ -287,6 +287,7 @@ AttemptEnd RemoteCall::end() {
     if (reserved_) outside_.book.release(options_.attempt);
     return *ended_;
   }
+  ended_->in_journal = durability_ != egress::Durability::kNone;
   judge();
   std::optional<ledger::Pico> cost;
   const audit::Outcome out = outcome(cost);

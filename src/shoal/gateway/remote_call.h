@@ -24,7 +24,8 @@ struct AttemptEnd {
   bool usage_known = false;     // the provider said what it counted
   bool stale = false;           // it went into a connection that the other side had closed: asked again, it may pass
   bool other_key = false;       // its key was taken out, and there is another
-  std::uint64_t journaled = 0;  // for egress::Gate::synced()
+  bool in_journal = false;      // its intent is
+  std::uint64_t journaled = 0;  // its outcome, for egress::Gate::synced()
   ledger::Pico cost;            // that budgets were charged
 };
 

@@ -3,6 +3,7 @@
 #include <charconv>
 #include <chrono>
 
+#include <fmt/compile.h>
 #include <fmt/format.h>
 
 namespace shoal::ledger {
@@ -46,8 +47,8 @@ Span month_of(std::int64_t at) {
 
 std::string date_text(std::int64_t at) {
   const year_month_day date(day_at(at));
-  return fmt::format("{:04}-{:02}-{:02}", static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
-                     static_cast<unsigned>(date.day()));
+  return fmt::format(FMT_COMPILE("{:04}-{:02}-{:02}"), static_cast<int>(date.year()),
+                     static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()));
 }
 
 std::optional<std::int64_t> parse_date(std::string_view text) {

@@ -23,7 +23,7 @@ namespace asio = boost::asio;
 using boost::system::error_code;
 
 constexpr std::size_t kReadBytes = std::size_t{16} * 1024;
-constexpr std::size_t kSpareBuffers = 32;
+constexpr std::size_t kSpareBuffers = 64;
 constexpr std::size_t kMostSpareBytes = std::size_t{64} * 1024;
 // What a client may pipeline behind a running request before we stop reading.
 constexpr std::size_t kMaxPipelinedBytes = std::size_t{64} * 1024;
@@ -92,7 +92,8 @@ void Connection::start_refusing() {
 void Connection::close() {
   if (phase_ == Phase::kClosed) return;
   phase_ = Phase::kClosed;
-  disarm();
+  ++timer_generation_;
+  timer_.cancel();
   error_code ignored;
   socket_.close(ignored);
   mark_gone();
@@ -152,24 +153,25 @@ void Connection::on_gone(std::function<void()> callback) {
 }
 
 void Connection::arm(std::int64_t timeout_ms) {
-  const std::uint64_t generation = ++timer_generation_;
   timed_out_ = false;
-  timer_.expires_after(std::chrono::milliseconds(std::max<std::int64_t>(timeout_ms, 0)));
+  limit_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(std::max<std::int64_t>(timeout_ms, 0));
+  if (limit_ < fires_) wait_for_limit();
+}
+
+void Connection::wait_for_limit() {
+  const std::uint64_t generation = ++timer_generation_;
+  fires_ = limit_;
+  timer_.expires_at(limit_);
   timer_.async_wait([self = shared_from_this(), generation](const error_code&) {
     if (generation != self->timer_generation_) return;
-    if (self->phase_ == Phase::kIdle) {
-      self->close();
-      return;
-    }
+    self->fires_ = kNever;
+    if (self->limit_ == kNever) return;
+    if (std::chrono::steady_clock::now() < self->limit_) return self->wait_for_limit();
+    if (self->phase_ == Phase::kIdle) return self->close();
     self->timed_out_ = true;
     error_code ignored;
     self->socket_.cancel(ignored);
   });
-}
-
-void Connection::disarm() {
-  ++timer_generation_;
-  timer_.cancel();
 }
 
 // --- reading
@@ -326,6 +328,9 @@ bool Connection::handle(RequestHead head, std::string body, base::Yield yield) {
 }
 
 Result<void> Connection::write(std::string_view bytes, base::Yield yield) {
+  // Those that are ready come first, so that what all of them have to say leaves together: a send wakes whoever reads,
+  // which is a third of its price, and one that follows at once finds it awake. It also makes streams take turns.
+  if (state_->stats.active_requests > 1) asio::post(yield);
   if (phase_ == Phase::kClosed || gone_) return Error(ErrorCode::kCancelled, "the client is gone");
   bool armed = false;
   while (!bytes.empty()) {
@@ -355,17 +360,20 @@ Result<void> Connection::write(std::string_view bytes, base::Yield yield) {
 void Connection::refuse(const Error& error, std::string_view request_id, base::Yield yield) {
   ++state_->stats.refused_requests;
   const std::string body = error_json(error);
-  Fields fields{{"Date", state_->date()},
-                {"x-request-id", std::string(request_id)},
-                {"Cache-Control", "no-store"},
-                {"Connection", "close"},
-                {"Content-Type", "application/json"},
-                {"Content-Length", std::to_string(body.size())}};
-  if (error.code() == ErrorCode::kMethodNotAllowed) fields.emplace_back("Allow", "GET, HEAD, POST, DELETE, OPTIONS");
-  if (error.info().retryable) fields.emplace_back("Retry-After", "1");
+  std::string bytes;
+  append_status(bytes, error.info().http_status);
+  append_field(bytes, "Date", state_->date());
+  append_field(bytes, "x-request-id", request_id);
+  append_field(bytes, "Cache-Control", "no-store");
+  append_field(bytes, "Connection", "close");
+  append_field(bytes, "Content-Type", "application/json");
+  append_field(bytes, "Content-Length", std::to_string(body.size()));
+  if (error.code() == ErrorCode::kMethodNotAllowed) append_field(bytes, "Allow", "GET, HEAD, POST, DELETE, OPTIONS");
+  if (error.info().retryable) append_field(bytes, "Retry-After", "1");
+  bytes.append("\r\n").append(body);
   disarm();
   timed_out_ = false;
-  if (write(response_head(error.info().http_status, fields) + body, yield).ok()) linger(yield);
+  if (write(bytes, yield).ok()) linger(yield);
 }
 
 // A close with unread input makes the kernel send RST, which destroys the answer on its way. So: end our

@@ -3,6 +3,7 @@
 // outlives it. Threads: the io_context's one thread.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -13,7 +14,6 @@
 
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/steady_timer.hpp>
 
 #include "shoal/net/http_server.h"
 #include "shoal/net/origin.h"
@@ -21,12 +21,7 @@
 namespace shoal::net {
 
 class Connection;
-using Socket =
-    boost::asio::basic_stream_socket<boost::asio::generic::stream_protocol, boost::asio::io_context::executor_type>;
-using Timer =
-    boost::asio::basic_waitable_timer<std::chrono::steady_clock, boost::asio::wait_traits<std::chrono::steady_clock>,
-                                      boost::asio::io_context::executor_type>;
-
+using Socket = boost::asio::basic_stream_socket<boost::asio::generic::stream_protocol, base::Executor>;
 // What connections share.
 struct ServerState {
   ServerState(boost::asio::io_context& context, HttpServerOptions server_options)
@@ -38,7 +33,7 @@ struct ServerState {
   Handler admin_handler;
   HttpServerStats stats;
   std::unordered_set<Connection*> connections;
-  Timer drained;  // cancelled when the last connection ends
+  base::Timer drained;  // cancelled when the last connection ends
   bool draining = false;
 
   // Buffers of connections that are idle now, for those that are not. Threads: as all of it.
@@ -69,6 +64,9 @@ class Connection final : public std::enable_shared_from_this<Connection> {
 
   // For the response writer.
   Result<void> write(std::string_view bytes, base::Yield yield);
+  // An empty buffer with room, for what write() is given; to be kept for others afterwards.
+  [[nodiscard]] std::string take_buffer() { return state_->take(); }
+  void keep_buffer(std::string buffer) { state_->keep(std::move(buffer)); }
   void on_gone(std::function<void()> callback);
   [[nodiscard]] bool gone() const { return gone_; }
   [[nodiscard]] const ServerState& state() const { return *state_; }
@@ -95,13 +93,18 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   void linger(base::Yield yield);
 
   void arm(std::int64_t timeout_ms);
-  void disarm();
+  void disarm() { limit_ = kNever; }
+  void wait_for_limit();
 
   std::shared_ptr<ServerState> state_;
   Socket socket_;
-  Timer timer_;
+  base::Timer timer_;
   std::string in_;  // received, not yet consumed
   std::function<void()> gone_callback_;
+  // A limit that moves away costs nothing: the timer looks at it when it fires, and goes on waiting.
+  static constexpr auto kNever = std::chrono::steady_clock::time_point::max();
+  std::chrono::steady_clock::time_point limit_ = kNever;
+  std::chrono::steady_clock::time_point fires_ = kNever;
   std::uint64_t timer_generation_ = 0;
   ListenerKind kind_;
   bool loopback_listener_;

@@ -13,10 +13,10 @@ namespace {
 
 constexpr std::size_t kMaxMethodBytes = 32;
 
-bool is_digit(char c) {
+constexpr bool is_digit(char c) {
   return c >= '0' && c <= '9';
 }
-bool is_alpha(char c) {
+constexpr bool is_alpha(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 char to_lower(char c) {
@@ -128,7 +128,16 @@ bool iequals(std::string_view a, std::string_view b) {
 }
 
 bool is_token_char(char c) {
-  return is_alpha(c) || is_digit(c) || (c != 0 && std::string_view("!#$%&'*+-.^_`|~").contains(c));
+  static constexpr auto kIsToken = [] {
+    std::array<bool, 256> table{};
+    for (int i = 0; i < 128; ++i) {
+      const char one = static_cast<char>(i);
+      table[static_cast<std::size_t>(i)] =
+          is_alpha(one) || is_digit(one) || (i != 0 && std::string_view("!#$%&'*+-.^_`|~").contains(one));
+    }
+    return table;
+  }();
+  return kIsToken[static_cast<unsigned char>(c)];
 }
 
 std::string_view RequestHead::header(std::string_view name) const {
@@ -139,29 +148,31 @@ std::string_view RequestHead::header(std::string_view name) const {
 }
 
 Result<Authority> parse_authority(std::string_view text) {
-  const Error fault = invalid("the host is not a name or address with an optional port, such as localhost:8080");
+  const auto fault = [] {
+    return invalid("the host is not a name or address with an optional port, such as localhost:8080");
+  };
   Authority out;
   std::string_view rest;
   if (text.starts_with('[')) {
     const auto close = text.find(']');
-    if (close == std::string_view::npos) return fault;
+    if (close == std::string_view::npos) return fault();
     out.host = lower(text.substr(1, close - 1));
     std::array<unsigned char, sizeof(in6_addr)> address{};
-    if (inet_pton(AF_INET6, out.host.c_str(), address.data()) != 1) return fault;
+    if (inet_pton(AF_INET6, out.host.c_str(), address.data()) != 1) return fault();
     rest = text.substr(close + 1);
   } else {
     const auto colon = text.find(':');
     out.host = lower(text.substr(0, colon));
-    if (out.host.empty() || out.host.size() > 255 || !std::ranges::all_of(out.host, is_reg_name_char)) return fault;
+    if (out.host.empty() || out.host.size() > 255 || !std::ranges::all_of(out.host, is_reg_name_char)) return fault();
     rest = colon == std::string_view::npos ? std::string_view{} : text.substr(colon);
   }
   if (rest.empty()) return out;
-  if (rest.front() != ':') return fault;
+  if (rest.front() != ':') return fault();
   rest.remove_prefix(1);
   std::uint16_t port = 0;
   if (!rest.empty()) {  // RFC 3986 3.2.3 allows "host:"
     const auto [end, code] = std::from_chars(rest.data(), rest.data() + rest.size(), port);
-    if (code != std::errc{} || end != rest.data() + rest.size()) return fault;
+    if (code != std::errc{} || end != rest.data() + rest.size()) return fault();
   }
   out.port = rest;
   return out;

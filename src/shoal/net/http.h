@@ -43,8 +43,8 @@ class ResponseWriter {
 
   [[nodiscard]] virtual State state() const = 0;
 
-  // REQUIRES: kHeld. Replaces a header of the same name.
-  virtual void set_header(std::string name, std::string value) = 0;
+  // REQUIRES: kHeld; `name` outlives this: it is a literal. Replaces a header of the same name.
+  virtual void set_header(std::string_view name, std::string value) = 0;
 
   // A whole response with a Content-Length. REQUIRES: kHeld. -> kFinished.
   // Errors: kCancelled when the client is gone, kRequestTimeout when it does not read (30 s a write).

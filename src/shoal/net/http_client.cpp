@@ -13,17 +13,18 @@
 
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/ssl/context.hpp>
 #include <boost/asio/ssl/error.hpp>
 #include <boost/asio/ssl/host_name_verification.hpp>
 #include <boost/asio/ssl/stream.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/http/buffer_body.hpp>
 #include <boost/beast/http/parser.hpp>
 
 #include "shoal/net/head.h"
 #include "shoal/net/public_address.h"
+#include "shoal/net/response.h"
 #include "shoal/net/room.h"
 
 namespace shoal::net {
@@ -33,29 +34,26 @@ namespace asio = boost::asio;
 namespace http = boost::beast::http;
 namespace ssl = boost::asio::ssl;
 using asio::ip::tcp;
+using TcpSocket = asio::basic_stream_socket<tcp, base::Executor>;
+using Resolver = asio::ip::basic_resolver<tcp, base::Executor>;
 using base::error_code;
 
 constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
 constexpr std::size_t kReadBytes = std::size_t{16} * 1024;
+constexpr std::size_t kUsualHeaders = 8;
 constexpr int kMaxInterim = 16;                        // responses before the response
 constexpr auto kSweepEvery = std::chrono::seconds(1);  // idle connections
 // Up to here the body is written together with the head.
 constexpr std::size_t kOneWriteBytes = std::size_t{16} * 1024;
 
-std::string key_of(const Upstream& upstream) {
-  std::string key(upstream.tls ? "https://" : "http://");
-  key.append(upstream.host).append(":").append(std::to_string(upstream.port));
-  return upstream.private_addresses ? key : key + " public";
-}
-
 bool breaks_line(std::string_view text) {
-  return text.find_first_of(std::string_view("\r\n\0", 3)) != std::string_view::npos;
+  return std::ranges::any_of(text, [](char c) { return c == '\r' || c == '\n' || c == '\0'; });
 }
 
 std::string authority_of(const Upstream& upstream) {
   const bool v6 = upstream.host.find(':') != std::string::npos;
   const std::string host = v6 ? "[" + upstream.host + "]" : upstream.host;
-  return upstream.port == (upstream.tls ? 443 : 80) ? host : fmt::format("{}:{}", host, upstream.port);
+  return upstream.port == (upstream.tls ? 443 : 80) ? host : host + ":" + std::to_string(upstream.port);
 }
 
 }  // namespace
@@ -67,15 +65,16 @@ std::string authority_of(const Upstream& upstream) {
 struct HttpExchange::Link {
   explicit Link(asio::io_context& io) : socket(io), resolver(io), timer(io), resolved(io) {}
 
-  tcp::socket socket;
-  std::unique_ptr<ssl::stream<tcp::socket&>> tls;
-  tcp::resolver resolver;
-  asio::steady_timer timer;
-  asio::steady_timer resolved;  // cancelled when the name is resolved, or nobody waits for it any more
-  tcp::resolver::results_type addresses;
+  TcpSocket socket;
+  std::unique_ptr<ssl::stream<TcpSocket&>> tls;
+  Resolver resolver;
+  base::Timer timer;
+  base::Timer resolved;  // cancelled when the name is resolved, or nobody waits for it any more
+  Resolver::results_type addresses;
   error_code lookup;
   bool looked_up = false;
   std::string in;                  // received, not yet consumed
+  std::string out;                 // the request, as it is written
   std::int64_t limit_ns = kNever;  // when what is waited for now must have come
   std::int64_t fires_ns = kNever;  // when the timer looks at that
   std::uint64_t generation = 0;    // of the timer
@@ -123,9 +122,10 @@ struct HttpClient::Pool {
   asio::io_context& io;
   const base::Clock& clock;
   const HttpClientOptions options;
-  std::map<std::string, std::vector<std::shared_ptr<Link>>> idle;
+  std::map<Upstream, std::vector<std::shared_ptr<Link>>> idle;
   std::unique_ptr<ssl::context> tls;
-  asio::steady_timer sweeper;
+  base::Timer sweeper;
+  std::size_t running = 0;  // exchanges
   bool sweeps = false;
   bool closed = false;
 
@@ -152,7 +152,7 @@ struct HttpClient::Pool {
   }
 
   std::shared_ptr<Link> take(const Upstream& upstream) {
-    const auto found = idle.find(key_of(upstream));
+    const auto found = idle.find(upstream);
     if (found == idle.end()) return nullptr;
     auto& links = found->second;
     std::shared_ptr<Link> link;
@@ -164,7 +164,6 @@ struct HttpClient::Pool {
       }
       links.pop_back();
     }
-    if (links.empty()) idle.erase(found);
     return link;
   }
 
@@ -177,13 +176,8 @@ struct HttpClient::Pool {
   }
 
   static void keep(const std::shared_ptr<Pool>& self, const Upstream& upstream, std::shared_ptr<Link> link) {
-    std::string key = key_of(upstream);
-    auto& links = self->idle[key];
-    if (self->closed || links.size() >= self->options.idle_per_upstream) {
-      link->close();
-      if (links.empty()) self->idle.erase(key);
-      return;
-    }
+    auto& links = self->idle[upstream];
+    if (self->closed || links.size() >= self->options.idle_per_upstream) return link->close();
     link->idle_since_ns = self->clock.monotonic_ns();
     links.push_back(std::move(link));
     if (!std::exchange(self->sweeps, true)) sweep_later(self);
@@ -238,9 +232,12 @@ void HttpClient::close_idle() {
 // --- one exchange
 
 HttpExchange::HttpExchange(HttpClient& client, Upstream upstream, ClientLimits limits, std::stop_token cancel)
-    : pool_(client.pool_), upstream_(std::move(upstream)), limits_(limits), cancel_(std::move(cancel)) {}
+    : pool_(client.pool_), upstream_(std::move(upstream)), limits_(limits), cancel_(std::move(cancel)) {
+  ++pool_->running;
+}
 
 HttpExchange::~HttpExchange() {
+  --pool_->running;
   on_cancel_.reset();
   if (link_) link_->close();
 }
@@ -283,13 +280,13 @@ Result<void> HttpExchange::connect(base::Yield yield) {
   } else {
     // The thread that resolves cannot be interrupted, so nobody waits for it longer than allowed.
     link->resolver.async_resolve(upstream_.host, std::to_string(upstream_.port),
-                                 [link](const error_code& failed, tcp::resolver::results_type found) {
+                                 [link](const error_code& failed, Resolver::results_type found) {
                                    link->lookup = failed;
                                    link->addresses = std::move(found);
                                    link->looked_up = true;
                                    link->resolved.cancel();
                                  });
-    link->resolved.expires_at(asio::steady_timer::time_point::max());
+    link->resolved.expires_at(base::Timer::time_point::max());
     within(link, connected, pool_->clock, [&] {
       error_code woken;
       link->resolved.async_wait(yield[woken]);
@@ -327,7 +324,7 @@ Result<void> HttpExchange::connect(base::Yield yield) {
 Result<void> HttpExchange::start_tls(base::Yield yield) {
   const auto link = link_;
   ssl::context* const context = SHOAL_TRY(pool_->tls_context());
-  link->tls = std::make_unique<ssl::stream<tcp::socket&>>(link->socket, *context);
+  link->tls = std::make_unique<ssl::stream<TcpSocket&>>(link->socket, *context);
   error_code ec;
   asio::ip::make_address(upstream_.host, ec);
   // A literal has no server name (RFC 6066); its certificate is checked for the address all the same.
@@ -346,6 +343,8 @@ Result<void> HttpExchange::start_tls(base::Yield yield) {
 
 Result<void> HttpExchange::write(std::string_view bytes, base::Yield yield) {
   const auto link = link_;
+  // Those that are ready come first, so that the requests of all of them leave together, as in Connection::write.
+  if (pool_->running > 1) asio::post(yield);
   if (link->cancelled) return failure("");
   error_code ec;
   sent_ = true;
@@ -375,17 +374,9 @@ Result<void> HttpExchange::write(std::string_view bytes, base::Yield yield) {
 
 Result<void> HttpExchange::send(const ClientRequest& request, base::Yield yield) {
   assert(!link_ && !sent_);
-  std::string head;
-  head.reserve(1024 + (request.body.size() <= kOneWriteBytes ? request.body.size() : 0));
-  fmt::format_to(std::back_inserter(head), "{} {} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n", request.method,
-                 request.target, authority_of(upstream_), request.body.size());
   bool broken = breaks_line(request.method) || breaks_line(request.target);
-  for (const auto& [name, value] : request.headers) {
-    broken = broken || breaks_line(name) || breaks_line(value);
-    head.append(name).append(": ").append(value).append("\r\n");
-  }
+  for (const auto& [name, value] : request.headers) broken = broken || breaks_line(name) || breaks_line(value);
   if (broken) return Error(ErrorCode::kInvalidRequest, "a header of the outgoing request has a line break in it");
-  head += "\r\n";
 
   if (!limits_.fresh) link_ = pool_->take(upstream_);
   reused_ = link_ != nullptr;
@@ -398,6 +389,13 @@ Result<void> HttpExchange::send(const ClientRequest& request, base::Yield yield)
   if (!reused_) SHOAL_TRY(connect(yield));
 
   const bool together = request.body.size() <= kOneWriteBytes;
+  std::string& head = link_->out;
+  head.clear();
+  head.append(request.method).append(" ").append(request.target).append(" HTTP/1.1\r\n");
+  append_field(head, "Host", authority_of(upstream_));
+  append_field(head, "Content-Length", std::to_string(request.body.size()));
+  for (const auto& [name, value] : request.headers) append_field(head, name, value);
+  head += "\r\n";
   if (together) head += request.body;
   SHOAL_TRY(write(head, yield));
   if (!together && !cut_) SHOAL_TRY(write(request.body, yield));
@@ -427,6 +425,7 @@ Result<std::optional<ResponseHead>> HttpExchange::head(base::Deadline wake, base
     parser_.reset();  // 100 Continue and its like come before the answer
   }
   ResponseHead answer;
+  answer.headers.reserve(kUsualHeaders);
   answer.status = static_cast<int>(parser_->response.get().result_int());
   for (const auto& field : parser_->response.get())
     answer.headers.emplace_back(std::string(field.name_string()), std::string(field.value()));

@@ -37,7 +37,7 @@ struct Upstream {
   bool tls = true;                 // certificate and name are checked
   bool private_addresses = false;  // it may be on this machine or its networks: see is_public()
 
-  bool operator==(const Upstream&) const = default;
+  auto operator<=>(const Upstream&) const = default;
 };
 
 struct BaseUrl {
@@ -48,10 +48,11 @@ struct BaseUrl {
 // fragment.
 [[nodiscard]] Result<BaseUrl> parse_base_url(std::string_view url);
 
+// A view: what it points to outlives HttpExchange::send().
 struct ClientRequest {
-  std::string method = "POST";
-  std::string target;                                        // origin-form: "/v1/chat/completions"
-  std::vector<std::pair<std::string, std::string>> headers;  // without Host, Content-Length and Connection
+  std::string_view method = "POST";
+  std::string_view target;                                             // origin-form: "/v1/chat/completions"
+  std::vector<std::pair<std::string_view, std::string_view>> headers;  // without Host, Content-Length and Connection
   std::string_view body;
 };
 

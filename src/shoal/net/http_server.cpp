@@ -32,7 +32,7 @@ struct Listener {
       : acceptor(executor), pause(executor), options(std::move(listener_options)) {}
 
   Acceptor acceptor;
-  Timer pause;
+  base::Timer pause;
   ListenerOptions options;
   bool loopback = true;
 };

@@ -91,16 +91,12 @@ bool is_sendable_field(std::string_view name, std::string_view value) {
   });
 }
 
-std::string response_head(int status, const Fields& fields) {
-  std::string out = fmt::format("HTTP/1.1 {} {}\r\n", status, reason_phrase(status));
-  for (const auto& [name, value] : fields) {
-    out += name;
-    out += ": ";
-    out += value;
-    out += "\r\n";
-  }
-  out += "\r\n";
-  return out;
+void append_status(std::string& out, int status) {
+  out.append("HTTP/1.1 ").append(std::to_string(status)).append(" ").append(reason_phrase(status)).append("\r\n");
+}
+
+void append_field(std::string& out, std::string_view name, std::string_view value) {
+  out.append(name).append(": ").append(value).append("\r\n");
 }
 
 bool is_request_id(std::string_view text) {

@@ -23,9 +23,9 @@ namespace shoal::net {
 // A name that is a token and a value without control characters; false: the field must not be sent.
 [[nodiscard]] bool is_sendable_field(std::string_view name, std::string_view value);
 
-using Fields = std::vector<std::pair<std::string, std::string>>;
-// Status line and fields, with the empty line.
-[[nodiscard]] std::string response_head(int status, const Fields& fields);
+// The parts of a head, in their order; an empty line ends it.
+void append_status(std::string& out, int status);
+void append_field(std::string& out, std::string_view name, std::string_view value);
 
 // A client's x-request-id that is fit to be logged and echoed: 1 to 128 of [A-Za-z0-9._-].
 [[nodiscard]] bool is_request_id(std::string_view text);

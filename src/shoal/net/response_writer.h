@@ -1,8 +1,11 @@
 // The ResponseWriter of a connection. Private to net/. Owned by the connection for one request.
 #pragma once
 
+#include <initializer_list>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "shoal/net/connection.h"
 #include "shoal/net/http.h"
@@ -15,7 +18,7 @@ class ConnectionWriter final : public ResponseWriter {
   ConnectionWriter(Connection& connection, const RequestHead& head, std::string request_id);
 
   [[nodiscard]] State state() const override { return state_; }
-  void set_header(std::string name, std::string value) override;
+  void set_header(std::string_view name, std::string value) override;
   Result<void> send(int status, std::string_view content_type, std::string_view body, base::Yield yield) override;
   void begin_event_stream() override;
   Result<void> write_event(std::string_view data, base::Yield yield) override;
@@ -31,13 +34,17 @@ class ConnectionWriter final : public ResponseWriter {
   [[nodiscard]] bool reusable() const { return state_ == State::kFinished && !close_after_; }
 
  private:
-  // The fields of every response, then those of the handler.
-  [[nodiscard]] Fields common_fields() const;
-  [[nodiscard]] std::string frame(std::string_view bytes) const;
+  // The status line, the fields of every response, then those of the handler.
+  void append_head(std::string& out, int status) const;
+  // A piece of the stream.
+  void append_frame(std::string& out, std::initializer_list<std::string_view> parts) const;
+  // Writes what `append` puts into a buffer.
+  template <class Append>
+  Result<void> write(Append append, base::Yield yield);
 
   Connection& connection_;
   std::string request_id_;
-  Fields fields_;
+  std::vector<std::pair<std::string_view, std::string>> fields_;
   std::string held_;  // events before commit()
   State state_ = State::kHeld;
   bool head_only_;

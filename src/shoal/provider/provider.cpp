@@ -84,13 +84,14 @@ std::string Provider::target(const Question& question, std::string_view model) c
   return options_.path + wire::gemini::target(model, question.stream);
 }
 
-void Provider::add_key(Headers& headers, const std::string* key) const {
+void Provider::add_key(Headers& headers, const std::string* key, std::string& bearer) const {
   if (options_.dialect == types::Dialect::kAnthropic)
     headers.emplace_back(wire::anthropic::kVersionHeader, wire::anthropic::version(kOutgoing));
   if (key == nullptr) return;
   switch (options_.dialect) {
     case types::Dialect::kOpenAi:
-      headers.emplace_back("Authorization", "Bearer " + *key);
+      bearer = "Bearer " + *key;
+      headers.emplace_back("Authorization", bearer);
       break;
     case types::Dialect::kAnthropic:
       headers.emplace_back(wire::anthropic::kKeyHeader, *key);
@@ -117,12 +118,15 @@ Result<std::unique_ptr<RemoteAnswer>> Provider::ask(egress::EgressPermit permit,
   limits.deadline = terms.deadline;
   limits.fresh = terms.fresh;
   net::ClientRequest request;
-  request.target = target(question, model);
-  request.headers = {{"Content-Type", "application/json"},
-                     {"Accept", question.stream ? "text/event-stream" : "application/json"},
-                     {"User-Agent", "shoal/" SHOAL_VERSION},
-                     {"x-request-id", spent.attempt()}};
-  add_key(request.headers, turn.key());
+  const std::string path = target(question, model);
+  std::string bearer;
+  request.target = path;
+  request.headers.reserve(6);
+  request.headers.emplace_back("Content-Type", "application/json");
+  request.headers.emplace_back("Accept", question.stream ? "text/event-stream" : "application/json");
+  request.headers.emplace_back("User-Agent", "shoal/" SHOAL_VERSION);
+  request.headers.emplace_back("x-request-id", spent.attempt());
+  add_key(request.headers, turn.key(), bearer);
   request.body = spent.body();
   auto exchange = std::make_unique<net::HttpExchange>(client_, options_.upstream, limits, terms.cancel);
   auto asked = exchange->send(request, std::move(yield));

@@ -94,9 +94,10 @@ class Provider {
   [[nodiscard]] std::size_t running() const { return *health_->running(); }
 
  private:
-  using Headers = std::vector<std::pair<std::string, std::string>>;
+  using Headers = std::vector<std::pair<std::string_view, std::string_view>>;
   [[nodiscard]] std::string target(const Question& question, std::string_view model) const;
-  void add_key(Headers& headers, const std::string* key) const;
+  // `bearer` is what one of them may point to.
+  void add_key(Headers& headers, const std::string* key, std::string& bearer) const;
 
   const ProviderOptions options_;
   net::HttpClient& client_;

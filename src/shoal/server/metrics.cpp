@@ -15,8 +15,8 @@ ServerMetrics::ServerMetrics(telemetry::Registry& registry)
                                 {"code"})) {}
 
 void ServerMetrics::request(std::string_view route, int status, double seconds) {
-  requests_.with({std::string(route), std::to_string(status)}).add();
-  seconds_.with({std::string(route)}).observe(seconds);
+  requests_.with({route, std::to_string(status)}).add();
+  seconds_.with({route}).observe(seconds);
 }
 
 void ServerMetrics::first_token(const std::string& model, double seconds) {
@@ -30,7 +30,7 @@ void ServerMetrics::answered(const std::string& model, const types::Usage& usage
 }
 
 void ServerMetrics::stream_broken(std::string_view code) {
-  broken_.with({std::string(code)}).add();
+  broken_.with({code}).add();
 }
 
 }  // namespace shoal::server

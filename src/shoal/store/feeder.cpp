@@ -17,7 +17,6 @@
 #include <pthread.h>
 
 #include <boost/asio/post.hpp>
-#include <boost/asio/steady_timer.hpp>
 
 #include "shoal/store/record_batch.h"
 
@@ -33,9 +32,9 @@ Error shutting_down() {
 
 // A coroutine that waits for the worker. The I/O thread's, but for `left`.
 struct Waiting {
-  explicit Waiting(const base::asio::any_io_executor& io) : done(io) {}
+  explicit Waiting(const base::Executor& io) : done(io) {}
 
-  base::asio::steady_timer done;
+  base::Timer done;
   bool ready = false;
   std::optional<Error> error;
   std::atomic<bool> left = false;  // it has gone on without an answer
@@ -52,8 +51,8 @@ std::chrono::nanoseconds computed() {
 
 class Feeder::Worker : public std::enable_shared_from_this<Worker> {
  public:
-  Worker(base::asio::any_io_executor io, const base::Clock& clock, audit::Journal& journal,
-         std::unique_ptr<Store> store, FeederOptions options)
+  Worker(base::Executor io, const base::Clock& clock, audit::Journal& journal, std::unique_ptr<Store> store,
+         FeederOptions options)
       : io_(std::move(io)),
         clock_(clock),
         journal_(journal),
@@ -108,7 +107,7 @@ class Feeder::Worker : public std::enable_shared_from_this<Worker> {
   [[nodiscard]] bool closing() const;
   [[nodiscard]] std::uint64_t applied() const { return store_->last_sequence(); }
 
-  const base::asio::any_io_executor io_;
+  const base::Executor io_;
   const base::Clock& clock_;
   audit::Journal& journal_;
   const std::uint64_t earlier_;  // the last record of earlier runs
@@ -194,7 +193,7 @@ Result<void> Feeder::Worker::run_job(Job job, base::Deadline deadline, base::Yie
 // What the worker posts runs on this thread too, so nothing comes between the caller and this.
 Result<void> Feeder::Worker::wait(const std::shared_ptr<Waiting>& waiting, base::Deadline deadline, base::Yield yield) {
   if (deadline.never()) {
-    waiting->done.expires_at(base::asio::steady_timer::time_point::max());
+    waiting->done.expires_at(base::Timer::time_point::max());
   } else {
     waiting->done.expires_after(std::chrono::nanoseconds(deadline.left_ns(clock_)));
   }
@@ -464,9 +463,8 @@ void Feeder::Worker::rest(std::chrono::nanoseconds worked) {
   }
 }
 
-Result<std::unique_ptr<Feeder>> Feeder::start(base::asio::any_io_executor io, const base::Clock& clock,
-                                              audit::Journal& journal, std::unique_ptr<Store> store,
-                                              FeederOptions options) {
+Result<std::unique_ptr<Feeder>> Feeder::start(base::Executor io, const base::Clock& clock, audit::Journal& journal,
+                                              std::unique_ptr<Store> store, FeederOptions options) {
   auto worker = std::make_shared<Worker>(std::move(io), clock, journal, std::move(store), options);
   SHOAL_TRY(worker->start());
   return std::unique_ptr<Feeder>(new Feeder(std::move(worker)));

@@ -34,7 +34,7 @@ struct FeederOptions {
   std::size_t max_transaction_bytes = std::size_t{256} << 10;
   // While records keep coming it rests so many times as long as a transaction took the processor, so that requests get
   // that. What waits meanwhile is in the journal. A flush ends the rest.
-  std::int64_t rest_factor = 15;
+  std::int64_t rest_factor = 31;
   std::int64_t first_retry_ms = 100;  // after a failure; doubles up to the last
   std::int64_t last_retry_ms = 30'000;
 };
@@ -54,9 +54,8 @@ class Feeder {
  public:
   // Begins to catch up at once. REQUIRES: nothing was appended to the journal since it was opened, and nobody else has
   // asked for on_durable(). Errors: kIo when there can be no thread.
-  static Result<std::unique_ptr<Feeder>> start(base::asio::any_io_executor io, const base::Clock& clock,
-                                               audit::Journal& journal, std::unique_ptr<Store> store,
-                                               FeederOptions options);
+  static Result<std::unique_ptr<Feeder>> start(base::Executor io, const base::Clock& clock, audit::Journal& journal,
+                                               std::unique_ptr<Store> store, FeederOptions options);
   Feeder(const Feeder&) = delete;
   Feeder& operator=(const Feeder&) = delete;
   // As close().

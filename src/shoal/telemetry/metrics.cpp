@@ -80,14 +80,14 @@ std::uint64_t Histogram::count() const {
 }
 
 template <class Metric>
-Metric& Family<Metric>::with(const std::vector<std::string>& values) {
+Metric& Family<Metric>::with(std::initializer_list<std::string_view> values) {
   assert(values.size() == labels_.size());
   const std::lock_guard lock(mutex_);
   auto found = series_.find(values);
   if (found == series_.end() && series_.size() >= kMaxSeriesPerFamily) {
     found = series_.try_emplace(std::vector<std::string>(labels_.size(), "other")).first;
   } else if (found == series_.end()) {
-    found = series_.try_emplace(values).first;
+    found = series_.try_emplace(std::vector<std::string>(values.begin(), values.end())).first;
   }
   if (!found->second) found->second = make<Metric>(bounds_);
   return *found->second;

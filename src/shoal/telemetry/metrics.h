@@ -5,10 +5,12 @@
 // Owned by cli/'s App; families and series live as long as their Registry. Threads: any.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -69,10 +71,15 @@ template <class Metric>
 class Family {
  public:
   // The series of these label values, in the order of the label names. REQUIRES: as many as there are names.
-  Metric& with(const std::vector<std::string>& values);
+  Metric& with(std::initializer_list<std::string_view> values);
 
  private:
   friend class Registry;
+  // By their values; looked up without making strings of them, for it is done with each request.
+  struct Order {
+    using is_transparent = void;
+    bool operator()(const auto& a, const auto& b) const { return std::ranges::lexicographical_compare(a, b); }
+  };
   Family(std::string name, std::string help, std::vector<std::string> labels, std::vector<double> bounds)
       : name_(std::move(name)), help_(std::move(help)), labels_(std::move(labels)), bounds_(std::move(bounds)) {}
 
@@ -81,7 +88,7 @@ class Family {
   std::vector<std::string> labels_;
   std::vector<double> bounds_;  // histograms only
   mutable std::mutex mutex_;
-  std::map<std::vector<std::string>, std::unique_ptr<Metric>> series_;
+  std::map<std::vector<std::string>, std::unique_ptr<Metric>, Order> series_;
 };
 
 class Registry {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -122,6 +123,10 @@ std::string describe(const json::value& value) {
   return "a value";
 }
 
+std::string item_path(std::string_view path, std::size_t index) {
+  return std::string(path).append("[").append(std::to_string(index)).append("]");
+}
+
 Error wrong_type(std::string path, std::string_view wanted, const json::value& came) {
   return Error(ErrorCode::kInvalidRequest, fmt::format("{} must be {}, not {}", path, wanted, describe(came)))
       .with_param(std::move(path));
@@ -131,7 +136,7 @@ Fields::Fields(const json::object& object, std::string path, std::span<const Fie
     : object_(object), path_(std::move(path)), table_(table) {}
 
 std::string Fields::path_of(std::string_view key) const {
-  return path_.empty() ? std::string(key) : fmt::format("{}.{}", path_, key);
+  return path_.empty() ? std::string(key) : std::string(path_).append(".").append(key);
 }
 
 void Fields::fail(Error error) {
@@ -151,9 +156,9 @@ const json::value* Fields::find(std::string_view key) const {
 }
 
 const json::value* Fields::any(std::string_view key) {
-  const FieldSpec& field = spec(key);
   const json::value* value = find(key);
   if (value == nullptr) return nullptr;
+  const FieldSpec& field = spec(key);
   if (!has_type(field, *value)) {
     fail(wrong_type(path_of(key), type_name(field.type), *value));
     return nullptr;

@@ -93,6 +93,8 @@ class Fields {
   std::vector<types::Need> needs_;
 };
 
+// "messages[2]"
+[[nodiscard]] std::string item_path(std::string_view path, std::size_t index);
 // kInvalidRequest: "temperature must be a number, not the string \"1\"".
 [[nodiscard]] Error wrong_type(std::string path, std::string_view wanted, const boost::json::value& came);
 // A value as it may be shown in a message: short, one line, valid UTF-8.

@@ -1,7 +1,11 @@
 #include "shoal/wire/json.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <deque>
+#include <memory>
+#include <span>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -9,6 +13,7 @@
 #include <fmt/format.h>
 
 #include <boost/json/basic_parser_impl.hpp>
+#include <boost/json/monotonic_resource.hpp>
 #include <boost/json/value.hpp>
 #include <boost/json/value_stack.hpp>
 
@@ -17,6 +22,9 @@
 namespace shoal::wire {
 namespace json = boost::json;
 namespace {
+
+// With what else a document has it makes an allocation of a size that the allocator keeps at hand.
+constexpr std::size_t kFirstBytes = 800;
 
 enum class Refusal : std::uint8_t { kNone, kNodes, kNumber };
 
@@ -65,20 +73,58 @@ struct Checker {
   Refusal refusal = Refusal::kNone;
 };
 
+// The keys of the objects that are open. Few are looked at one by one, which is how nearly all objects are; many are
+// hashed, so that a hostile body costs no more than another.
+class OpenKeys {
+ public:
+  OpenKeys() {
+    objects_.reserve(8);
+    names_.reserve(2 * kFew);
+  }
+  void open() { objects_.push_back({.first = names_.size()}); }
+  void close() {
+    names_.resize(objects_.back().first);
+    objects_.pop_back();
+  }
+  // Whether the innermost object has it for the first time. REQUIRES: `name` outlives this.
+  bool add(std::string_view name) {
+    Object& object = objects_.back();
+    const std::span few = std::span(names_).subspan(object.first);
+    if (few.size() < kFew) {
+      if (std::ranges::find(few, name) != few.end()) return false;
+      names_.push_back(name);
+      return true;
+    }
+    if (object.many.empty()) object.many.insert(few.begin(), few.end());
+    return object.many.insert(name).second;
+  }
+
+ private:
+  static constexpr std::size_t kFew = 16;
+  struct Object {
+    std::size_t first = 0;  // of its names
+    std::unordered_set<std::string_view> many{};
+  };
+  std::vector<Object> objects_;
+  std::vector<std::string_view> names_;
+};
+
 // Builds the document as well, and notes the first key that an object names twice.
 struct Builder : Checker {
-  explicit Builder(std::size_t max_nodes) : Checker(max_nodes) { stack.reset(); }
+  Builder(std::size_t max_nodes, json::storage_ptr storage) : Checker(max_nodes), stack({}, scratch, sizeof scratch) {
+    stack.reset(std::move(storage));
+  }
 
   bool on_array_end(std::size_t n, json::error_code&) {
     stack.push_array(n);
     return true;
   }
   bool on_object_begin(json::error_code& ec) {
-    keys.emplace_back();
+    keys.open();
     return node(ec);
   }
   bool on_object_end(std::size_t n, json::error_code&) {
-    keys.pop_back();
+    keys.close();
     stack.push_object(n);
     return true;
   }
@@ -88,13 +134,17 @@ struct Builder : Checker {
     return true;
   }
   bool on_key(json::string_view s, std::size_t, json::error_code&) {
-    key.append(s.data(), s.size());
     stack.push_key(s);
-    if (!keys.back().insert(key).second && !has_duplicate) {
-      has_duplicate = true;
-      duplicate = key;
+    // In one part it is a piece of the text, which is there to the end; of several, or unescaped, it must be kept.
+    std::string_view name(s.data(), s.size());
+    if (!key.empty() || name.data() < text.data() || name.data() + name.size() > text.data() + text.size()) {
+      name = kept.emplace_back(std::move(key).append(name));
+      key.clear();
     }
-    key.clear();
+    if (!keys.add(name) && !has_duplicate) {
+      has_duplicate = true;
+      duplicate = name;
+    }
     return true;
   }
   bool on_string_part(json::string_view s, std::size_t, json::error_code&) {
@@ -126,8 +176,11 @@ struct Builder : Checker {
     return node(ec);
   }
 
+  unsigned char scratch[2048];  // of the stack, which asks for memory when it is full
   json::value_stack stack;
-  std::vector<std::unordered_set<std::string>> keys;  // of the objects that are open
+  std::string_view text;
+  OpenKeys keys;
+  std::deque<std::string> kept;
   std::string key;
   bool has_duplicate = false;
   std::string duplicate;
@@ -184,6 +237,8 @@ Result<void> run(json::basic_parser<Handler>& parser, std::string_view text, con
 }  // namespace
 
 struct JsonDocument::Parsed {
+  unsigned char first[kFirstBytes];  // all of it, for most
+  json::monotonic_resource memory{first, sizeof first};
   json::value root;
   bool has_duplicate = false;
   std::string duplicate;
@@ -195,11 +250,14 @@ JsonDocument& JsonDocument::operator=(JsonDocument&&) noexcept = default;
 JsonDocument::~JsonDocument() = default;
 
 Result<JsonDocument> JsonDocument::parse(std::string_view text, const JsonLimits& limits) {
-  json::basic_parser<Builder> parser(parser_options(limits), limits.nodes);
-  SHOAL_TRY(run(parser, text, limits));
+  std::unique_ptr<Parsed> parsed(new Parsed);
+  json::basic_parser<Builder> parser(parser_options(limits), limits.nodes, &parsed->memory);
   Builder& builder = parser.handler();
-  auto parsed = std::make_unique<Parsed>();
-  parsed->root = builder.stack.release();
+  builder.text = text;
+  SHOAL_TRY(run(parser, text, limits));
+  // Made anew, and not assigned: an assignment would copy it into the memory of the value that was there.
+  std::destroy_at(&parsed->root);
+  std::construct_at(&parsed->root, builder.stack.release());
   parsed->has_duplicate = builder.has_duplicate;
   parsed->duplicate = std::move(builder.duplicate);
   return JsonDocument(std::move(parsed));

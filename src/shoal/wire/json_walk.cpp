@@ -7,6 +7,8 @@
 namespace shoal::wire {
 namespace {
 
+constexpr std::size_t kShort = 24;  // bytes of a string that are looked at one by one
+
 bool is_blank(char c) {
   return c == ' ' || c == '\n' || c == '\t' || c == '\r';
 }
@@ -16,10 +18,14 @@ std::size_t skip_blank(std::string_view text, std::size_t at) {
   return at;
 }
 
-// From the opening quote to one past the closing one. By memchr: a string may be an image of megabytes.
+// From the opening quote to one past the closing one. Most strings are names and words, and end here.
 std::size_t skip_string(std::string_view text, std::size_t at) {
-  std::size_t quote = 0;
-  for (++at; at < text.size();) {
+  ++at;
+  for (const std::size_t soon = std::min(at + kShort, text.size()); at < soon && text[at] != '\\'; ++at) {
+    if (text[at] == '"') return at + 1;
+  }
+  // By memchr: a string may be an image of megabytes.
+  for (std::size_t quote = 0; at < text.size();) {
     if (quote < at) quote = std::min(text.find('"', at), text.size());
     const std::size_t escape = text.substr(at, quote - at).find('\\');
     if (escape == std::string_view::npos) return std::min(quote + 1, text.size());

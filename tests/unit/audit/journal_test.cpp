@@ -14,7 +14,6 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/steady_timer.hpp>
 
 #include "shoal/audit/disk.h"
 
@@ -58,6 +57,13 @@ class JournalTest : public ::testing::Test {
     const auto sequence = journal_->append(7, text, urgency);
     EXPECT_TRUE(sequence.ok()) << sequence.error().message();
     return sequence.ok() ? *sequence : 0;
+  }
+  // The writer begins when what is ready has run. REQUIRES: no coroutine runs this.
+  std::uint64_t append_and_poll(const std::string& text) {
+    const std::uint64_t sequence = append(text);
+    io_.restart();
+    io_.poll();
+    return sequence;
   }
   Result<void> synced(std::uint64_t sequence, const base::Yield& yield) {
     return journal_->synced(sequence, {}, yield);
@@ -153,6 +159,16 @@ TEST_F(JournalTest, WhatComesDuringASyncIsOneBatch) {
   EXPECT_LE(rounds, 3);
 }
 
+TEST_F(JournalTest, OneSyncIsForAllThatAreReady) {
+  open();
+  for (int i = 0; i < 50; ++i) {
+    spawn([&](const base::Yield& yield) { EXPECT_TRUE(synced(append("x"), yield).ok()); });
+  }
+  run();
+  EXPECT_EQ(journal_->stats().batches, 1U);
+  EXPECT_EQ(read().size(), 50U);
+}
+
 // One hour is what quiet ones wait here.
 TEST_F(JournalTest, AQuietRecordIsWrittenWithTheNextPromptOne) {
   open();
@@ -190,7 +206,7 @@ TEST_F(JournalTest, OnlyWhatIsWaitedForBecomesPrompt) {
   open();
   wait_until_prepared();
   disk_.hold_syncs();
-  const std::uint64_t first = append("prompt");
+  const std::uint64_t first = append_and_poll("prompt");
   disk_.wait_for_held_sync();
   append("quiet", Urgency::kQuiet);
   spawn([&](const base::Yield& yield) { EXPECT_TRUE(synced(first, yield).ok()); });
@@ -208,7 +224,7 @@ TEST_F(JournalTest, WhatTheDiskCannotTakeIsRefusedUntilItCan) {
   wait_until_prepared();
   disk_.hold_syncs();
   const std::string text(1000 - kFrameHeadBytes, 'x');
-  append(text);
+  append_and_poll(text);
   disk_.wait_for_held_sync();
   append(text);
   const std::uint64_t last = append(text);
@@ -463,7 +479,7 @@ TEST_F(JournalTest, WhoeverWaitsWhenTheLoopEndsIsUnwound) {
       (*opened)->synced(*sequence, base::Deadline::after_ms(clock_, kLongMs), yield).ignore("it is unwound");
       ADD_FAILURE() << "it was resumed";
     });
-    io.run_one();
+    io.poll();
     while ((*opened)->stats().synced_sequence < 1) std::this_thread::yield();
     opened->reset();
     EXPECT_FALSE(unwound);

@@ -9,7 +9,6 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/steady_timer.hpp>
 
 namespace shoal::base {
 namespace {
@@ -36,7 +35,7 @@ TEST(Spawn, AStackServesOneCoroutineAfterTheOther) {
 
 TEST(Spawn, CoroutinesAtTheSameTimeHaveStacksOfTheirOwnAndNotAllAreKept) {
   asio::io_context io;
-  asio::steady_timer gate(io, asio::steady_timer::time_point::max());
+  base::Timer gate(io, base::Timer::time_point::max());
   int running = 0;
   for (int i = 0; i < 300; ++i) {
     spawn(io, "test", [&, i](Yield yield) {
@@ -61,7 +60,7 @@ TEST(Spawn, ACoroutineThatTheContextOutlivesGivesItsStackBack) {
   {
     asio::io_context io;
     pool = StackPool::of(io);
-    asio::steady_timer never(io, asio::steady_timer::time_point::max());
+    base::Timer never(io, base::Timer::time_point::max());
     spawn(io, "test", [&](Yield yield) {
       const std::shared_ptr<void> at_the_end(nullptr, [&](void*) { unwound = true; });
       error_code woken;

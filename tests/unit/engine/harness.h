@@ -19,7 +19,6 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/steady_timer.hpp>
 
 #include "shoal/base/async.h"
 #include "shoal/base/clock.h"
@@ -138,7 +137,7 @@ class SupervisorTest : public ::testing::Test {
   ::testing::AssertionResult eventually(base::Yield yield, const std::function<bool()>& done) {
     for (int i = 0; i < 10'000; ++i) {
       if (done()) return ::testing::AssertionSuccess();
-      base::asio::steady_timer timer(io_, std::chrono::milliseconds(2));
+      base::Timer timer(io_, std::chrono::milliseconds(2));
       base::error_code ignored;
       timer.async_wait(yield[ignored]);
     }

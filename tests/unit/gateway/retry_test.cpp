@@ -326,7 +326,7 @@ TEST_F(RetryTest, AClientThatLeavesEndsTheWait) {
   Upstream acme({http("503 Service Unavailable", "{}", "Retry-After: 60\r\n")});
   configure({make("acme", acme)});
   std::stop_source gone;
-  base::asio::steady_timer timer(io, std::chrono::milliseconds(50));
+  base::Timer timer(io, std::chrono::milliseconds(50));
   timer.async_wait([&](const base::error_code&) { gone.request_stop(); });
   EXPECT_EQ(ask(false, {}, gone.get_token()).said.back(), "fail cancelled");
   EXPECT_EQ(acme.requests, 1);

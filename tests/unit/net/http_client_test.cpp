@@ -19,7 +19,6 @@
 
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
 
 #include "unit/net/scripted_server.h"
@@ -395,7 +394,7 @@ TEST_F(HttpClientTest, ACancelEndsAnyWait) {
   tls.tls = true;
   for (const Upstream& upstream : {local(mute.port()), tls}) {
     std::stop_source stop;
-    asio::steady_timer timer(io, std::chrono::milliseconds(20));
+    base::Timer timer(io, std::chrono::milliseconds(20));
     timer.async_wait([&](const base::error_code&) { stop.request_stop(); });
     const Answer answer = ask(upstream, {"GET", "/", {}, {}}, {}, stop.get_token());
     ASSERT_TRUE(answer.error);

@@ -11,8 +11,6 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-#include <boost/asio/steady_timer.hpp>
-
 #include "shoal/net/http_server.h"
 
 #include "unit/net/server_fixture.h"
@@ -251,7 +249,7 @@ TEST(Server, HandlerWithoutAnAnswerIsAnInternalError) {
 TEST(Server, DrainLetsARunningRequestEndAndClosesIdleOnes) {
   std::promise<void> started;
   TestServer server([&](const HttpRequest&, ResponseWriter& writer, base::Yield yield) {
-    boost::asio::steady_timer timer(yield.get_executor(), std::chrono::milliseconds(100));
+    base::Timer timer(yield.get_executor(), std::chrono::milliseconds(100));
     started.set_value();
     boost::system::error_code ec;
     timer.async_wait(yield[ec]);

@@ -5,8 +5,6 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 
-#include <boost/asio/steady_timer.hpp>
-
 #include "unit/net/server_fixture.h"
 
 namespace shoal::net {
@@ -103,7 +101,7 @@ TEST(Writer, AnAbandonedStreamEndsWithTheConnection) {
 class GoneHandler {
  public:
   void operator()(const HttpRequest&, ResponseWriter& writer, base::Yield yield) {
-    boost::asio::steady_timer gone(yield.get_executor(), std::chrono::hours(1));
+    base::Timer gone(yield.get_executor(), std::chrono::hours(1));
     int calls = 0;
     writer.on_client_gone([&] {
       ++calls;
@@ -180,7 +178,7 @@ TEST(Writer, AClientThatDoesNotReadIsCut) {
 TEST(Writer, PipelinedRequestWaitsForTheRunningOne) {
   TestServer server([](const HttpRequest& request, ResponseWriter& writer, base::Yield yield) {
     if (request.path == "/slow") {
-      boost::asio::steady_timer timer(yield.get_executor(), std::chrono::milliseconds(50));
+      base::Timer timer(yield.get_executor(), std::chrono::milliseconds(50));
       boost::system::error_code ec;
       timer.async_wait(yield[ec]);
     }

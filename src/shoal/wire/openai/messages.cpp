@@ -20,19 +20,19 @@ using types::NeedKind;
 
 std::optional<types::Role> read_role(Fields& in) {
   const auto role = in.text("role");
-  const std::string path = in.path_of("role");
   if (!role) {
-    if (in.ok()) in.fail(bad(path, "is missing; it must be system, developer, user, assistant or tool"));
+    if (in.ok()) in.fail(bad(in.path_of("role"), "is missing; it must be system, developer, user, assistant or tool"));
     return std::nullopt;
   }
   if (*role == "system" || *role == "developer") return types::Role::kSystem;
   if (*role == "user") return types::Role::kUser;
   if (*role == "assistant") return types::Role::kAssistant;
   if (*role == "tool" || *role == "function") {
-    in.need(NeedKind::kTools, path, *role == "function");
+    in.need(NeedKind::kTools, in.path_of("role"), *role == "function");
     return types::Role::kTool;
   }
-  in.fail(bad(path, fmt::format("must be system, developer, user, assistant or tool, not \"{}\"", shortened(*role))));
+  in.fail(bad(in.path_of("role"),
+              fmt::format("must be system, developer, user, assistant or tool, not \"{}\"", shortened(*role))));
   return std::nullopt;
 }
 
@@ -116,7 +116,7 @@ void read_parts(Fields& in, const json::array& values, const std::string& path, 
   if (values.empty()) return in.fail(bad(path, "must not be empty"));
   bool only_texts = true;
   for (std::size_t i = 0; i < values.size() && in.ok(); ++i) {
-    const std::string at = fmt::format("{}[{}]", path, i);
+    const std::string at = item_path(path, i);
     if (!values[i].is_object()) {
       return in.fail(wrong_type(at, "an object, as in {\"type\": \"text\", \"text\": \"...\"}", values[i]));
     }
@@ -157,17 +157,16 @@ types::Message read_message(Fields& in) {
   message.name = in.text("name").value_or("");
   message.tool_call_id = in.text("tool_call_id").value_or("");
   const json::value* content = in.any("content");
-  const std::string at = in.path_of("content");
   if (content != nullptr && content->is_string()) {
     message.content = view(content->get_string());
   } else if (content != nullptr && content->is_array()) {
-    read_parts(in, content->get_array(), at, message);
+    read_parts(in, content->get_array(), in.path_of("content"), message);
   } else if (content != nullptr) {
-    in.fail(wrong_type(at, "a string or an array of parts", *content));
+    in.fail(wrong_type(in.path_of("content"), "a string or an array of parts", *content));
   }
   if (const json::array* calls = in.array("tool_calls")) {
     for (std::size_t i = 0; i < calls->size() && in.ok(); ++i) {
-      message.tool_calls.push_back(read_tool_call(in, (*calls)[i], fmt::format("{}[{}]", in.path_of("tool_calls"), i)));
+      message.tool_calls.push_back(read_tool_call(in, (*calls)[i], item_path(in.path_of("tool_calls"), i)));
     }
   }
   check_role(in, message, content != nullptr);
@@ -184,7 +183,7 @@ std::vector<types::Message> read_messages(Fields& in, const json::array& values,
   std::vector<types::Message> messages;
   if (values.empty()) in.fail(bad(path, "must have at least one message"));
   for (std::size_t i = 0; i < values.size() && in.ok(); ++i) {
-    const std::string at = fmt::format("{}[{}]", path, i);
+    const std::string at = item_path(path, i);
     if (!values[i].is_object()) {
       in.fail(wrong_type(at, "an object, as in {\"role\": \"user\", \"content\": \"...\"}", values[i]));
       break;

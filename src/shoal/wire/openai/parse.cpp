@@ -145,7 +145,7 @@ Result<std::vector<std::int32_t>> read_token_ids(const json::array& ids, const s
   for (std::size_t i = 0; i < ids.size(); ++i) {
     const bool fits =
         ids[i].is_int64() && ids[i].get_int64() >= 0 && ids[i].get_int64() <= std::numeric_limits<std::int32_t>::max();
-    if (!fits) return wrong_type(fmt::format("{}[{}]", path, i), "a token id, a whole number from 0", ids[i]);
+    if (!fits) return wrong_type(item_path(path, i), "a token id, a whole number from 0", ids[i]);
     tokens.push_back(static_cast<std::int32_t>(ids[i].get_int64()));
   }
   return tokens;
@@ -181,7 +181,7 @@ Result<std::vector<Item>> read_texts(const json::value& value, const std::string
     return bad(path, fmt::format("must have at most {} items, not {}", max_items, all.size()));
   const bool of_strings = all[0].is_string();
   for (std::size_t i = 0; i < all.size(); ++i) {
-    const std::string at = fmt::format("{}[{}]", path, i);
+    const std::string at = item_path(path, i);
     if (of_strings && all[i].is_string()) {
       items.push_back(text(all[i].get_string()));
     } else if (!of_strings && all[i].is_array()) {

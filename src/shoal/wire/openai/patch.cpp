@@ -17,6 +17,7 @@ namespace {
 class Patch {
  public:
   explicit Patch(std::string_view object) : object_(object), after_brace_(object.find('{') + 1) {
+    edits_.reserve(4);
     assert(after_brace_ > 0 && after_brace_ <= object.size());
   }
 

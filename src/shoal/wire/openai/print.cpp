@@ -8,6 +8,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include <fmt/compile.h>
 #include <fmt/format.h>
 
 #include "shoal/wire/json_text.h"
@@ -242,8 +243,8 @@ void append_x_shoal(std::string& out, const AnswerFacts& facts) {
 // A whole number of micro-dollars as dollars, without a float in between.
 void append_usd(std::string& out, std::string_view name, std::int64_t micro) {
   const std::int64_t amount = micro < 0 ? -micro : micro;
-  fmt::format_to(std::back_inserter(out), R"(,"{}":"{}{}.{:06}")", name, micro < 0 ? "-" : "", amount / 1'000'000,
-                 amount % 1'000'000);
+  fmt::format_to(std::back_inserter(out), FMT_COMPILE(R"(,"{}":"{}{}.{:06}")"), name, micro < 0 ? "-" : "",
+                 amount / 1'000'000, amount % 1'000'000);
 }
 
 // What the engine tells of its own work.

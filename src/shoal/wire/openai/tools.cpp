@@ -45,7 +45,7 @@ void check_items(Fields& in, std::string_view key, bool (json::value::*fits)() c
                  std::string_view wanted) {
   const json::array* values = in.array(key);
   for (std::size_t i = 0; values != nullptr && i < values->size(); ++i) {
-    if (!((*values)[i].*fits)()) return in.fail(wrong_type(fmt::format("{}[{}]", key, i), wanted, (*values)[i]));
+    if (!((*values)[i].*fits)()) return in.fail(wrong_type(item_path(key, i), wanted, (*values)[i]));
   }
 }
 
