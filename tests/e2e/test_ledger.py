@@ -77,6 +77,20 @@ def test_a_receipt_and_a_report_agree_with_the_bill(front, other):
     assert f"{sum(bills) / 1e6:.6f}" in shoal(server, "costs")
 
 
+@pytest.mark.parametrize("kept", ["all", "paid"])
+def test_what_was_free_leaves_a_receipt_or_not_as_it_is_wanted(front, other, kept):
+    free = provider("free", other.base_url, 'durability = "none"')
+    server = front(f'[audit]\nreceipts = "{kept}"\n' + provider("other", other.base_url) + price("other") + free)
+    ids = []
+    for name in ("free", "other"):
+        status, headers, body = ask(server, f"{name}/{CHAT_MODEL}")
+        assert status == 200 and body["x_shoal"]["egress"] == name, "the answer tells all the same"
+        ids.append(headers["x-shoal-decision-id"])
+    ids = ids if kept == "all" else ids[1:]
+    assert [r["id"] for r in shoal(server, "receipts", "--json")["receipts"]] == ids[::-1]
+    assert shoal(server, "costs", "--json")["total"]["requests"] == len(ids)
+
+
 def test_what_is_wrong_is_said(front):
     server = front("")
     status, _, body = server.get("/v1/shoal/receipts/nothing")

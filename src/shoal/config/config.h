@@ -75,7 +75,6 @@ struct LedgerConfig {
 
 struct AuditConfig {
   std::string receipts = "all";
-  std::int64_t keep_days = 0;  // 0: forever
 };
 
 struct LogConfig {

@@ -87,7 +87,6 @@ constexpr std::array kKeys = {
     Key{{"ledger.local_usd_per_hour", Type::kMoney, "", kWhole, kMicro, {}, kHot, "What an hour of computing on this machine is taken to cost. The default is an assumption, not a measurement: set it to what yours costs.", Need::kFilled}, SHOAL_LEDGER(local_usd_per_hour)},
     Key{{"ledger.baseline", Type::kTarget, "", 0, 0, {}, kHot, "What answers are compared with for savings: the provider and model that would have answered all of them. Empty: the first provider of the route that was asked for, if it has one."}, SHOAL_LEDGER(baseline)},
     Key{{"audit.receipts", Type::kChoice, "", 0, 0, kReceipts, kHot, "Which requests leave a receipt in the journal. all: each. paid: those of which something went to a provider with a journal (durability is not none), so that what was answered here, or by a provider that is local and free, is written nowhere; it is missing in `shoal receipts` and in the counts of `shoal costs`."}, SHOAL_FIELD(audit, AuditConfig, receipts)},
-    Key{{"audit.keep_days", Type::kInteger, "days", 0, 36500, {}, kHot, "How long the journal of what was asked of providers, and what it cost, is kept. 0: forever."}, SHOAL_FIELD(audit, AuditConfig, keep_days)},
     Key{{"log.level", Type::kChoice, "", 0, 0, kLevels, kHot, "The least important lines that are written."}, SHOAL_FIELD(log, LogConfig, level)},
     Key{{"log.format", Type::kChoice, "", 0, 0, kFormats, kRestart, "auto: text on a terminal, one JSON object a line otherwise."}, SHOAL_FIELD(log, LogConfig, format)},
 };

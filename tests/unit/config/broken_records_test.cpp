@@ -183,7 +183,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"list_of_numbers", "[provider.a]\nmodels = [4]\n", {{2, 10, "other than strings", ""}}},
         Case{"nul_in_path", "[provider.a]\nkey_file = \"a\\u0000b\"\n", {{2, 12, "NUL", ""}}},
         Case{"baseline", "[ledger]\nbaseline = \"gpt-4o\"\n", {{2, 12, "wanted \"provider/model\"", ""}}},
-        Case{"keep_days", "[audit]\nkeep_days = 36501\n", {{2, 13, "from 0 to 36500", ""}}},
+        Case{"receipts", "[audit]\nreceipts = \"some\"\n", {{2, 12, "wanted one of \"all\", \"paid\"", ""}}},
         Case{"all_in_one_run",
              "[route.b]\nthreshold = 2\nx = 1\n[provider.a]\nkind = 1\n[server]\nprot = 1\n",
              {{2, 13, "threshold", ""}, {3, 1, "`x`", kReference}, {5, 8, "kind", ""}, {7, 1, "prot", "`port`"}}}),

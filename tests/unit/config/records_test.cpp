@@ -79,7 +79,7 @@ TEST_F(RecordsTest, HaveTheirDefaults) {
   EXPECT_EQ(route.on_budget, "local");
   EXPECT_EQ(route.max_attempts, 3);
   EXPECT_EQ(loaded.config->ledger.local_usd_per_hour, "0.05");
-  EXPECT_EQ(loaded.config->audit.keep_days, 0);
+  EXPECT_EQ(loaded.config->audit.receipts, "all");
   EXPECT_TRUE(loaded.config->egress.allowed);
 }
 
@@ -293,7 +293,7 @@ monthly_usd = "50.5"
 local_usd_per_hour = "0"
 baseline = "openai/gpt-4o"
 [audit]
-keep_days = 400
+receipts = "paid"
 [provider.openai]
 kind = "anthropic"
 base_url = "https://api.example.com/v1"

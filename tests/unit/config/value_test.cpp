@@ -170,7 +170,7 @@ TEST(Secrets, AreKnownByTheirNames) {
        {"api_key", "apiKey", "API-KEY", "key", "keys", "token", "client_secret", "password", "auth"}) {
     EXPECT_TRUE(names_secret(name)) << name;
   }
-  for (const char* name : {"base_url", "max_tokens", "token_timeout_ms", "monkey", "keep_days", ""}) {
+  for (const char* name : {"base_url", "max_tokens", "token_timeout_ms", "monkey", "keep_alive", ""}) {
     EXPECT_FALSE(names_secret(name)) << name;
   }
 }
