@@ -126,6 +126,15 @@ class Server:
             raise RuntimeError(f"serve did not stop in {timeout_s} s\n{self.log()}")
 
 
+def wait_for(holds, timeout_s=10):
+    """What `holds()` returns once that is true."""
+    end = time.monotonic() + timeout_s
+    while not (held := holds()):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return held
+
+
 @pytest.fixture(scope="session")
 def stories():
     """A real model of 1 MiB."""

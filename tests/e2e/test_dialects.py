@@ -6,8 +6,11 @@ The codecs are reached through tests/support/wire_convert.cpp. No model and no `
 import base64
 import collections.abc
 import http.server
+import importlib
 import itertools
 import json
+import pkgutil
+import re
 import subprocess
 import threading
 import typing
@@ -16,13 +19,17 @@ import anthropic
 import openai
 import pydantic
 import pytest
+import typing_extensions
 from anthropic.types import message_create_params
 from conftest import BUILD, ROOT
 from google import genai
 from google.genai import models as genai_models
 from google.genai import types as genai_types
 from openai.lib.streaming.chat import ChatCompletionStreamState
+from openai.types import chat, completion_create_params as text_params
 from openai.types.chat import ChatCompletion, ChatCompletionChunk, completion_create_params
+from openai.types.shared_params import FunctionDefinition, ResponseFormatJSONObject, ResponseFormatJSONSchema, ResponseFormatText
+from openai.types.shared_params.response_format_json_schema import JSONSchema
 
 FIXTURES = ROOT / "tests" / "fixtures" / "dialects"
 PNG = "iVBORw0KGgo="
@@ -176,7 +183,6 @@ REQUESTS = {
     "calls": {"messages": CALLS, "tools": TOOLS},
     "schema": {"messages": HI, "response_format": {"type": "json_schema", "json_schema": {"name": "place", "schema": SCHEMA, "strict": True}}},
     "effort": {"messages": HI, "reasoning_effort": "low"},
-    "no_effort": {"messages": HI, "reasoning_effort": "none"},
     "user": {"messages": HI, "user": "u-1"},
 }
 # What only some can.
@@ -187,6 +193,7 @@ SOME = {
     "strict_tool": {"messages": HI, "tools": [{"type": "function", "function": {"name": "f", "parameters": SCHEMA, "strict": True}}]},
     "image_by_address": {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]}]},
     "late_system": {"messages": [*HI, {"role": "system", "content": "Be brief."}, *HI]},
+    "no_effort": {"messages": HI, "reasoning_effort": "none"},
     "highest_effort": {"messages": HI, "reasoning_effort": "xhigh"},
     "logprobs": {"messages": HI, "logprobs": True, "top_logprobs": 3},
     "bias": {"messages": HI, "logit_bias": {"5": -100, "7": 2}},
@@ -194,7 +201,7 @@ SOME = {
 }
 CANNOT = {
     "sampling": {"anthropic"}, "json": {"anthropic"}, "one_call": {"gemini"}, "strict_tool": {"gemini"},
-    "image_by_address": {"gemini"}, "late_system": {"gemini"}, "highest_effort": set(), "logprobs": {"anthropic", "gemini"},
+    "image_by_address": {"gemini"}, "late_system": {"gemini"}, "no_effort": {"gemini"}, "highest_effort": set(), "logprobs": {"anthropic", "gemini"},
     "bias": {"anthropic", "gemini"}, "name": {"anthropic", "gemini"},
 }
 
@@ -471,3 +478,197 @@ def test_a_whole_answer_says_what_the_sdk_put_into_it(convert, dialect, number):
     printed = convert(dialect, "whole", body)
     read = ChatCompletion.model_validate({k: v for k, v in printed.items() if k != "x_shoal"}, strict=True)
     assert openai_answers(read) == ours["answers"]
+
+
+# --- what only OpenAI's dialect has: the client's bytes at its providers, refused by name elsewhere
+
+CUSTOM = {"type": "custom", "custom": {"name": "sql", "format": {"type": "text"}}}
+FUNCTION = {"type": "function", "function": {"name": "now"}}
+VERBATIM = {
+    "moderation": {"moderation": {"model": "omni-moderation-latest", "policy": {"output": {"mode": "block"}}}},
+    "prompt_cache_options": {"prompt_cache_options": {"mode": "explicit"}},
+    "tools[1].custom": {"tools": [FUNCTION, CUSTOM]},
+    "tool_choice.custom": {"tools": [CUSTOM], "tool_choice": {"type": "custom", "custom": {"name": "sql"}}},
+    "tool_choice.allowed_tools": {"tools": [FUNCTION], "tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [FUNCTION]}}},
+    "messages[1].tool_calls[0].custom": {"messages": [*HI, {"role": "assistant", "tool_calls": [{"id": "c", "type": "custom", "custom": {"name": "sql", "input": "x"}}]},
+                                                      {"role": "tool", "tool_call_id": "c", "content": "1"}]},
+    "messages[0].content[0].prompt_cache_breakpoint": {"messages": [{"role": "user", "content": [
+        {"type": "text", "text": "a", "prompt_cache_breakpoint": {"mode": "explicit"}}]}]},
+    "messages[0].content[0].cache_control": {"messages": [{"role": "user", "content": [{"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}]}]},
+    "messages[0].content[0].image_url.detail": {"messages": [{"role": "user", "content": [
+        {"type": "image_url", "image_url": {"url": "https://example.com/a.png", "detail": "original"}}]}]},
+    "stream_options.include_obfuscation": {"stream": True, "stream_options": {"include_obfuscation": True}},
+}
+
+
+@pytest.mark.parametrize("param", VERBATIM)
+def test_what_only_openais_dialect_has_goes_there_as_it_came(convert, param):
+    asked = {"messages": HI} | VERBATIM[param]
+    if "cache_control" not in param:  # OpenRouter's and LiteLLM's
+        openai_request({"model": "m", **asked})
+    body = convert("openai", "patch", asked)
+    wanted = asked | {"model": "the-model", "max_completion_tokens": 1000}
+    if "stream_options" in asked:
+        wanted["stream_options"] = asked["stream_options"] | {"include_usage": True}
+    assert body == wanted
+    for dialect in ("anthropic", "gemini"):
+        error = convert(dialect, "request", asked).get("error")
+        assert error and error["code"] == "unsupported_parameter" and error["param"].startswith(param.split(".")[0]), error
+
+
+HINTS = {"metadata": {"a": "b"}, "safety_identifier": "s", "prompt_cache_key": "k"}
+
+
+@pytest.mark.parametrize("dialect", ["anthropic", "gemini"])
+def test_hints_change_nothing_and_stay_here(convert, dialect):
+    """docs/how-to/use-a-provider.md lists them."""
+    told = (ROOT / "docs/how-to/use-a-provider.md").read_text()
+    said = {"role": "assistant", "content": "a"}
+    for name, value in HINTS.items():
+        assert convert(dialect, "request", {"messages": HI, name: value}) == convert(dialect, "request", {"messages": HI}), name
+        assert f"`{name}`" in told
+    for name, value in {"annotations": [], "parsed": {"a": 1}, "reasoning_content": "b", "reasoning": "b", "reasoning_details": []}.items():
+        assert convert(dialect, "request", {"messages": [*HI, said | {name: value}]}) == convert(dialect, "request", {"messages": [*HI, said]}), name
+        assert f"`{name}`" in told
+
+
+def keys_of(*modules):
+    """Those of all the dictionaries that the modules define."""
+    keys = set()
+    for module in modules:
+        keys |= {k for d in vars(module).values() if typing_extensions.is_typeddict(d) and d.__module__ == module.__name__ for k in d.__annotations__}
+    return keys
+
+
+def modules(pattern):
+    return [importlib.import_module(f"{chat.__name__}.{m.name}") for m in pkgutil.iter_modules(chat.__path__) if re.fullmatch(pattern, m.name)]
+
+
+CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}
+# Where the SDK's parameters stand; null asks for nothing, so that nothing but the name is read.
+PLACES = {
+    "chat": (lambda: typing_extensions.get_type_hints(completion_create_params.CompletionCreateParamsStreaming), lambda more: more | {"messages": HI}),
+    "text": (lambda: typing_extensions.get_type_hints(text_params.CompletionCreateParamsStreaming), lambda more: more | {"prompt": "a"}),
+    "message": (lambda: keys_of(*modules("chat_completion_(developer|system|user|tool|function)_message_param"))
+                | set(chat.ChatCompletionAssistantMessageParam.__annotations__), lambda more: {"messages": [more | {"role": "assistant", "content": "a"}]}),
+    "part": (lambda: {k for m in modules("chat_completion_content_part_.*_param") for d in vars(m).values()
+                      if typing_extensions.is_typeddict(d) and "type" in d.__annotations__ for k in d.__annotations__},
+             lambda more: {"messages": [{"role": "user", "content": [more | {"type": "text", "text": "a"}]}]}),
+    "image": (lambda: chat.chat_completion_content_part_image_param.ImageURL.__annotations__,
+              lambda more: {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": more | {"url": "https://example.com/a.png"}}]}]}),
+    "tool": (lambda: {*chat.ChatCompletionFunctionToolParam.__annotations__, *chat.ChatCompletionCustomToolParam.__annotations__},
+             lambda more: {"messages": HI, "tools": [more | FUNCTION]}),
+    "function": (lambda: FunctionDefinition.__annotations__, lambda more: {"messages": HI, "tools": [{"type": "function", "function": more | {"name": "f"}}]}),
+    "choice": (lambda: {*chat.ChatCompletionNamedToolChoiceParam.__annotations__, *chat.ChatCompletionNamedToolChoiceCustomParam.__annotations__,
+                        *chat.ChatCompletionAllowedToolChoiceParam.__annotations__},
+               lambda more: {"messages": HI, "tools": [FUNCTION], "tool_choice": more | FUNCTION}),
+    "call": (lambda: {*chat.ChatCompletionMessageFunctionToolCallParam.__annotations__, *chat.ChatCompletionMessageCustomToolCallParam.__annotations__},
+             lambda more: {"messages": [{"role": "assistant", "tool_calls": [more | CALL]}]}),
+    "format": (lambda: {*ResponseFormatText.__annotations__, *ResponseFormatJSONObject.__annotations__, *ResponseFormatJSONSchema.__annotations__},
+               lambda more: {"messages": HI, "response_format": more | {"type": "text"}}),
+    "schema": (lambda: JSONSchema.__annotations__,
+               lambda more: {"messages": HI, "response_format": {"type": "json_schema", "json_schema": more | {"name": "n"}}}),
+    "stream": (lambda: chat.ChatCompletionStreamOptionsParam.__annotations__, lambda more: {"messages": HI, "stream": True, "stream_options": more}),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_every_parameter_of_openais_sdk_is_known(convert, place):
+    keys, body = PLACES[place]
+    assert keys()
+    unknown = [k for k in sorted(keys()) if "error" in convert("openai", "patch", body({k: None}))]
+    assert not unknown
+    assert "not a parameter here" in convert("openai", "patch", body({"no_such_key": None}))["error"]["message"]
+
+
+# --- the second turn of an agent: it says what it got, and the results of the calls
+
+
+THOUGHTS = [{"type": "thinking", "thinking": "hm", "signature": "c2lnbmVk"}, {"type": "redacted_thinking", "data": "c2VjcmV0"}]
+AGENT = [{"role": "user", "content": "Weather?"}]
+
+
+def sse(events):
+    return "".join(f"event: {e['type']}\ndata: {json.dumps(e)}\n\n" if "type" in e else f"data: {json.dumps(e)}\n\n" for e in events)
+
+
+def anthropic_call():
+    call = {"type": "tool_use", "id": "t1", "name": "get_weather", "input": {"city": "Bern"}}
+    head = {"id": "m", "type": "message", "role": "assistant", "model": "claude", "stop_sequence": None, "usage": {"input_tokens": 3, "output_tokens": 9}}
+    thinking, redacted = THOUGHTS
+    blocks = [
+        ({"type": "thinking", "thinking": "", "signature": ""},
+         [{"type": "thinking_delta", "thinking": "h"}, {"type": "thinking_delta", "thinking": "m"}, {"type": "signature_delta", "signature": thinking["signature"]}]),
+        (redacted, []),
+        (call | {"input": {}}, [{"type": "input_json_delta", "partial_json": '{"city":'}, {"type": "input_json_delta", "partial_json": '"Bern"}'}])]
+    events = [{"type": "message_start", "message": head | {"content": [], "stop_reason": None}}]
+    for i, (block, deltas) in enumerate(blocks):
+        events.append({"type": "content_block_start", "index": i, "content_block": block})
+        events += [{"type": "content_block_delta", "index": i, "delta": d} for d in deltas]
+        events.append({"type": "content_block_stop", "index": i})
+    events += [{"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 9}}, {"type": "message_stop"}]
+    return head | {"content": [*THOUGHTS, call], "stop_reason": "tool_use"}, sse(events)
+
+
+def gemini_call():
+    parts = [{"text": "hm", "thought": True}, {"functionCall": {"id": "t1", "name": "get_weather", "args": {"city": "Bern"}}, "thoughtSignature": "c2lnbmVk"},
+             {"functionCall": {"id": "t2", "name": "now", "args": {}}}]
+    body = lambda parts, **more: {"candidates": [{"content": {"role": "model", "parts": parts}, "index": 0, **more}], "responseId": "r"}
+    return body(parts, finishReason="STOP"), sse([body([p]) for p in parts[:-1]] + [body(parts[-1:], finishReason="STOP")])
+
+
+def openai_call():
+    """Of a server that shows its thoughts, as vLLM and DeepSeek do: its bytes are the client's."""
+    call = {"id": "t1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city":"Bern"}'}}
+    body = lambda kind, name, more: {"id": "c", "object": kind, "created": 1, "model": "m", "choices": [
+        {"index": 0, name: {"role": "assistant", "content": None, "reasoning_content": "hm", "reasoning": "hm", "tool_calls": more}, "finish_reason": "tool_calls"}]}
+    return body("chat.completion", "message", [call]), sse([body("chat.completion.chunk", "delta", [{"index": 0} | call])])
+
+
+AGENTS = {"openai": openai_call, "anthropic": anthropic_call, "gemini": gemini_call}
+
+
+def answer_for_the_sdk(convert, source, how):
+    """What a client of OpenAI's is sent for it."""
+    whole, stream = AGENTS[source]()
+    if source == "openai":
+        return json.dumps(whole) if how == "whole" else stream + "data: [DONE]\n\n"
+    if how == "whole":
+        return json.dumps(convert(source, "whole", whole))
+    return sse(convert(source, "chunks", [1, stream])) + "data: [DONE]\n\n"
+
+
+@pytest.mark.parametrize("how", ["whole", "dumped", "streamed"])
+@pytest.mark.parametrize("source", AGENTS)
+def test_an_agent_gives_back_what_it_got(convert, replay, source, how):
+    client = openai.OpenAI(base_url=replay.url + "/v1", api_key="k", max_retries=0)
+    body = answer_for_the_sdk(convert, source, "stream" if how == "streamed" else "whole")
+    replay.set(body.encode(), "text/event-stream" if how == "streamed" else "application/json")
+    if how == "streamed":
+        state = ChatCompletionStreamState()
+        for chunk in client.chat.completions.create(model="m", messages=AGENT, stream=True):
+            state.handle_chunk(chunk)
+        message = state.current_completion_snapshot.choices[0].message
+    else:
+        message = client.chat.completions.create(model="m", messages=AGENT).choices[0].message
+    calls = message.tool_calls
+    assert calls and message.model_extra["reasoning_content"] == "hm"
+    again = message.model_dump() if how == "dumped" else message
+    results = [{"role": "tool", "tool_call_id": c.id, "content": "sunny"} for c in calls]
+    replay.set(json.dumps(openai_call()[0]).encode(), "application/json")
+    client.chat.completions.create(model="m", messages=[*AGENT, again, *results], tools=TOOLS)
+    said = {k: v for k, v in replay.request.items() if k != "model"}
+
+    passed_on = convert("openai", "patch", said)
+    assert passed_on.get("messages") == said["messages"], passed_on
+    to_anthropic, to_gemini = convert("anthropic", "request", said), convert("gemini", "request", said)
+    anthropic_request(to_anthropic)
+    gemini_request(to_gemini)
+    content, parts = to_anthropic["messages"][1]["content"], to_gemini["contents"][1]["parts"]
+    assert [b["type"] for b in content if b["type"] != "tool_use"] == ([t["type"] for t in THOUGHTS] if source == "anthropic" else [])
+    if source == "anthropic":
+        assert content[:2] == THOUGHTS
+    assert [p["functionCall"]["name"] for p in parts] == [c.function.name for c in calls]
+    # Of what another model called there is no signature: the stand-in that Google documents.
+    assert parts[0]["thoughtSignature"] == ("c2lnbmVk" if source == "gemini" else "skip_thought_signature_validator")
+    assert all("thoughtSignature" not in p for p in parts[1:])

@@ -116,6 +116,9 @@ def test_what_is_not_sure_is_the_providers_and_the_client_sees_one_answer(serve,
     assert receipt["route"] == "escalated" and receipt["egress"] == "large"
     assert receipt["confidence"] < 0.8 and receipt["threshold"] == 0.8
     assert [r["effect"] for r in receipt["reasons"] if r["signal"] == "confidence"] == ["escalate"]
+    kept = server.get(f"/v1/shoal/receipts/{receipt['decision_id']}")[2]
+    assert kept["confidence"] == pytest.approx(receipt["confidence"]) and kept["detail"]["threshold"] == 0.8
+    assert kept["detail"]["reasons"] == receipt["reasons"]
     answer = chat(server)
     assert answer["x_shoal"]["route"] == "escalated" and answer["choices"][0]["message"]["content"] == theirs
     # Its place in the batch is free at once.
@@ -281,3 +284,8 @@ def test_the_demo_keeps_one_and_escalates_the_other(serve, tmp_path, models):
     assert escalated["route"] == "escalated" and escalated["confidence"] < 0.8
     assert escalated["egress"] == "large" and float(escalated["cost_usd"]) > 0
     assert shlex.split(lines[0])[0] == "curl"
+    server.stop()
+    for change, wanted in (("[egress]\nallowed = false\n", "egress.allowed is false"),
+                           ('[server]\nhost = "::1"\n', "server.host is ::1")):
+        with pytest.raises(RuntimeError, match=wanted):
+            serve(change, args=["--demo-cascade"], data_dir=folder)

@@ -4,9 +4,11 @@ import signal
 import socket
 import subprocess
 import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from conftest import CHAT_MODEL, SHOAL, Server
+from conftest import CHAT_MODEL, SHOAL, STORE, Server, wait_for
 from test_providers import ask, price, provider
 
 
@@ -43,6 +45,72 @@ def micro(usd):
     return round(float(usd) * 1_000_000)
 
 
+@pytest.fixture
+def counting():
+    """A factory of providers that say that they counted `usage`: None, nothing at all. With `finish` None they break off
+    and bill it all the same; a stream goes on until `go_on`."""
+    started = []
+
+    def start():
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                head = {"id": "c1", "created": 1, "model": "m"}
+                usage = {"usage": up.usage} if up.usage else {}
+                self.send_response(200)
+                if not asked.get("stream"):
+                    choice = {"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": up.finish}
+                    body = json.dumps({**head, "object": "chat.completion", "choices": [choice], **usage}).encode()
+                    self.send_header("Content-Type", "application/json")
+                    self.send_header("Content-Length", str(len(body)))
+                    self.end_headers()
+                    self.wfile.write(body)
+                    return
+                self.send_header("Content-Type", "text/event-stream")
+                self.send_header("Connection", "close")
+                self.end_headers()
+
+                def chunk(choices, **more):
+                    event = {**head, "object": "chat.completion.chunk", "choices": choices, **more}
+                    self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
+
+                chunk([{"index": 0, "delta": {"role": "assistant", "content": "hi"}, "finish_reason": None}])
+                while not up.go_on.wait(0.05):
+                    chunk([{"index": 0, "delta": {"content": "."}, "finish_reason": None}])
+                chunk([{"index": 0, "delta": {}, "finish_reason": "stop"}])
+                if usage:
+                    chunk([], **usage)
+                self.wfile.write(b"data: [DONE]\n\n")
+                self.close_connection = True
+
+            def log_message(self, *_):
+                pass
+
+        up = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        up.daemon_threads = True
+        up.usage, up.finish = {"prompt_tokens": 1000, "completion_tokens": 1000, "total_tokens": 2000}, "stop"
+        up.go_on = threading.Event()
+        up.go_on.set()
+        up.url = f"http://127.0.0.1:{up.server_port}/v1"
+        threading.Thread(target=up.serve_forever, daemon=True).start()
+        started.append(up)
+        return up
+
+    yield start
+    for up in started:
+        up.go_on.set()
+        up.shutdown()
+
+
+def hang_up(server, config):
+    server.config.write_text(config)
+    seen = server.log().count("configuration")
+    server.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: server.log().count("configuration") > seen)
+
+
 def test_a_receipt_and_a_report_agree_with_the_bill(front, other):
     server = front(provider("other", other.base_url) + price("other", rate="2.50"))
     bills = []
@@ -54,6 +122,8 @@ def test_a_receipt_and_a_report_agree_with_the_bill(front, other):
     assert status == 200 and receipt["id"] == headers["x-shoal-decision-id"]
     assert receipt["route"] == "remote" and receipt["egress"] == "other" and receipt["status"] == 200
     assert micro(receipt["committed_usd"]) == micro(receipt["cost_usd"]) == bills[1]
+    assert micro(receipt["detail"]["saved_usd"]) == 0
+    assert "saved        0.00 USD" in shoal(server, "receipts", receipt["id"])
     (attempt,) = receipt["attempts"]
     assert attempt["state"] == "settled" and attempt["provider"] == "other" and len(attempt["body_sha256"]) == 64
     assert attempt["tokens"]["input"] == body["usage"]["prompt_tokens"]
@@ -159,8 +229,11 @@ def test_keys_let_in_cap_and_keep_apart(front, other):
     assert server.get(f"/v1/shoal/receipts/{mine}", **as_key(made["key"]))[2]["key"] == made["id"]
     assert server.get(f"/v1/shoal/receipts/{mine}", **as_key(capped["key"]))[0] == 404, "bob sees nothing of alice's"
     assert [r["id"] for r in server.get("/v1/shoal/receipts", **as_key(made["key"]))[2]["receipts"]] == [mine]
-    names = {row["name"] for row in shoal(server, "costs", "--by", "key", "--json")["rows"]}
-    assert {made["id"], capped["id"], ""} == names
+    rows = {row["name"]: row.get("id") for row in shoal(server, "costs", "--by", "key", "--json")["rows"]}
+    assert rows == {"alice": made["id"], "bob": capped["id"], "": None}
+    shown = shoal(server, "costs", "--by", "key")
+    assert "\nalice " in shown and "\n(no key) " in shown and made["id"] not in shown
+    assert '"bob"' in refused["error"]["message"] and capped["id"] not in refused["error"]["message"]
 
     shoal(server, "keys", "revoke", "alice")
     assert server.post("/v1/chat/completions", body, **as_key(made["key"]))[0] == 401, "at once"
@@ -192,6 +265,107 @@ def test_a_new_price_changes_what_was(front, other):
     after = shoal(server, "costs", "--json")["total"]
     assert micro(after["cost_usd"]) == 3 * micro(before["cost_usd"]) > 0
     assert after["tokens"] == before["tokens"]
+
+
+def test_a_new_price_changes_what_it_would_have_cost_and_what_is_left(front, counting):
+    """Straight to the provider that savings are counted against, there is nothing to save, whatever it costs; and what was
+    paid is what the budget has used, at once and after a restart."""
+    up = counting()
+    config = lambda rate: '[ledger]\ndaily_usd = "0.05"\n' + provider("up", up.url) + price("up", rate=rate)
+    server = front(config("1"))
+    for _ in range(2):
+        assert ask(server, "up/big", max_tokens=1000)[0] == 200
+    hang_up(server, config("10"))
+    text = shoal(server, "costs", "--reprice")
+    assert text.startswith("2 attempts, 2 of them cost something else now, 0 have no price; 2 requests would")
+    total = shoal(server, "costs", "--json")["total"]
+    assert micro(total["cost_usd"]) == micro(total["baseline_usd"]) == 40_000 and micro(total["saved_usd"]) == 0
+    (newest, _) = shoal(server, "receipts", "--json")["receipts"]
+    assert micro(newest["without_usd"]) == micro(newest["committed_usd"]) == 20_000
+    assert micro(newest["baseline_usd"]) == micro(newest["cost_usd"]) == 2_000, "as it was told then"
+    status, _, body = ask(server, "up/big", max_tokens=1000)
+    assert status == 402 and "0.04 USD are committed" in body["error"]["message"], body
+    server.stop()
+    again = front(config("10"))
+    assert ask(again, "up/big", max_tokens=1000)[2] == body, "the same after a restart"
+    hang_up(again, config("1"))
+    shoal(again, "costs", "--reprice")
+    assert ask(again, "up/big", max_tokens=1000)[0] == 200, "a correction gives back too"
+    # What the journal says stays: tables that are made again need the prices again.
+    again.stop()
+    server.config.write_text(config("10"))
+    shoal(server, "costs", "--reprice")
+    for file in (server.data / "store").glob("receipts.db*"):
+        file.unlink()
+    assert micro(shoal(server, "costs", "--json")["total"]["cost_usd"]) == 6_000
+    shoal(server, "costs", "--reprice")
+    assert micro(shoal(server, "costs", "--json")["total"]["cost_usd"]) == 60_000
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_nobody_counted_is_compared_with_nothing(front, counting, stream):
+    up = counting()
+    up.usage = None
+    server = front(provider("up", up.url) + price("up"))
+    assert ask(server, "up/big", max_tokens=100, stream=stream)[0] == 200
+    total = shoal(server, "costs", "--json")["total"]
+    assert total["unknown_attempts"] == 1 and micro(total["cost_usd"]) > 0
+    assert total["with_baseline"] == 0 and micro(total["saved_usd"]) == 0
+    assert shoal(server, "receipts", "--json")["receipts"][0]["without_usd"] is None
+
+
+def test_a_bill_stands_with_who_wrote_it(front, counting):
+    """One provider breaks off and is paid, the next one answers."""
+    a, b = counting(), counting()
+    a.finish = None
+    route = '[route.r]\nremote = ["a/x", "b/y"]\npolicy = "llm_first"\n'
+    server = front(provider("a", a.url) + provider("b", b.url) + price("a", rate="1") + price("b", rate="3") + route)
+    status, headers, _ = ask(server, "r", max_tokens=1000)
+    assert status == 200
+    receipt = shoal(server, "receipts", headers["x-shoal-decision-id"], "--json")
+    paid = {attempt["provider"]: micro(attempt["cost_usd"]) for attempt in receipt["attempts"]}
+    assert paid["a"] > 0 and paid["b"] == 6000 and micro(receipt["without_usd"]) == 2000
+    assert ask(server, "nobody/z")[0] == 404
+    rows = lambda by: {row["name"]: row for row in shoal(server, "costs", "--by", by, "--json")["rows"]}
+    for by, first, second in (("model", "a/x", "b/y"), ("provider", "a", "b")):
+        found = rows(by)
+        assert micro(found[first]["cost_usd"]) == paid["a"] and found[first]["requests"] == 0
+        assert micro(found[second]["cost_usd"]) == paid["b"] and found[second]["requests"] == 1
+        assert found[first]["with_baseline"] == 0 and micro(found[second]["baseline_usd"]) == 2000
+        assert micro(found[second]["saved_usd"]) == 2000 - paid["a"] - paid["b"], "of the request, which cost both"
+    assert rows("provider")[""]["refused"] == 1 and "(no provider) " in shoal(server, "costs", "--by", "provider")
+    (row,) = shoal(server, "costs", "--json", "--by", "day")["rows"]
+    assert row["requests"] == 2 and row["refused"] == 1
+
+
+def test_shares_are_of_what_was_answered(serve, tmp_path, models):
+    (tmp_path / "models").symlink_to(STORE / "models")
+    server = serve(data_dir=tmp_path)
+    server.data = tmp_path
+    assert ask(server, CHAT_MODEL, max_tokens=2)[0] == 200
+    assert ask(server, CHAT_MODEL, max_tokens=1_000_000)[0] == 400, "refused: the context is too short"
+    text = shoal(server, "costs")
+    total = next(line.split() for line in text.splitlines() if line.startswith("total"))
+    assert total[1:4] == ["2", "100.0%", "0.0%"], text
+    assert "of the requests that were answered" in text
+
+
+def test_a_client_that_leaves_has_a_receipt_of_what_was_paid(front, counting):
+    up = counting()
+    up.go_on.clear()
+    server = front(provider("up", up.url) + price("up"))
+    body = json.dumps({"model": "up/big", "stream": True, "max_tokens": 5000,
+                       "messages": [{"role": "user", "content": "Hi"}]}).encode()
+    with socket.create_connection(("127.0.0.1", server.port)) as client:
+        client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                       b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        assert b"200 OK" in client.recv(4096)
+    time.sleep(0.5)
+    up.go_on.set()
+    receipts = lambda: shoal(server, "receipts", "--json")["receipts"]
+    (receipt,) = wait_for(receipts)
+    assert receipt["route"] == "refused" and micro(receipt["committed_usd"]) == 2000
+    assert (receipt["prompt_tokens"], receipt["completion_tokens"]) == (1000, 1000)
 
 
 def test_local_answers_cost_time_and_save_money(serve, tmp_path, models):

@@ -5,6 +5,7 @@
 #include <cassert>
 #include <functional>
 #include <map>
+#include <stop_token>
 #include <string>
 #include <utility>
 #include <vector>
@@ -62,15 +63,12 @@ class FakeWriter final : public net::ResponseWriter {
     streaming_ = false;
   }
   void close_after() override { closes = true; }
-  void on_client_gone(std::function<void()> callback) override {
-    gone_callback_ = std::move(callback);
-    if (gone_) lose_client();
-  }
+  [[nodiscard]] std::stop_token cancel_token() override { return cancel_.get_token(); }
   [[nodiscard]] bool client_gone() const override { return gone_; }
 
   void lose_client() {
     gone_ = true;
-    if (gone_callback_) std::exchange(gone_callback_, {})();
+    cancel_.request_stop();
   }
 
   int status = 0;
@@ -93,7 +91,7 @@ class FakeWriter final : public net::ResponseWriter {
   bool streaming_ = false;
   bool gone_ = false;
   std::vector<std::string> held_;
-  std::function<void()> gone_callback_;
+  std::stop_source cancel_;
 };
 
 }  // namespace shoal::fakes

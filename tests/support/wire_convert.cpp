@@ -2,7 +2,7 @@
 // of its output the result as JSON, or {"error":{"code","param","message"}}.
 //
 //   request {...}    a chat request of OpenAI's, as it is said in the dialect
-//   patch {...}      the same, of which the client's own bytes are passed on
+//   patch {...}      the same, of which the client's own bytes are passed on; with a prompt, of a text completion
 //   target {...}     where such a request goes, and the headers that the dialect wants: ["/messages","x-api-key",...]
 //   answer {...}     what a whole answer of the dialect says (tests/support/dialect_summary.h)
 //   whole {...}      the same, as a client of OpenAI's gets it
@@ -54,12 +54,14 @@ Result<std::string> request(Dialect dialect, std::string_view body) {
 }
 
 Result<std::string> patch(std::string_view body) {
-  const types::ChatRequest parsed = SHOAL_TRY(openai::parse_chat_request(body));
+  const bool text = !wire::json_member(body, "prompt").empty();
+  const types::GenerationParams params = text ? SHOAL_TRY(openai::parse_completion_request(body)).params
+                                              : SHOAL_TRY(openai::parse_chat_request(body)).params;
   openai::RequestPatch wanted;
   wanted.model = "the-model";
   wanted.max_tokens = 1000;
   wanted.limit = wire::LimitName::kMaxCompletionTokens;
-  wanted.include_usage = parsed.params.stream;
+  wanted.include_usage = params.stream;
   return openai::patch_request(body, wanted);
 }
 

@@ -273,6 +273,7 @@ void Journal::Impl::prepare(std::unique_lock<std::mutex>& lock) {
 
 void Journal::Impl::publish(Result<void> written) {
   bool post = false;
+  std::optional<Error> failure;
   {
     const std::lock_guard lock(wakes_->mutex);
     writing_bytes_ = 0;
@@ -284,11 +285,13 @@ void Journal::Impl::publish(Result<void> written) {
     } else {
       wakes_->failure = Error(ErrorCode::kJournalFailed,
                               fmt::format("the journal cannot be written any more: {}", written.error().message()));
+      failure = wakes_->failure;
       poisoned_ = true;
     }
     post = wakes_->waiters->count() > 0 && !wakes_->posted;
     wakes_->posted = wakes_->posted || post;
   }
+  if (failure && options_.on_failure) options_.on_failure(*failure);
   if (post) base::asio::post(io_, [wakes = wakes_] { settle(*wakes); });
 }
 

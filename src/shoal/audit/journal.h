@@ -33,6 +33,8 @@ struct JournalOptions {
   std::int64_t quiet_ms = 5;
   // Of records that are not on disk yet. More is refused.
   std::size_t max_pending_bytes = std::size_t{8} << 20;
+  // Told once, on the writer's thread, when a write or a sync has failed.
+  std::function<void(const Error&)> on_failure{};
 };
 
 enum class Urgency : std::uint8_t {

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cmath>
 #include <concepts>
+#include <functional>
 #include <initializer_list>
 #include <type_traits>
 #include <utility>
@@ -22,7 +23,11 @@ namespace {
 
 namespace json = boost::json;
 
+// That are written; all before are read.
+template <class Record>
 constexpr std::int64_t kVersion = 1;
+template <>
+constexpr std::int64_t kVersion<Receipt> = 2;
 constexpr std::size_t kMaxDepth = 64;
 
 // A field that is JSON already.
@@ -33,10 +38,10 @@ struct Embedded {
 template <class Text>
 Embedded(Text&) -> Embedded<Text>;
 
-// The fields of each record, once for printing and for parsing.
+// The fields of each record in a version, once for printing and for parsing.
 template <class Self, class Visit>
   requires std::same_as<std::remove_const_t<Self>, Intent>
-void fields(Self& intent, Visit&& field) {
+void fields(Self& intent, std::int64_t, Visit&& field) {
   field("attempt", intent.attempt);
   field("request", intent.request);
   field("unix_ms", intent.unix_ms);
@@ -53,7 +58,7 @@ void fields(Self& intent, Visit&& field) {
 
 template <class Self, class Visit>
   requires std::same_as<std::remove_const_t<Self>, Outcome>
-void fields(Self& outcome, Visit&& field) {
+void fields(Self& outcome, std::int64_t, Visit&& field) {
   field("attempt", outcome.attempt);
   field("unix_ms", outcome.unix_ms);
   field("kind", outcome.kind);
@@ -71,7 +76,7 @@ void fields(Self& outcome, Visit&& field) {
 
 template <class Self, class Visit>
   requires std::same_as<std::remove_const_t<Self>, Receipt>
-void fields(Self& receipt, Visit&& field) {
+void fields(Self& receipt, std::int64_t version, Visit&& field) {
   field("request", receipt.request);
   field("unix_ms", receipt.unix_ms);
   field("principal", receipt.principal);
@@ -88,6 +93,7 @@ void fields(Self& receipt, Visit&& field) {
   field("status", receipt.status);
   field("confidence", receipt.confidence);
   field("detail", Embedded(receipt.detail));
+  if (version >= 2) field("baseline", receipt.baseline);
 }
 
 template <class Number>
@@ -110,11 +116,18 @@ std::string_view decimal(Pico value, std::array<char, 40>& text) {
   return {begin, static_cast<std::size_t>(text.data() + text.size() - begin)};
 }
 
+// In the order in which they stand in an array.
+template <class Tokens>
+auto counts_of(Tokens& tokens) {
+  return std::array<std::conditional_t<std::is_const_v<Tokens>, std::int64_t, std::reference_wrapper<std::int64_t>>, 6>{
+      tokens.input, tokens.cache_read, tokens.cache_write_5m, tokens.cache_write_1h, tokens.output, tokens.reasoning};
+}
+
 class Printer {
  public:
-  explicit Printer(std::string& out) : out_(out) {
+  Printer(std::string& out, std::int64_t version) : out_(out) {
     out_ += "{\"v\":";
-    append_number(out_, kVersion);
+    append_number(out_, version);
   }
   void end() { out_ += '}'; }
 
@@ -155,6 +168,22 @@ class Printer {
       out_ += "null";
   }
   void print(const Embedded<const std::string>& json) { out_ += json.text.empty() ? "null" : json.text; }
+  // ["openai","gpt-4o",10,0,0,0,5,0]: a line has little room.
+  void print(const std::optional<Baseline>& baseline) {
+    if (!baseline) {
+      out_ += "null";
+      return;
+    }
+    out_ += '[';
+    print(baseline->provider);
+    out_ += ',';
+    print(baseline->model);
+    for (const std::int64_t count : counts_of(baseline->tokens)) {
+      out_ += ',';
+      print(count);
+    }
+    out_ += ']';
+  }
 
   void quote(std::string_view name) {
     out_ += '"';
@@ -167,8 +196,8 @@ class Printer {
 
 template <class Record>
 void print_record(const Record& record, std::string& out) {
-  Printer printer(out);
-  fields(record, printer);
+  Printer printer(out, kVersion<Record>);
+  fields(record, kVersion<Record>, printer);
   printer.end();
 }
 
@@ -299,6 +328,22 @@ class Parser {
     detail.text = member.value.is_null() ? "" : member.raw;
     return true;
   }
+  static bool read(const Member& member, std::optional<Baseline>& baseline) {
+    baseline.reset();
+    if (member.value.is_null()) return true;
+    if (!member.value.is_array() || member.value.get_array().size() != 8) return false;
+    const json::array& all = member.value.get_array();
+    if (!all[0].is_string() || !all[1].is_string()) return false;
+    baseline.emplace();
+    baseline->provider = all[0].get_string();
+    baseline->model = all[1].get_string();
+    std::size_t at = 2;
+    for (std::int64_t& count : counts_of(baseline->tokens)) {
+      if (!all[at].is_int64()) return false;
+      count = all[at++].get_int64();
+    }
+    return true;
+  }
 
   template <class Enum>
   static bool read_name(const Member& member, Enum& value, std::initializer_list<Enum> all) {
@@ -320,14 +365,15 @@ Result<Record> parse_record(std::string_view text) {
   if (version == members.end() || !version->value.is_int64() || version->value.get_int64() < 1) {
     return not_a_record("it has no version").with_param("v");
   }
-  if (version->value.get_int64() != kVersion) {
-    return Error(ErrorCode::kUnimplemented, fmt::format("the record has version {}; this Shoal reads up to {}",
-                                                        version->value.get_int64(), kVersion));
+  const std::int64_t number = version->value.get_int64();
+  if (number > kVersion<Record>) {
+    return Error(ErrorCode::kUnimplemented,
+                 fmt::format("the record has version {}; this Shoal reads up to {}", number, kVersion<Record>));
   }
   version->used = true;
   Parser parser(std::move(members));
   Record record;
-  fields(record, parser);
+  fields(record, number, parser);
   SHOAL_TRY(parser.end());
   return record;
 }

@@ -73,10 +73,19 @@ struct Outcome {
 
 enum class Decision : std::uint8_t { kLocal, kRemote, kEscalated, kFailedOver, kRefused };
 
+// What a request is compared with: so many tokens at that model, without Shoal.
+struct Baseline {
+  std::string provider;
+  std::string model;  // as the provider calls it
+  TokenCounts tokens;
+
+  bool operator==(const Baseline&) const = default;
+};
+
 // How a request was answered, local ones too.
 struct Receipt {
   std::string request;
-  std::int64_t unix_ms = 0;
+  std::int64_t unix_ms = 0;  // when it came; in version 1 when it ended
   std::string principal;
   std::string route;
   std::string model;  // that answered
@@ -91,6 +100,8 @@ struct Receipt {
   std::int32_t status = 0;
   std::optional<double> confidence;  // one that is not finite is printed as none
   std::string detail;                // everything else: a JSON value, printed as it is; empty: none
+  std::optional<Baseline>
+      baseline;  // of which baseline_micro is the price; none: compared with nobody, and in version 1
 
   bool operator==(const Receipt&) const = default;
 };

@@ -74,7 +74,7 @@ void append_json(std::string& out, const LogField::Value& value) {
   std::array<char, 32> digits{};
   char* const end = digits.data() + digits.size();
   if (const auto* text = std::get_if<std::string_view>(&value)) {
-    out += json_string(*text);
+    append_json_string(out, *text);
   } else if (const auto* whole = std::get_if<std::int64_t>(&value)) {
     out.append(digits.data(), std::to_chars(digits.data(), end, *whole).ptr);
   } else if (const auto* number = std::get_if<double>(&value); number != nullptr && std::isfinite(*number)) {
@@ -130,7 +130,7 @@ std::string format_json_line(const LogLine& line) {
   out += R"({"ts":")";
   append_utc(out, line.unix_ms);
   out.append(R"(","level":")").append(level_name(line.level)).append(R"(","event":)");
-  out += json_string(line.event);
+  append_json_string(out, line.event);
   for (const LogField& field : line.fields) {
     // Names are ours, and need no escape.
     out.append(",\"").append(field.name).append(is_fixed_name(field.name) ? "_\":" : "\":");

@@ -99,8 +99,14 @@ std::string escape_lines(std::string_view text) {
 }
 
 std::string json_string(std::string_view text) {
-  std::string out = "\"";
+  std::string out;
   out.reserve(text.size() + 2);
+  append_json_string(out, text);
+  return out;
+}
+
+void append_json_string(std::string& out, std::string_view text) {
+  out += '"';
   while (!text.empty()) {
     if (const std::size_t plain = plain_length(text); plain > 0) {
       out += text.substr(0, plain);
@@ -121,7 +127,6 @@ std::string json_string(std::string_view text) {
     text.remove_prefix(c.length);
   }
   out += '"';
-  return out;
 }
 
 std::string human_bytes(std::uint64_t bytes) {

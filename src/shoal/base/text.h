@@ -18,6 +18,7 @@ namespace shoal::base {
 
 // A JSON string with its quotes; bytes that are no UTF-8 become U+FFFD, what escape_control() escapes becomes \u....
 [[nodiscard]] std::string json_string(std::string_view text);
+void append_json_string(std::string& out, std::string_view text);
 
 // "532 B", "1.4 KiB", "138 MiB": three digits at most after rounding, powers of 1024.
 [[nodiscard]] std::string human_bytes(std::uint64_t bytes);

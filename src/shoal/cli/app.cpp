@@ -42,8 +42,23 @@ bool restore(LedgerParts& ledger, ledger::Book& book, base::Log& log) {
 
 gateway::CapsOfKeys caps_of(std::span<const store::Key> keys) {
   gateway::CapsOfKeys caps;
-  for (const store::Key& key : keys) caps[key.principal] = {key.day_cap, key.month_cap};
+  for (const store::Key& key : keys) caps[key.principal] = {key.day_cap, key.month_cap, key.name};
   return caps;
+}
+
+// What a route does that whoever wrote it may not have meant. Its model may come later, so none of it is an error.
+void warn_of_routes(const config::Config& config, const engine::Engine& engine, base::Log& log) {
+  for (const config::RouteConfig& route : config.routes) {
+    if (!route.local.empty()) {
+      if (const auto local = engine.resolve(route.local); !local.ok()) {
+        log.warn("a route names a local model that is not here",
+                 {{"route", route.name}, {"model", route.local}, {"meant", local.error().suggestion()}});
+      }
+    }
+    if (engine.resolve(route.name).ok()) {
+      log.warn("a route has the name of a local model: whoever asks for that gets the route", {{"route", route.name}});
+    }
+  }
 }
 
 }  // namespace
@@ -54,6 +69,8 @@ Result<std::unique_ptr<App>> App::make(config::Loaded loaded, config::LoadReques
   engine::SupervisorOptions options = SHOAL_TRY(supervisor_options(config.engine));
   auto app = std::make_unique<App>(loaded, std::move(request), std::move(source), std::move(options));
   SHOAL_TRY(app->outside.apply(*app->config));
+  warn_of_routes(*app->config, app->parts.engine, app->parts.log);
+  app->server.set_tasks(load_tasks(*app->config, app->parts.log));
   SHOAL_TRY(
       app->outside.ledger.run([&](const base::Yield& yield) { return app->apply_keys(app->config->server, yield); }));
   return app;
@@ -63,7 +80,7 @@ OutsideParts::OutsideParts(EngineParts& parts, const config::Config& config)
     : clock(parts.clock),
       log(parts.log),
       client(parts.io, parts.clock, {}),
-      ledger(parts.io, parts.clock, config.server.data_dir),
+      ledger(parts.io, parts.clock, config.server.data_dir, &parts.log),
       restored(restore(ledger, book, parts.log)),
       budgets(book, {}),
       gate(restored ? ledger.journal() : nullptr, parts.clock, config.egress.allowed),
@@ -71,8 +88,8 @@ OutsideParts::OutsideParts(EngineParts& parts, const config::Config& config)
       expiry(parts.io.get_executor(), outside, parts.clock, parts.log) {}
 
 Result<void> OutsideParts::apply(const config::Config& config) {
-  auto calibrations = load_calibrations(config, shipped, log);
-  auto next = SHOAL_TRY(outside_config(config, client, clock, &log, std::move(calibrations)));
+  RoutingFiles files = load_routing_files(config, shipped, log);
+  auto next = SHOAL_TRY(outside_config(config, client, clock, &log, std::move(files)));
   gateway::Caps caps = SHOAL_TRY(budget_caps(config));
   next->providers.take_over(outside.config->providers);
   outside.config = std::move(next);
@@ -107,7 +124,7 @@ App::App(config::Loaded from, config::LoadRequest again, std::unique_ptr<engine:
             server.handle(asked, writer, std::move(yield));
           }) {
   telemetry::add_process_metrics(parts.registry);
-  add_outside_metrics(parts.registry, outside.outside);
+  add_outside_metrics(parts.registry, outside.outside, outside.ledger.feeder());
 }
 
 server::LedgerHooks App::ledger_hooks() {
@@ -119,7 +136,7 @@ server::LedgerHooks App::ledger_hooks() {
       .reprice =
           [this](const base::Yield& yield) {
             const auto now = outside.outside.config;
-            return outside.ledger.reprice({now, &now->prices}, yield);
+            return outside.ledger.reprice({now, &now->prices}, &outside.outside.book, yield);
           },
       .local_per_hour = [this] { return outside.outside.config->local_per_hour; }};
 }
@@ -176,6 +193,8 @@ Result<void> App::reload(const base::Yield& yield) {
     }
     config = std::move(loaded.config);
     parts.log.set_level(log_level(config->log));
+    warn_of_routes(*config, parts.engine, parts.log);
+    server.set_tasks(load_tasks(*config, parts.log));
     parts.engine.forgive_failures();
     return {};
   };

@@ -26,6 +26,7 @@
 #include "shoal/net/http_client.h"
 #include "shoal/net/http_server.h"
 #include "shoal/routing/calibration.h"
+#include "shoal/routing/certificate.h"
 #include "shoal/server/key_set.h"
 #include "shoal/server/server.h"
 #include "shoal/telemetry/metrics.h"
@@ -59,13 +60,15 @@ struct ModelSourceOptions {
 [[nodiscard]] net::HttpServerOptions http_options(const config::ServerConfig& config, base::Log& log);
 
 // wire_outside.cpp
-using Calibrations = std::shared_ptr<const std::vector<routing::Table>>;
+struct RoutingFiles {
+  std::shared_ptr<const std::vector<routing::Table>> calibrations;
+  std::shared_ptr<const std::vector<routing::Certificate>> certificates;
+};
 // Errors: kInvalidConfig for a URL, a key, a price that is none.
 [[nodiscard]] Result<std::shared_ptr<const gateway::OutsideConfig>> outside_config(const config::Config& config,
                                                                                    net::HttpClient& client,
                                                                                    const base::Clock& clock,
-                                                                                   base::Log* log,
-                                                                                   Calibrations calibrations);
+                                                                                   base::Log* log, RoutingFiles files);
 // Those that come with Shoal, and those of the configuration over them. Errors: kInvalidConfig.
 [[nodiscard]] Result<ledger::PriceTable> price_table(const config::Config& config);
 // Errors: kInvalidConfig.
@@ -73,12 +76,18 @@ using Calibrations = std::shared_ptr<const std::vector<routing::Table>>;
 
 // outside_metrics.cpp
 // Both must outlive each rendering.
-void add_outside_metrics(telemetry::Registry& registry, const gateway::Outside& outside);
+// `feeder` may be null.
+void add_outside_metrics(telemetry::Registry& registry, const gateway::Outside& outside, const store::Feeder* feeder);
 
 // wire_routing.cpp
-// `shipped`, and the tables in DATA_DIR/calibration; what is damaged is told to the log and not among them.
-[[nodiscard]] Calibrations load_calibrations(const config::Config& config, std::vector<routing::Table> shipped,
-                                             base::Log& log);
+// `shipped`, the tables in DATA_DIR/calibration and the certificates in DATA_DIR/certificates; what is damaged is told
+// to the log and not among them.
+[[nodiscard]] RoutingFiles load_routing_files(const config::Config& config, std::vector<routing::Table> shipped,
+                                              base::Log& log);
+
+// wire_tasks.cpp
+// What `shoal tune probe` wrote to DATA_DIR/tasks; what is damaged is told to the log and not among them.
+[[nodiscard]] std::shared_ptr<const server::Tasks> load_tasks(const config::Config& config, base::Log& log);
 
 // What runs models: enough for a command without a server.
 struct EngineParts {

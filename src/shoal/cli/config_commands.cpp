@@ -11,14 +11,18 @@
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
+#include <boost/asio/io_context.hpp>
 
+#include "shoal/base/clock.h"
 #include "shoal/base/suggest.h"
 #include "shoal/base/text.h"
+#include "shoal/cli/app.h"
 #include "shoal/cli/command.h"
 #include "shoal/cli/ledger_parts.h"
 #include "shoal/config/document.h"
 #include "shoal/config/load.h"
 #include "shoal/config/records.h"
+#include "shoal/net/http_client.h"
 
 namespace shoal::cli {
 namespace {
@@ -29,8 +33,23 @@ std::string fault_json(const config::Fault& fault) {
                      base::json_string(fault.suggestion));
 }
 
+// What only the one who would use it finds: a key file that is not there or has no key, a price of too many digits.
+void check_providers(config::LoadOutcome& outcome) {
+  if (!outcome.loaded || !outcome.faults.empty()) return;
+  boost::asio::io_context io{1};
+  const base::SystemClock clock;
+  net::HttpClient client(io, clock, {});
+  const auto made = outside_config(*outcome.loaded->config, client, clock, nullptr, {});
+  if (made.ok()) return;
+  config::Fault fault;
+  fault.place = outcome.loaded->file;
+  fault.message = made.error().message();
+  outcome.faults.push_back(std::move(fault));
+}
+
 Result<int> check(const CommandContext& context) {
   config::LoadOutcome outcome = config::load(context.load_request());
+  check_providers(outcome);
   if (outcome.loaded) {
     if (Result<void> bind = config::check_bind(outcome.loaded->config->server,
                                                has_stored_keys(outcome.loaded->config->server.data_dir));

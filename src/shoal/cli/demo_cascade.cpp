@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "shoal/cli/demo_data.h"
+#include "shoal/cli/ledger_parts.h"
 #include "shoal/routing/calibration_file.h"
 
 namespace shoal::cli {
@@ -26,15 +27,25 @@ std::string curl_line(const std::string& url, std::string_view question) {
 
 }  // namespace
 
-Result<void> check_demo(const engine::Engine& engine, const config::ServerConfig& server) {
+Result<void> check_demo(const engine::Engine& engine, const config::Config& config) {
   for (const char* name : {kDemoSmall, kDemoLarge}) {
     if (engine.resolve(name).ok()) continue;
     return Error(ErrorCode::kModelNotFound,
                  fmt::format("the demo needs {} and {}; `shoal pull {}` fetches the one that is missing", kDemoSmall,
                              kDemoLarge, name));
   }
+  const config::ServerConfig& server = config.server;
   if (!server.api_keys_file.empty() || !server.api_keys_env.empty())
     return Error(ErrorCode::kUsage, "the demo asks this very server without a key; start it without server.api_keys_*");
+  if (has_stored_keys(server.data_dir))
+    return Error(
+        ErrorCode::kUsage,
+        "the demo asks this very server without a key, and `shoal keys list` shows some; start it with another "
+        "--data-dir");
+  if (server.host != "127.0.0.1" && server.host != "localhost" && server.host != "0.0.0.0")
+    return Error(ErrorCode::kUsage,
+                 fmt::format("the demo asks this very server at 127.0.0.1, and server.host is {}", server.host));
+  if (!config.egress.allowed) return Error(ErrorCode::kUsage, "the demo asks a provider, and egress.allowed is false");
   return {};
 }
 

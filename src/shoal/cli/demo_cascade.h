@@ -18,8 +18,9 @@ namespace shoal::cli {
 inline constexpr const char* kDemoSmall = "smollm2-135m-instruct";
 inline constexpr const char* kDemoLarge = "tinyllama-1.1b-chat";
 
-// The two models are here, and clients need no key. Errors: kModelNotFound with what to pull, kUsage.
-[[nodiscard]] Result<void> check_demo(const engine::Engine& engine, const config::ServerConfig& server);
+// The two models are here, and this server can ask itself: at 127.0.0.1, without a key, with egress allowed. Errors:
+// kModelNotFound with what to pull, kUsage.
+[[nodiscard]] Result<void> check_demo(const engine::Engine& engine, const config::Config& config);
 // The provider, its price and the route shoal-auto, in place of what the configuration has of them.
 void amend_for_demo(config::Config& config, std::uint16_t port);
 // The tables that are shipped.

@@ -72,7 +72,7 @@ Result<std::string> ask(const config::Config& config, const Question& question) 
   }
   boost::asio::io_context io{1};
   const base::SystemClock clock;
-  LedgerParts parts(io, clock, config.server.data_dir);
+  LedgerParts parts(io, clock, config.server.data_dir, nullptr);
   if (parts.error()) return *parts.error();
   std::string answer;
   const auto work = [&](const base::Yield& yield) -> Result<void> {
@@ -168,9 +168,15 @@ std::string receipt_text(const json::object& r) {
   out += fmt::format("tokens       {} in, {} out; {} ms of computing here\n", integer_of(r, "prompt_tokens"),
                      integer_of(r, "completion_tokens"), integer_of(r, "local_ms"));
   out += fmt::format("paid         {} USD ({} before rounding); without Shoal {} USD\n", text_of(r, "committed_usd"),
-                     text_of(r, "exact_usd"), text_of(r, "baseline_usd"));
+                     text_of(r, "exact_usd"), text_of(r, "without_usd"));
   if (const json::value* const sure = r.if_contains("confidence"); sure != nullptr && sure->is_number())
     out += fmt::format("confidence   {:.2f}\n", sure->to_number<double>());
+  if (const json::value* const detail = r.if_contains("detail"); detail != nullptr && detail->is_object()) {
+    if (const json::value* const threshold = detail->as_object().if_contains("threshold"))
+      out += fmt::format("threshold    {:.2f}\n", threshold->to_number<double>());
+    if (detail->as_object().contains("saved_usd"))
+      out += fmt::format("saved        {} USD, by the prices of then\n", text_of(detail->as_object(), "saved_usd"));
+  }
   add_reasons(out, r);
   for (const json::value& one : rows_of(r, "attempts")) {
     const json::object& a = one.as_object();
@@ -185,12 +191,13 @@ std::string receipt_text(const json::object& r) {
 
 std::vector<std::string> costs_row(const std::string& name, const json::object& c) {
   const std::int64_t requests = integer_of(c, "requests");
+  const std::int64_t answered = requests - integer_of(c, "refused");
   const std::int64_t here = integer_of(c, "local") + integer_of(c, "failed_over");
   const bool compared = integer_of(c, "with_baseline") > 0;
   return {name,
           fmt::format("{}", requests),
-          share(here, requests),
-          share(integer_of(c, "escalated"), requests),
+          share(here, answered),
+          share(integer_of(c, "escalated"), answered),
           fmt::format("{}", integer_of(c, "prompt_tokens") + integer_of(c, "completion_tokens")),
           text_of(c, "cost_usd"),
           text_of(c, "local_usd"),
@@ -205,12 +212,17 @@ std::string costs_text(const json::object& answer, const std::string& by) {
       {name, "REQUESTS", "LOCAL", "ESCALATED", "TOKENS", "PAID USD", "HERE USD", "WITHOUT USD", "SAVED USD"}};
   for (const json::value& one : rows_of(answer, "rows")) {
     const json::object& row = one.as_object();
-    rows.push_back(costs_row(text_of(row, "name"), row));
+    const std::string named = text_of(row, "name");
+    rows.push_back(costs_row(named.empty() ? fmt::format("(no {})", by) : named, row));
   }
   const json::object& total = answer.at("total").as_object();
   rows.push_back(costs_row("total", total));
   std::string out = fmt::format("{} to {} (UTC)\n", text_of(answer, "from"), text_of(answer, "until"));
   out += table(rows, 1);
+  out += "\nLOCAL, ESCALATED: of the requests that were answered.";
+  if (by == "model" || by == "provider") {
+    out += " A request and what it saved stand with whoever\nanswered it, what was paid with whoever it was paid to.";
+  }
   out += fmt::format(
       "\nPAID: what providers billed, each request rounded up to a micro-dollar; {} of it is of {} attempts that "
       "nobody\n"
@@ -290,7 +302,7 @@ Result<int> reprice(const CommandContext& context) {
   const auto of_folder = [&config](LedgerParts& parts, const server::LedgerAsk& ask) -> Result<std::string> {
     ledger::PriceTable table = SHOAL_TRY(price_table(config));
     auto prices = std::make_shared<const ledger::PriceTable>(std::move(table));
-    const store::RepriceProgress done = SHOAL_TRY(parts.reprice(std::move(prices), ask.yield));
+    const store::RepriceProgress done = SHOAL_TRY(parts.reprice(std::move(prices), nullptr, ask.yield));
     return server::reprice_json(done);
   };
   const std::string body =
@@ -298,9 +310,10 @@ Result<int> reprice(const CommandContext& context) {
   const json::object done = SHOAL_TRY(parsed(body));
   CommandContext::print(context.json
                             ? body + "\n"
-                            : fmt::format("{} attempts, {} of them cost something else now, {} have no price\n",
+                            : fmt::format("{} attempts, {} of them cost something else now, {} have no price; {} "
+                                          "requests would cost something else without Shoal\n",
                                           integer_of(done, "attempts"), integer_of(done, "changed"),
-                                          integer_of(done, "unpriced")));
+                                          integer_of(done, "unpriced"), integer_of(done, "baselines")));
   return 0;
 }
 
@@ -309,7 +322,7 @@ void add_costs(CLI::App& root, CommandContext& context) {
       add_command(root, context,
                   {.name = "costs",
                    .help = "Show what requests cost and what that saved, and how each figure is derived",
-                   .example = "shoal costs --by model\nshoal costs --by day --from 2026-11-01"});
+                   .example = "shoal costs --by provider\nshoal costs --by day --from 2026-11-01"});
   struct Options {
     std::string by = "route";
     std::string from;
@@ -317,8 +330,8 @@ void add_costs(CLI::App& root, CommandContext& context) {
     bool reprice = false;
   };
   auto options = std::make_shared<Options>();
-  command.add_option("--by", options->by, "A line for each route, key, model or day")
-      ->check(CLI::IsMember({"route", "key", "model", "day"}));
+  command.add_option("--by", options->by, "A line for each route, key, model, provider or day")
+      ->check(CLI::IsMember({"route", "key", "model", "provider", "day"}));
   command.add_option("--from", options->from, "From this day on (UTC); else from the first of this month");
   command.add_option("--until", options->until, "Up to the end of this day (UTC); else of today");
   command.add_flag("--reprice", options->reprice, "First compute all costs again by the prices of now");

@@ -15,6 +15,7 @@
 #include "shoal/audit/journal.h"
 #include "shoal/base/async.h"
 #include "shoal/base/clock.h"
+#include "shoal/base/log.h"
 #include "shoal/base/result.h"
 #include "shoal/ledger/book.h"
 #include "shoal/ledger/prices.h"
@@ -27,7 +28,8 @@ namespace shoal::cli {
 class LedgerParts {
  public:
   // Opens what can be opened; error() tells what cannot. Blocks on the disk.
-  LedgerParts(boost::asio::io_context& io, const base::Clock& clock, const std::string& data_dir);
+  // `log` may be null.
+  LedgerParts(boost::asio::io_context& io, const base::Clock& clock, const std::string& data_dir, base::Log* log);
   LedgerParts(const LedgerParts&) = delete;
   LedgerParts& operator=(const LedgerParts&) = delete;
   ~LedgerParts();
@@ -52,14 +54,16 @@ class LedgerParts {
   // Errors: kNotFound.
   Result<store::Key> revoke_key(std::string name, base::Yield yield);
 
-  // Computes all costs again by these prices. Errors: those of the feeder.
-  Result<store::RepriceProgress> reprice(std::shared_ptr<const ledger::PriceTable> prices, base::Yield yield);
+  // Computes all costs again by these prices, and corrects the budgets of this day and this month by what that changes.
+  // `book` may be null: no server runs. Errors: those of the feeder.
+  Result<store::RepriceProgress> reprice(std::shared_ptr<const ledger::PriceTable> prices, ledger::Book* book,
+                                         base::Yield yield);
 
   // Of the store, while the process that has it runs. Errors: kIo.
   [[nodiscard]] static Result<std::vector<store::Key>> read_keys(const std::string& data_dir);
 
  private:
-  Result<void> open();
+  Result<void> open(base::Log* log);
 
   boost::asio::io_context& io_;
   const base::Clock& clock_;

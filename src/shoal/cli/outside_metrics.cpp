@@ -22,7 +22,7 @@ double number_of(provider::Breaker::State state) {
 }  // namespace
 
 // Everything is counted where it happens, without a lock or a label, and read when somebody asks.
-void add_outside_metrics(telemetry::Registry& registry, const gateway::Outside& outside) {
+void add_outside_metrics(telemetry::Registry& registry, const gateway::Outside& outside, const store::Feeder* feeder) {
   auto& attempts = registry.counters("shoal_provider_attempts_total", "Attempts at a provider's model.", {"target"});
   auto& failures = registry.counters("shoal_provider_failures_total", "Attempts that failed, by what that says.",
                                      {"target", "class"});
@@ -32,9 +32,20 @@ void add_outside_metrics(telemetry::Registry& registry, const gateway::Outside& 
                                     {"provider", "outcome"});
   auto& running = registry.gauges("shoal_provider_running", "Answers that have not ended.", {"provider"});
   auto& holds = registry.gauges("shoal_ledger_holds", "Reservations of attempts that have not ended.");
+  auto& over = registry.counters("shoal_ledger_over_total", "Attempts that cost more than was reserved for them.");
   auto& drains =
       registry.counters("shoal_provider_drains_total", "Streams whose client left before their end.", {"outcome"});
-  registry.on_render([&] {
+  auto& journal = registry.gauges("shoal_journal_failed", "1: it cannot be written, and nothing is sent to providers.");
+  auto& behind = registry.gauges("shoal_store_records_behind", "Records of the journal that are not in the store yet.");
+  auto& failures_of_store =
+      registry.counters("shoal_store_failures_total", "Times that the store could not be written.");
+  registry.on_render([&, feeder] {
+    journal.with({}).set(outside.journal == nullptr || outside.journal->poisoned() ? 1 : 0);
+    if (feeder != nullptr) {
+      const store::FeederStatus status = feeder->status();
+      behind.with({}).set(static_cast<double>(status.durable_sequence - status.applied_sequence));
+      failures_of_store.with({}).set(static_cast<double>(status.failures));
+    }
     for (const auto& one : outside.config->providers.all()) {
       const std::string& name = one->options().name;
       const provider::Health& health = one->health();
@@ -53,6 +64,7 @@ void add_outside_metrics(telemetry::Registry& registry, const gateway::Outside& 
       retries.with({name, "refused"}).set(static_cast<double>(health.retries().refused()));
     }
     holds.with({}).set(static_cast<double>(outside.book.holds()));
+    over.with({}).set(static_cast<double>(outside.book.over()));
     drains.with({"settled"}).set(static_cast<double>(outside.drains.settled));
     drains.with({"given_up"}).set(static_cast<double>(outside.drains.given_up));
     drains.with({"cancelled"}).set(static_cast<double>(outside.drains.cancelled));

@@ -20,10 +20,12 @@
 #include "shoal/cli/completion.h"
 #include "shoal/cli/config_commands.h"
 #include "shoal/cli/doctor.h"
+#include "shoal/cli/eval_commands.h"
 #include "shoal/cli/ledger_commands.h"
 #include "shoal/cli/models_commands.h"
 #include "shoal/cli/route_commands.h"
 #include "shoal/cli/serve.h"
+#include "shoal/cli/tune_commands.h"
 #include "shoal/cli/version.h"
 #include "shoal/cli/worker_commands.h"
 
@@ -35,6 +37,8 @@ void register_commands(CLI::App& root, CommandContext& context) {
   add_models_commands(root, context);
   add_ask_commands(root, context);
   add_route_commands(root, context);
+  add_eval_commands(root, context);
+  add_tune_commands(root, context);
   add_worker_commands(root, context);
   add_ledger_commands(root, context);
   add_doctor_command(root, context);

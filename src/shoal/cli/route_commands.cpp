@@ -1,24 +1,24 @@
 #include "shoal/cli/route_commands.h"
 
-#include <map>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 #include <boost/json.hpp>
 
-#include "shoal/base/terminal.h"
 #include "shoal/base/text.h"
 #include "shoal/cli/command.h"
 #include "shoal/cli/local_client.h"
+#include "shoal/cli/question_options.h"
+#include "shoal/cli/route_certify.h"
 #include "shoal/cli/route_fit.h"
+#include "shoal/cli/route_train.h"
 #include "shoal/routing/calibration_file.h"
 #include "shoal/wire/json_text.h"
 
@@ -29,32 +29,9 @@ namespace json = boost::json;
 
 // --- fit
 
-struct FitOptions {
-  RouteFitRequest request;
-  std::string data;
-};
-
-std::string command_line(const FitOptions& options) {
-  const RouteFitRequest& r = options.request;
-  std::string out = fmt::format(
-      "shoal route fit --model {} --task {} --data {} --commit-tokens {} --max-tokens {} --grader {} --held-out {} "
-      "--seed {}",
-      r.model, r.task, r.data.filename().string(), r.commit_tokens, r.max_tokens, r.grader_name, r.fit.held_out,
-      r.fit.seed);
-  for (const std::string& stop : r.stop) out += " --stop " + base::json_string(stop);
-  return out;
-}
-
-// One line that is written over on a terminal; elsewhere one every tenth.
-void note_progress(bool terminal, std::size_t there, std::size_t all, double per_second) {
-  const std::size_t left = all - there;
-  const std::string eta =
-      left > 0 && per_second > 0
-          ? ", " + base::human_duration(static_cast<std::int64_t>(1000 * static_cast<double>(left) / per_second)) +
-                " left"
-          : "";
-  const std::string line = fmt::format("{} of {} answers, {:.1f}/s{}", there, all, per_second, eta);
-  CommandContext::note(terminal ? fmt::format("\r\x1b[K{}{}", line, left == 0 ? "\n" : "") : line + "\n");
+std::string command_line(const RouteFitRequest& request) {
+  return fmt::format("shoal route fit {} --held-out {} --seed {}", question_options(request), request.fit.held_out,
+                     request.fit.seed);
 }
 
 std::string table_text(const routing::Table& table) {
@@ -98,22 +75,10 @@ std::string report_json(const RouteFitReport& report) {
          "\n";
 }
 
-Result<int> fit(const CommandContext& context, FitOptions options) {
+Result<int> fit(const CommandContext& context, RouteFitRequest request) {
   const config::Loaded loaded = SHOAL_TRY(context.load_config());
-  RouteFitRequest& request = options.request;
-  static const std::map<std::string, Grader> kGraders = {
-      {"exact", Grader::kExact}, {"contains", Grader::kContains}, {"label", Grader::kLabel}};
-  request.grader = kGraders.at(request.grader_name);
-  request.data = options.data;
-  request.command = command_line(options);
-  const bool terminal = base::is_terminal(STDERR_FILENO);
-  std::size_t told = 0;
-  request.note = [&](std::size_t there, std::size_t all, double per_second) {
-    const std::size_t tenth = 10 * there / all;
-    if (!terminal && tenth == told) return;
-    told = tenth;
-    note_progress(terminal, there, all, per_second);
-  };
+  finish_question_options(request);
+  request.command = command_line(request);
   const RouteFitReport report = SHOAL_TRY(route_fit(*loaded.config, request));
   CommandContext::print(context.json ? report_json(report) : report_text(report));
   return 0;
@@ -125,29 +90,13 @@ void add_fit(CLI::App& group, CommandContext& context) {
       {.name = "fit",
        .help = "Learn how sure a model's answers to a task are, from answers that can be graded",
        .example = "shoal route fit --model smollm2-135m-instruct --task intents --data intents.jsonl --grader label"});
-  auto options = std::make_shared<FitOptions>();
-  RouteFitRequest& request = options->request;
-  command.add_option("--model", request.model, "An installed model")->required();
-  command.add_option("--task", request.task, "What the questions are about; routes name it as `task`")->required();
-  command
-      .add_option("--data", options->data, "A question a line: {\"prompt\" or \"messages\", \"answer\" or \"answers\"}")
-      ->required()
-      ->type_name("FILE");
-  command.add_option("--commit-tokens", request.commit_tokens, "As the route has it (default: 16)")
-      ->check(CLI::Range(1, 512).description(""))
-      ->type_name("K");
-  command.add_option("--max-tokens", request.max_tokens, "The longest answer (default: 64)")
-      ->check(CLI::Range(1, 4096).description(""))
-      ->type_name("N");
-  command.add_option("--stop", request.stop, "Where an answer ends; may be given again")->type_name("TEXT");
-  command.add_option("--grader", request.grader_name, "exact, contains or label (default: exact)")
-      ->check(CLI::IsMember({"exact", "contains", "label"}).description(""))
-      ->type_name("NAME");
-  command.add_option("--held-out", request.fit.held_out, "Share that is not fitted on (default: 0.3)")
+  auto request = std::make_shared<RouteFitRequest>();
+  add_question_options(command, *request, true);
+  command.add_option("--held-out", request->fit.held_out, "Share that is not fitted on (default: 0.3)")
       ->check(CLI::Range(0.05, 0.9).description(""))
       ->type_name("SHARE");
-  command.add_option("--seed", request.fit.seed, "Which ones (default: 1)")->type_name("S");
-  on_run(command, context, [&context, options] { return fit(context, *options); });
+  command.add_option("--seed", request->fit.seed, "Which ones (default: 1)")->type_name("S");
+  on_run(command, context, [&context, request] { return fit(context, *request); });
 }
 
 // --- test
@@ -157,6 +106,7 @@ struct TestOptions {
   std::string route;
   std::string prefer;
   bool local_only = false;
+  bool stream = false;
 };
 
 std::string text_of(const json::object& from, std::string_view name) {
@@ -208,6 +158,7 @@ Result<int> test(const CommandContext& context, const TestOptions& options) {
   if (options.local_only) request.headers.emplace_back("x-shoal-privacy", "local_only");
   json::object body{{"messages", json::array{json::object{{"role", "user"}, {"content", prompt}}}}, {"temperature", 0}};
   if (!options.route.empty()) body["model"] = options.route;
+  if (options.stream) body["stream"] = true;
   request.body = json::serialize(body);
   const std::string& socket = loaded.config->server.admin_socket;
   auto reply = LocalClient::over_unix(socket).request(request);
@@ -246,6 +197,7 @@ void add_test(CLI::App& group, CommandContext& context) {
       ->check(CLI::IsMember({"local", "remote"}).description(""))
       ->type_name("WHOM");
   command.add_flag("--local-only", options->local_only, "As the header x-shoal-privacy");
+  command.add_flag("--stream", options->stream, "As a client that reads along: streams have a gate of their own");
   on_run(command, context, [&context, options] { return test(context, *options); });
 }
 
@@ -261,6 +213,9 @@ void add_route_commands(CLI::App& root, CommandContext& context) {
                                  .json = false});
   group.require_subcommand(1);
   add_fit(group, context);
+  add_route_certify(group, context);
+  add_route_train(group, context);
+  add_route_show(group, context);
   add_test(group, context);
 }
 

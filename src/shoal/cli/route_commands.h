@@ -1,5 +1,5 @@
-// `shoal route`: fit makes the tables that tell how sure local answers are; test shows the way that a request would
-// take. Threads: the main thread.
+// `shoal route`: fit makes the tables that tell how sure local answers are; certify, the threshold that keeps a
+// promise; test shows the way that a request would take. Threads: the main thread.
 #pragma once
 
 namespace CLI {

@@ -3,31 +3,21 @@
 // was killed goes on where it was. Owned by nobody; functions. Threads: the main thread.
 #pragma once
 
-#include <cstdint>
+#include <cstddef>
 #include <filesystem>
-#include <functional>
 #include <string>
 #include <vector>
 
 #include "shoal/base/result.h"
-#include "shoal/cli/labelled_data.h"
+#include "shoal/cli/graded_answers.h"
 #include "shoal/config/config.h"
 #include "shoal/routing/fit.h"
 
 namespace shoal::cli {
 
-struct RouteFitRequest {
-  std::string model;
-  std::string task;
-  std::filesystem::path data;
-  std::int32_t commit_tokens = 16;
-  std::int32_t max_tokens = 64;
-  std::vector<std::string> stop;
-  Grader grader = Grader::kExact;
-  std::string grader_name = "exact";
+struct RouteFitRequest : Questioning {
   routing::FitOptions fit;
-  std::string command;                                         // for the file
-  std::function<void(std::size_t, std::size_t, double)> note;  // answers there, of how many, new ones per second
+  std::string command;  // for the file
 };
 
 struct RouteFitReport {

@@ -145,11 +145,12 @@ Result<int> serve(const CommandContext& context, const ServeOptions& options) {
   SHOAL_TRY(make_folder(loaded.config->server.data_dir));
   // Whoever reads our output may go away; that is no reason to stop serving.
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on files fails the write that goes past it
   // This thread passes tokens on, for microseconds, on cores where workers compute for milliseconds.
   base::ask_for_turns_of(kTurnNs);
   const std::unique_ptr<App> app =
       SHOAL_TRY(App::make(std::move(loaded), std::move(request), {.none = options.no_models}));
-  if (options.demo) SHOAL_TRY(check_demo(app->parts.engine, app->config->server));
+  if (options.demo) SHOAL_TRY(check_demo(app->parts.engine, *app->config));
   // What reading the configuration and the prices took is not needed again.
   ::malloc_trim(0);
   ::dl_iterate_phdr(&forget_code, nullptr);

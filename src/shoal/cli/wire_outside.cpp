@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <utility>
@@ -10,6 +11,7 @@
 #include "shoal/cli/app.h"
 #include "shoal/config/records.h"
 #include "shoal/ledger/usage.h"
+#include "shoal/routing/gain_file.h"
 
 namespace shoal::cli {
 namespace {
@@ -37,8 +39,6 @@ ledger::PriceText price_text(const config::PriceConfig& price) {
           .message_tokens = price.message_tokens,
           .tool_tokens = price.tool_tokens,
           .image_tokens = price.image_tokens,
-          .web_search_usd = price.web_search_usd,
-          .web_search_tokens = price.web_search_tokens,
           .source = price.source,
           .checked = price.checked};
 }
@@ -85,6 +85,11 @@ Result<std::vector<std::string>> provider_keys(const config::ProviderConfig& con
       if (!line.empty() && !line.starts_with('#')) keys.push_back(std::move(line));
       begin = end + 1;
     }
+    if (keys.empty()) {
+      return Error(
+          ErrorCode::kInvalidConfig,
+          fmt::format("provider.{}.key_file: {} has no key in it; it holds one a line", config.name, config.key_file));
+    }
   }
   const bool broken = std::ranges::any_of(keys, [](const std::string& key) {
     return std::ranges::any_of(key, [](char c) { return static_cast<unsigned char>(c) <= ' ' || c == 0x7F; });
@@ -94,6 +99,12 @@ Result<std::vector<std::string>> provider_keys(const config::ProviderConfig& con
                  fmt::format("a key of provider {} has a blank or a control character in it", config.name));
   }
   return keys;
+}
+
+// OpenAI's reasoning models refuse max_tokens, and all of its models know the newer name; other servers of its dialect
+// may know the older one alone. Source: the reference of OpenAI's chat completions, "max_tokens: deprecated".
+bool takes_newer_limit(std::string_view host) {
+  return host == "api.openai.com" || host.ends_with(".api.openai.com") || host.ends_with(".openai.azure.com");
 }
 
 Result<std::shared_ptr<provider::Provider>> make_provider(const config::ProviderConfig& config, net::HttpClient& client,
@@ -109,6 +120,7 @@ Result<std::shared_ptr<provider::Provider>> make_provider(const config::Provider
                     : config.kind == "gemini"  ? types::Dialect::kGemini
                                                : types::Dialect::kOpenAi;
   options.upstream = std::move(url->upstream);
+  options.upstream.name = config.name;
   options.upstream.private_addresses = config.local;
   options.path = std::move(url->path);
   options.keys = SHOAL_TRY(provider_keys(config));
@@ -121,10 +133,42 @@ Result<std::shared_ptr<provider::Provider>> make_provider(const config::Provider
   options.headers_ms = config.headers_timeout_ms;
   options.first_token_ms = config.first_token_timeout_ms;
   options.token_ms = config.token_timeout_ms;
+  options.answer_ms = config.answer_timeout_ms;
+  const bool newer = config.limit_parameter == "auto" ? takes_newer_limit(options.upstream.host)
+                                                      : config.limit_parameter == "max_completion_tokens";
+  options.limit_name = newer ? wire::LimitName::kMaxCompletionTokens : wire::LimitName::kMaxTokens;
   options.max_concurrent = static_cast<std::size_t>(config.max_concurrent);
   options.drain = config.drain;
   auto health = std::make_shared<provider::Health>(config.name, clock, log);
   return std::make_shared<provider::Provider>(std::move(options), client, clock, std::move(health));
+}
+
+// Whose prices come with Shoal, by the name that they stand under there.
+struct Known {
+  std::string_view host;
+  std::string_view name;
+};
+constexpr Known kKnown[] = {{"api.openai.com", "openai"},
+                            {"api.anthropic.com", "anthropic"},
+                            {"generativelanguage.googleapis.com", "gemini"},
+                            {"api.groq.com", "groq"},
+                            {"api.mistral.ai", "mistral"},
+                            {"api.together.xyz", "together"},
+                            {"openrouter.ai", "openrouter"},
+                            {"api.deepseek.com", "deepseek"}};
+
+// A provider of another name at one of these hosts, as [provider.openai-work], has the same prices.
+void add_other_names(std::vector<config::PriceConfig>& shipped, const std::vector<config::ProviderConfig>& providers) {
+  const std::vector<config::PriceConfig> all = shipped;
+  for (const config::ProviderConfig& provider : providers) {
+    const auto url = net::parse_base_url(provider.base_url);
+    if (!url.ok() || std::ranges::find(kKnown, provider.name, &Known::name) != std::end(kKnown)) continue;
+    const auto* const known = std::ranges::find(kKnown, std::string_view(url->upstream.host), &Known::host);
+    if (known == std::end(kKnown)) continue;
+    for (const config::PriceConfig& price : all) {
+      if (price.provider == known->name) shipped.emplace_back(price).provider = provider.name;
+    }
+  }
 }
 
 Result<std::optional<ledger::Pico>> money(const std::string& text) {
@@ -132,7 +176,18 @@ Result<std::optional<ledger::Pico>> money(const std::string& text) {
   return std::optional(SHOAL_TRY(ledger::parse_usd(text)));
 }
 
-Result<routing::Route> make_route(const config::RouteConfig& config, bool has_providers) {
+Result<std::shared_ptr<const routing::LoadedGain>> load_router(const config::RouteConfig& config,
+                                                               const std::string& data_dir) {
+  const std::filesystem::path file = routing::router_file(data_dir, config.router);
+  auto loaded = routing::load_gain(file);
+  if (!loaded.ok()) {
+    return Error(ErrorCode::kInvalidConfig, fmt::format("route.{}.router: {}; `shoal route train {}` makes one",
+                                                        config.name, loaded.error().message(), config.router));
+  }
+  return std::make_shared<const routing::LoadedGain>(std::move(loaded).value());
+}
+
+Result<routing::Route> make_route(const config::RouteConfig& config, bool has_providers, const std::string& data_dir) {
   routing::Route route;
   route.name = config.name;
   route.policy = config.policy == "slm_only"    ? routing::Policy::kSlmOnly
@@ -144,6 +199,11 @@ Result<routing::Route> make_route(const config::RouteConfig& config, bool has_pr
     if (target) route.remote.push_back(*std::move(target));
   }
   route.threshold = config.threshold;
+  route.risk = config.risk;
+  route.risk_confidence = config.risk_confidence;
+  if (!config.router.empty()) route.router = SHOAL_TRY(load_router(config, data_dir));
+  route.router_name = config.router;
+  route.least_gain = config.least_gain;
   route.commit_tokens = static_cast<std::int32_t>(config.commit_tokens);
   route.commit_ms = config.commit_ms;
   route.latency = config.latency == "relaxed" ? routing::Latency::kRelaxed : routing::Latency::kInteractive;
@@ -165,7 +225,8 @@ Result<routing::Route> make_route(const config::RouteConfig& config, bool has_pr
 }  // namespace
 
 Result<ledger::PriceTable> price_table(const config::Config& config) {
-  const auto shipped = SHOAL_TRY(config::parse_prices(ledger::default_prices(), "the prices that come with Shoal"));
+  auto shipped = SHOAL_TRY(config::parse_prices(ledger::default_prices(), "the prices that come with Shoal"));
+  add_other_names(shipped, config.providers);
   auto defaults = SHOAL_TRY(price_rows(shipped));
   auto configured = SHOAL_TRY(price_rows(config.prices));
   ledger::PriceTable table;
@@ -176,15 +237,16 @@ Result<ledger::PriceTable> price_table(const config::Config& config) {
 
 Result<std::shared_ptr<const gateway::OutsideConfig>> outside_config(const config::Config& config,
                                                                      net::HttpClient& client, const base::Clock& clock,
-                                                                     base::Log* log, Calibrations calibrations) {
+                                                                     base::Log* log, RoutingFiles files) {
   auto out = std::make_shared<gateway::OutsideConfig>();
-  out->calibrations = std::move(calibrations);
+  out->calibrations = std::move(files.calibrations);
+  out->certificates = std::move(files.certificates);
   std::vector<std::shared_ptr<provider::Provider>> providers;
   for (const config::ProviderConfig& one : config.providers) {
     providers.push_back(SHOAL_TRY(make_provider(one, client, clock, log)));
   }
   for (const config::RouteConfig& one : config.routes) {
-    out->routes.push_back(SHOAL_TRY(make_route(one, !providers.empty())));
+    out->routes.push_back(SHOAL_TRY(make_route(one, !providers.empty(), config.server.data_dir)));
   }
   out->providers = provider::Providers(std::move(providers));
   out->all_receipts = config.audit.receipts == "all";

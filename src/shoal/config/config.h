@@ -99,6 +99,8 @@ struct ProviderConfig {
   std::int64_t headers_timeout_ms = 60'000;
   std::int64_t first_token_timeout_ms = 60'000;
   std::int64_t token_timeout_ms = 30'000;
+  std::int64_t answer_timeout_ms = 300'000;
+  std::string limit_parameter = "auto";
 };
 
 // One [route.NAME]: which models answer those who ask for the model NAME, and when.
@@ -108,6 +110,10 @@ struct RouteConfig {
   std::string local;                 // empty: engine.default_model
   std::vector<std::string> remote;   // "provider/model", each of a provider that is configured
   double threshold = 0.80;
+  double risk = 0;  // 0: `threshold` counts
+  double risk_confidence = 0.95;
+  std::string router;  // empty: none
+  double least_gain = 0.2;
   std::int64_t commit_tokens = 16;
   std::int64_t commit_ms = 1'500;
   std::string latency = "interactive";
@@ -140,9 +146,7 @@ struct PriceConfig {
   std::string above_cache_write_1h_usd;
   std::string above_output_usd;
   std::string above_reasoning_usd;
-  std::int64_t image_tokens = 0;  // 0: images have no rule
-  std::string web_search_usd;     // per call
-  std::int64_t web_search_tokens = 0;
+  std::int64_t image_tokens = 0;     // 0: images have no rule
   std::int64_t message_tokens = 32;  // as ledger::kMessageTokens
   std::int64_t tool_tokens = 1024;   // as ledger::kToolTokens
   std::string source;

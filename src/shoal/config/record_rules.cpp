@@ -115,10 +115,42 @@ void check_remote(const Config& config, const RouteConfig& route, Judge& judge) 
   }
 }
 
+// Ends of a range that a promise cannot have, and two thresholds where there is one.
+void check_risk(const RouteConfig& route, Judge& judge) {
+  if (route.risk <= 0) return;
+  if (route.risk >= 1) judge.wrong("risk", "at a risk of 1 all may be wrong", "write a share such as 0.05");
+  if (route.risk_confidence <= 0 || route.risk_confidence >= 1) {
+    judge.wrong("risk_confidence", "it lies between 0 and 1", "write 0.95, or what the certificate has");
+  }
+  // The default is what `shoal config show` prints for a route that has none.
+  if (route.threshold != RouteConfig().threshold) {
+    judge.wrong("risk", "the threshold comes from a certificate then, and this route has `threshold` too",
+                "remove one of them");
+  }
+  if (route.policy != "slm_first" || route.remote.empty()) {
+    judge.wrong("risk", "only a slm_first route with `remote` judges answers", "add remote = [\"provider/model\"]");
+  }
+}
+
+void check_router(const RouteConfig& route, Judge& judge) {
+  if (route.router.empty()) {
+    if (route.least_gain != RouteConfig().least_gain)
+      judge.wrong("least_gain", "this route has no `router` that says what a request gains", "add router = \"NAME\"");
+    return;
+  }
+  if (route.router.find('/') != std::string::npos || route.router.starts_with('.'))
+    judge.wrong("router", "it is the name of a router, and no path", "write the NAME of `shoal route train NAME`");
+  if (route.policy != "slm_first" || route.remote.empty())
+    judge.wrong("router", "only a slm_first route with `remote` has two ways to choose from",
+                "add remote = [\"provider/model\"]");
+}
+
 void check_route(const RecordCheck& check, const RouteConfig& route, Judge& judge) {
   judge.required();
   if (judge.faulty()) return;
   check_remote(check.config, route, judge);
+  check_risk(route, judge);
+  check_router(route, judge);
   if (!route.remote.empty()) {
     if (route.privacy == "local_only") {
       judge.wrong("remote", "privacy = \"local_only\" lets nothing leave this machine", "remove one of them");

@@ -93,6 +93,7 @@ constexpr Digits kBilled{.whole = 9, .fraction = 6};
 constexpr std::int64_t kMaxTokens = std::int64_t{1} << 30;
 
 constexpr std::array<Text, 3> kKinds = {"openai", "anthropic", "gemini"};
+constexpr std::array<Text, 3> kLimits = {"auto", "max_tokens", "max_completion_tokens"};
 constexpr std::array<Text, 3> kDurabilities = {"batch", "strict", "none"};
 constexpr std::array<Text, 3> kPolicies = {"slm_only", "slm_first", "llm_first"};
 constexpr std::array<Text, 2> kLatencies = {"interactive", "relaxed"};
@@ -118,14 +119,16 @@ constexpr std::array kProviderFields = {
     Field{typed(Type::kPath, "key_file", "File of keys, one a line. In place of key_env."), SHOAL_PROVIDER(key_file)},
     Field{typed(Type::kBool, "local", "It runs on this machine or its own networks: private addresses are allowed, and it costs nothing unless a price says so."), SHOAL_PROVIDER(local)},
     Field{typed(Type::kStringList, "models", "Models that it offers. Empty: any that has a price."), SHOAL_PROVIDER(models)},
-    Field{money("daily_cap_usd", kBilled, "The most that may be spent there on one day (UTC). \"0\" blocks it. Ignored when local.", kFilled), SHOAL_PROVIDER(daily_cap_usd)},
+    Field{money("daily_cap_usd", kBilled, "The most that may be spent there on one day (UTC). \"0\": nothing that costs is asked there. Ignored when local.", kFilled), SHOAL_PROVIDER(daily_cap_usd)},
     Field{choice("durability", kDurabilities, "batch: what is asked is on disk before it is sent. strict: so is what it cost, before the answer ends. none: neither; only for one that is local."), SHOAL_PROVIDER(durability)},
     Field{integer("max_concurrent", "", 1, 10'000, "Requests that it is sent at once."), SHOAL_PROVIDER(max_concurrent)},
     Field{typed(Type::kBool, "drain", "When a client leaves a stream that is paid for, read it on to its end for at most 30 s and 1 MiB: what it costs is told there. false: break it off; it counts at what was reserved for it."), SHOAL_PROVIDER(drain)},
     Field{timeout("connect_timeout_ms", "The longest that finding its address, connecting and agreeing on TLS may take."), SHOAL_PROVIDER(connect_timeout_ms)},
-    Field{timeout("headers_timeout_ms", "The longest from the request to the headers of the answer."), SHOAL_PROVIDER(headers_timeout_ms)},
-    Field{timeout("first_token_timeout_ms", "The longest from the headers to the first token."), SHOAL_PROVIDER(first_token_timeout_ms)},
-    Field{timeout("token_timeout_ms", "The longest between two tokens."), SHOAL_PROVIDER(token_timeout_ms)},
+    Field{timeout("headers_timeout_ms", "Of streams: the longest from the request to the headers of the answer."), SHOAL_PROVIDER(headers_timeout_ms)},
+    Field{timeout("first_token_timeout_ms", "Of streams: the longest from the request to the first token."), SHOAL_PROVIDER(first_token_timeout_ms)},
+    Field{timeout("token_timeout_ms", "Of streams: the longest between two tokens."), SHOAL_PROVIDER(token_timeout_ms)},
+    Field{timeout("answer_timeout_ms", "Of what does not stream: the longest from the request to the whole answer. After it the route goes on to its next model, if server.request_timeout_ms leaves the time."), SHOAL_PROVIDER(answer_timeout_ms)},
+    Field{choice("limit_parameter", kLimits, "What bounds an answer where the client sets no bound. auto: max_completion_tokens at OpenAI and Azure, whose newer models take nothing else, and max_tokens elsewhere. Of kind = \"openai\"."), SHOAL_PROVIDER(limit_parameter)},
 };
 
 constexpr std::array kRouteFields = {
@@ -133,6 +136,10 @@ constexpr std::array kRouteFields = {
     Field{text("local", "The local model. Empty: engine.default_model."), SHOAL_ROUTE(local)},
     Field{typed(Type::kTargetList, "remote", "What to ask beyond this machine, in the order of trying."), SHOAL_ROUTE(remote)},
     Field{number("threshold", 0, 1, "The least calibrated probability of being right that keeps a local answer."), SHOAL_ROUTE(threshold)},
+    Field{number("risk", 0, 1, "In place of `threshold`: of the local answers that are kept, at most this share is wrong. The threshold comes from a certificate of `shoal route certify`; without one that holds for what runs, answers are of unknown certainty (on_null_confidence). 0: `threshold` counts."), SHOAL_ROUTE(risk)},
+    Field{number("risk_confidence", 0, 1, "The confidence with which `risk` must have been shown."), SHOAL_ROUTE(risk_confidence)},
+    Field{text("router", "A router of `shoal route train`: before the local model drafts, it tells from the request what `remote` would gain. Empty: none."), SHOAL_ROUTE(router)},
+    Field{number("least_gain", -1, 1, "With `router`: requests that are expected to gain at least this go to `remote` at once. `shoal route show` says which share that is."), SHOAL_ROUTE(least_gain)},
     Field{integer("commit_tokens", "tokens", 1, 512, "A streamed local answer is held back for so many tokens while it is judged."), SHOAL_ROUTE(commit_tokens)},
     Field{integer("commit_ms", "ms", 0, 60'000, "It is held back no longer than this, counted from the arrival of the request; with fewer tokens by then it counts as not sure."), SHOAL_ROUTE(commit_ms)},
     Field{choice("latency", kLatencies, "interactive: somebody waits for the first words. relaxed: an answer may be judged whole before any of it is sent."), SHOAL_ROUTE(latency)},
@@ -165,8 +172,6 @@ constexpr std::array kPriceFields = {
     Field{money("above_output_usd", kRate, "output_usd of the second tier, which needs it."), SHOAL_PRICE(above_output_usd)},
     Field{money("above_reasoning_usd", kRate, "reasoning_usd of the second tier. Empty: as above_output_usd."), SHOAL_PRICE(above_reasoning_usd)},
     Field{integer("image_tokens", "tokens", 0, kMaxTokens, "The most tokens that one image counts. 0: not known, and images are not sent there."), SHOAL_PRICE(image_tokens)},
-    Field{money("web_search_usd", kFee, "A fee for each search of the web. Empty: not known, and searches are not asked for."), SHOAL_PRICE(web_search_usd)},
-    Field{integer("web_search_tokens", "tokens", 0, kMaxTokens, "The most tokens that what one search finds adds to the prompt."), SHOAL_PRICE(web_search_tokens)},
     Field{integer("message_tokens", "tokens", 0, kMaxTokens, "The most tokens that a message counts beyond its text."), SHOAL_PRICE(message_tokens)},
     Field{integer("tool_tokens", "tokens", 0, kMaxTokens, "The most tokens that a tool counts beyond its text."), SHOAL_PRICE(tool_tokens)},
     Field{text("source", "Where the price was read."), SHOAL_PRICE(source)},

@@ -51,7 +51,15 @@ Result<EgressPermit> Gate::seal(Departure departure, base::Deadline deadline, ba
     const std::uint64_t sequence = SHOAL_TRY(
         journal_->append(static_cast<std::uint8_t>(audit::RecordType::kIntent), line_, audit::Urgency::kPrompt));
     // FENCE: what follows leaves this machine.
-    SHOAL_TRY(journal_->synced(sequence, deadline, yield));
+    if (auto synced = journal_->synced(sequence, deadline, yield); !synced.ok()) {
+      // It may be on disk all the same, and would count as spent.
+      audit::Outcome nothing;
+      nothing.attempt = intent.attempt;
+      nothing.kind = audit::OutcomeKind::kNotSent;
+      nothing.failure = synced.error().info().slug;
+      ended(std::move(nothing), departure.durability).ignore("a journal that is not written takes no outcome either");
+      return std::move(synced).error();
+    }
   }
   return EgressPermit(std::move(intent.attempt), std::move(intent.provider), std::move(departure.body));
 }

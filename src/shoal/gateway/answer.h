@@ -32,16 +32,18 @@ struct AnswerRequest {
   types::Principal principal;
   base::Deadline deadline;              // absolute; the pipeline's own limit applies if it is sooner
   std::stop_token cancel;               // requested when the client goes away: ends in fail(kCancelled)
-  std::vector<engine::Prompt> prompts;  // at least one
+  std::vector<engine::Prompt> prompts;  // of a chat: none, its messages are one
   types::GenerationParams params;       // params.n answers per prompt: answer i belongs to prompt i / n
   std::vector<types::Need> needs;       // what not every model can do
   bool local_only = false;              // nothing of it may leave this machine
   routing::Prefer prefer = routing::Prefer::kNone;
-  // For providers: the client's own bytes in OpenAI's dialect, and what they say when they are a chat.
+  std::int32_t hops = 0;  // through so many other Shoals it came
+  // The client's own bytes in OpenAI's dialect, and what they say when they are a chat: seen, not owned.
   std::string_view body;
   const types::ChatRequest* chat = nullptr;
 
-  [[nodiscard]] std::size_t answers() const { return prompts.size() * static_cast<std::size_t>(params.n); }
+  [[nodiscard]] std::size_t prompt_count() const { return chat != nullptr ? 1 : prompts.size(); }
+  [[nodiscard]] std::size_t answers() const { return prompt_count() * static_cast<std::size_t>(params.n); }
 };
 
 class AnswerSink {
@@ -51,7 +53,7 @@ class AnswerSink {
   // Whether the client reads along. One that does not gets all of it with done().
   [[nodiscard]] virtual bool streams() const = 0;
   // Sends the status line, which names no model, so that signs of life can follow. REQUIRES: held, streams().
-  virtual Result<void> open_stream(base::Yield yield) = 0;
+  virtual Result<void> open_stream(const types::Receipt& receipt, base::Yield yield) = 0;
   [[nodiscard]] virtual bool open() const = 0;  // or committed
   // From here on the client sees this answer. REQUIRES: not committed.
   // Errors (here and below): kCancelled, kRequestTimeout when the client is gone or stuck.
@@ -72,7 +74,7 @@ class AnswerSink {
   // All answers are complete. REQUIRES: committed.
   virtual Result<void> done(const types::Receipt& receipt, base::Yield yield) = 0;
   // Held: the error's own status and body. Open: an error frame, then the connection closes.
-  virtual void fail(const Error& error, base::Yield yield) = 0;
+  virtual void fail(const Error& error, const types::Receipt& receipt, base::Yield yield) = 0;
 };
 
 }  // namespace shoal::gateway

@@ -54,6 +54,7 @@ void Attempts::ended(std::size_t remote, const AttemptEnd& end, bool failed) {
 // pass by itself, the same target after a pause.
 std::optional<NextAttempt> Attempts::after(const Error& error, const std::vector<Candidate>& all, std::size_t at,
                                            bool thrown_away, base::Deadline deadline, const base::Clock& clock) {
+  if (deadline.passed(clock)) return std::nullopt;
   const Candidate& now = all[at];
   const AttemptEnd last = std::exchange(last_, std::nullopt).value_or(AttemptEnd());
   const bool more = number_ < route_.max_attempts;
@@ -77,8 +78,12 @@ std::optional<NextAttempt> Attempts::after(const Error& error, const std::vector
 // Whether asking somebody else may help, and the route allows it.
 bool Attempts::may_go_on(const Error& error, const Candidate& now, const Candidate& next) const {
   if (error.code() == ErrorCode::kLowConfidence) return !next.local;
-  if (error.code() == ErrorCode::kBudgetExhausted) return next.local && route_.local_on_budget;
-  if (!error.info().escalatable) return false;
+  // Another provider has a budget of its own, and may cost less, or nothing.
+  if (error.code() == ErrorCode::kBudgetExhausted) return !next.local || route_.local_on_budget;
+  // A provider that does not know the model that the route names is no fault of the client's.
+  const bool wrong_target = !now.local && error.code() == ErrorCode::kModelNotFound;
+  const bool gate_shut = error.code() == ErrorCode::kJournalFailed && next.local;
+  if (!error.info().escalatable && !wrong_target && !gate_shut) return false;
   if (next.local) return route_.local_on_remote_errors;
   return !now.local || route_.escalate_local_errors;
 }

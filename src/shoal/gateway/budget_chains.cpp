@@ -17,8 +17,8 @@ void BudgetChains::set_caps(Caps caps) {
 }
 
 ledger::BucketId BudgetChains::bucket(Period period, Owner owner, std::string_view name,
-                                      std::optional<ledger::Pico> cap) {
-  return book_.bucket({.period = period, .owner = owner, .name = std::string(name)}, cap);
+                                      std::optional<ledger::Pico> cap, std::string_view shown) {
+  return book_.bucket({.period = period, .owner = owner, .name = std::string(name)}, cap, shown);
 }
 
 std::span<const ledger::BucketId> BudgetChains::of(std::string_view provider, std::string_view principal) {
@@ -48,8 +48,8 @@ const BudgetChains::OfKey& BudgetChains::of_key(std::string_view principal) {
   if (at == keys_.end()) {
     const auto found = key_caps_.find(principal);
     const KeyCaps caps = found == key_caps_.end() ? KeyCaps() : found->second;
-    const OfKey key{bucket(Period::kDay, Owner::kKey, principal, caps.daily),
-                    bucket(Period::kMonth, Owner::kKey, principal, caps.monthly)};
+    const OfKey key{bucket(Period::kDay, Owner::kKey, principal, caps.daily, caps.name),
+                    bucket(Period::kMonth, Owner::kKey, principal, caps.monthly, caps.name)};
     at = keys_.emplace(principal, key).first;
   }
   return at->second;

@@ -8,13 +8,13 @@ namespace shoal::gateway {
 std::vector<engine::GenerateRequest> local_requests(const AnswerRequest& request, const std::string& model,
                                                     base::Deadline deadline, bool streams) {
   std::vector<engine::GenerateRequest> requests;
-  for (const engine::Prompt& prompt : request.prompts) {
+  for (std::size_t at = 0; at < request.prompt_count(); ++at) {
     for (std::int32_t i = 0; i < request.params.n; ++i) {
       engine::GenerateRequest& one = requests.emplace_back();
       one.model = model;
       one.principal = request.principal.number;
       one.deadline = deadline;
-      one.prompt = prompt;
+      one.prompt = request.chat != nullptr ? engine::Prompt{request.chat->messages} : request.prompts[at];
       one.sampling = request.params.sampling;
       if (one.sampling.seed) *one.sampling.seed += static_cast<std::uint64_t>(i);
       one.max_tokens = request.params.max_tokens;

@@ -18,6 +18,8 @@
 #include "shoal/ledger/prices.h"
 #include "shoal/provider/provider.h"
 #include "shoal/routing/calibration.h"
+#include "shoal/routing/certificate.h"
+#include "shoal/routing/gain_model.h"
 #include "shoal/routing/route.h"
 
 namespace shoal::gateway {
@@ -31,6 +33,7 @@ struct Caps {
 struct KeyCaps {
   std::optional<ledger::Pico> daily;
   std::optional<ledger::Pico> monthly;
+  std::string name;  // of the key, as its owner knows it
 };
 using CapsOfKeys = std::map<std::string, KeyCaps, std::less<>>;  // by the id of the principal
 
@@ -53,7 +56,7 @@ class BudgetChains {
   };
   const OfKey& of_key(std::string_view principal);
   ledger::BucketId bucket(ledger::Period period, ledger::Owner owner, std::string_view name,
-                          std::optional<ledger::Pico> cap);
+                          std::optional<ledger::Pico> cap, std::string_view shown = {});
 
   ledger::Book& book_;
   Caps caps_;
@@ -73,6 +76,8 @@ struct OutsideConfig {
   ledger::Pico local_per_hour;                      // what an hour of computing here is taken to cost
   std::optional<routing::RemoteTarget> baseline{};  // that savings are counted against; none: a route's first provider
   std::shared_ptr<const std::vector<routing::Table>> calibrations = std::make_shared<std::vector<routing::Table>>();
+  std::shared_ptr<const std::vector<routing::Certificate>> certificates =
+      std::make_shared<std::vector<routing::Certificate>>();
 };
 
 // Streams whose client left before their end: they are read on, for what they cost is told at their end.
@@ -90,6 +95,7 @@ struct Outside {
   audit::Journal* journal;  // null: it could not be opened
   std::shared_ptr<const OutsideConfig> config;
   Drains drains{};
+  routing::GainModel::Scratch scratch{};  // of the routers
 };
 
 }  // namespace shoal::gateway

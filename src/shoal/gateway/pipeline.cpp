@@ -44,11 +44,12 @@ class Life {
     deadline_ = base::Deadline::after_ms(clock_, options_.request_timeout_ms);
     deadline_.at_ns = std::min(deadline_.at_ns, request_.deadline.at_ns);
     if (sink_.streams()) wake_ = base::Deadline::after_ms(clock_, options_.hold_ms);
-    assert(!request_.prompts.empty() && request_.params.n >= 1);
+    assert(request_.prompt_count() > 0 && request_.params.n >= 1);
     receipt_.decision_id = base::random_id();
 
     // --- route: who may answer, in which order; what falls out is named.
-    Resolved resolved = SHOAL_TRY(resolve(engine_, outside_, options_.default_model, request_));
+    Resolved resolved =
+        SHOAL_TRY(resolve(engine_, outside_, options_.default_model, request_, sink_.streams(), clock_.unix_seconds()));
     route_ = std::move(resolved.route);
     receipt_.route = route_.name;
     routing::Plan plan = routing::plan(route_, {request_.needs, request_.local_only, request_.prefer}, resolved.world);
@@ -87,17 +88,22 @@ class Life {
       receipt_.billed_micro = outside_->book.finish(receipt_.decision_id).billed.value;
     add_comparison(receipt_, *outside_->config, route_, clock_.unix_seconds());
     if (!outside_->config->all_receipts && !(attempts_ && attempts_->journaled())) return;
-    keep_receipt(*outside_, receipt_, request_, clock_, status);
+    keep_receipt(*outside_, receipt_, request_, route_, admitted_ns_, clock_, status);
   }
+
+  [[nodiscard]] const types::Receipt& receipt() const { return receipt_; }
 
  private:
   // What one candidate says, to its end.
   Result<void> attempt(const Candidate& candidate, bool moved, base::Yield yield) {
     receipt_.raw = false;
-    if (candidate.local) return draft(candidate, moved, yield);
+    if (candidate.local) {
+      drafted_ = true;
+      return draft(candidate, moved, yield);
+    }
     const routing::RemoteTarget& target = route_.remote[candidate.remote];
     receipt_.model = target.provider + "/" + target.model;
-    receipt_.decision = moved ? types::Decision::kEscalated : types::Decision::kRemote;
+    receipt_.decision = drafted_ ? types::Decision::kEscalated : types::Decision::kRemote;
     const Attempts::Begun begun = attempts_->begin(candidate.remote);
     RemoteCall::Options options;
     options.attempt = fmt::format("{}-{}", receipt_.decision_id, begun.number);
@@ -116,8 +122,9 @@ class Life {
     auto said = sent.ok() ? relay(call, "waiting for " + target.provider, nullptr, yield) : std::move(sent);
     if (!said.ok()) call.give_up(said.error(), clock_, yield);
     attempts_->ended(candidate.remote, call.end(), !said.ok());
+    // What is paid for is told, also when nobody has the answer.
+    if (said.ok() || call.end().usage_known) receipt_.usage = call.usage();
     SHOAL_TRY(std::move(said));
-    receipt_.usage = call.usage();
     receipt_.durability = egress::durability_name(call.durability());
     if (const auto limit = call.added_limit()) {
       receipt_.reasons.push_back({"max_tokens", "none", "always bounded", fmt::format("set to {}", *limit)});
@@ -136,14 +143,15 @@ class Life {
     Draft answers(engine_, local_requests(request_, route_.local, deadline_, sink_.streams()), request_.cancel, yield);
     std::optional<routing::PrefixJudge> judge;
     if (candidate.judged) {
-      judge.emplace(
-          routing::JudgeOptions{.answers = request_.answers(),
-                                .threshold = route_.threshold,
-                                .commit_tokens = route_.commit_tokens,
-                                .commit_ms = route_.commit_ms,
-                                .streams = sink_.streams() && route_.latency == routing::Latency::kInteractive,
-                                .keep_unknown = route_.on_null_confidence == routing::NullConfidence::kKeep,
-                                .tables = calibration_});
+      judge.emplace(routing::JudgeOptions{
+          .answers = request_.answers(),
+          .threshold = route_.threshold,
+          .commit_tokens = route_.commit_tokens,
+          .commit_ms = route_.commit_ms,
+          .streams = sink_.streams() && route_.latency == routing::Latency::kInteractive,
+          // What a certificate counted as never kept is not kept.
+          .keep_unknown = route_.on_null_confidence == routing::NullConfidence::kKeep && route_.risk <= 0,
+          .tables = calibration_});
       receipt_.threshold = route_.threshold;
       commit_by_.at_ns = admitted_ns_ + route_.commit_ms * 1'000'000;
     }
@@ -157,7 +165,7 @@ class Life {
     std::size_t open = request_.answers();
     std::size_t started = 0;
     receipt_.signals.assign(open, {});
-    receipt_.hidden_states.assign(request_.params.hidden_state ? request_.prompts.size() : 0, {});
+    receipt_.hidden_states.assign(request_.params.hidden_state ? request_.prompt_count() : 0, {});
     while (open > 0) {
       const bool judging = judge != nullptr && judge->verdict() == Verdict::kWait && !commit_by_.never();
       std::optional<AnswerEvent> event =
@@ -171,7 +179,7 @@ class Life {
       }
       if (!event) {
         // FENCE: the status line leaves now; what fails after this is an error frame in a 200. It names no model.
-        if (!sink_.open()) SHOAL_TRY(sink_.open_stream(yield));
+        if (!sink_.open()) SHOAL_TRY(sink_.open_stream(receipt_, yield));
         SHOAL_TRY(sink_.ping(started == 0 ? waiting_for : std::string("ping"), yield));
         wake_ = base::Deadline::after_ms(clock_, options_.ping_interval_ms);
         continue;
@@ -279,7 +287,7 @@ class Life {
       base::error_code woken;
       timer.async_wait(yield[woken]);
       if (!wake_.passed(clock_)) continue;
-      if (!sink_.open()) SHOAL_TRY(sink_.open_stream(yield));
+      if (!sink_.open()) SHOAL_TRY(sink_.open_stream(receipt_, yield));
       SHOAL_TRY(sink_.ping(waiting_for, yield));
       wake_ = base::Deadline::after_ms(clock_, options_.ping_interval_ms);
     }
@@ -289,8 +297,11 @@ class Life {
 
   void note_move(const Error& error, std::string effect) {
     // Of confidence the judge has told.
-    if (error.code() != ErrorCode::kLowConfidence)
+    if (error.code() == ErrorCode::kBudgetExhausted) {
+      receipt_.reasons.push_back({"budget", error.message(), receipt_.model, std::move(effect)});
+    } else if (error.code() != ErrorCode::kLowConfidence) {
       receipt_.reasons.push_back({"error", std::string(error.info().slug), receipt_.model, std::move(effect)});
+    }
     held_.clear();
     held_local_.clear();
     sink_.discard();
@@ -299,7 +310,7 @@ class Life {
   void note_egress(const std::string& provider) {
     if (receipt_.egress == "none") {
       receipt_.egress = provider;
-    } else if (receipt_.egress.find(provider) == std::string::npos) {
+    } else if (!("," + receipt_.egress + ",").contains("," + provider + ",")) {
       receipt_.egress += "," + provider;
     }
   }
@@ -318,6 +329,7 @@ class Life {
   base::Deadline commit_by_;          // a judged answer is sure by then, or is not
   std::int64_t admitted_ns_;
   std::int64_t started_ns_ = 0;  // the local model took the prompt
+  bool drafted_ = false;         // the local model was asked
   bool unsure_ = false;          // its answer was thrown away
   std::vector<types::RemoteEvent> held_;
   std::vector<AnswerEvent> held_local_;  // until the judge has spoken
@@ -338,7 +350,7 @@ void Pipeline::answer(AnswerRequest request, AnswerSink& sink, base::Yield yield
   const Error& error = done.error();
   life.close(error.info().http_status);
   log_.info("request failed", {{"request", request.id}, {"code", error.info().slug}, {"committed", sink.committed()}});
-  sink.fail(error, yield);
+  sink.fail(error, life.receipt(), yield);
 }
 
 std::vector<types::OtherModel> Pipeline::other_models() const {

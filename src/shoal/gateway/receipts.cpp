@@ -1,12 +1,18 @@
 #include "shoal/gateway/receipts.h"
 
+#include <iterator>
+#include <optional>
 #include <string>
+
+#include <fmt/format.h>
 
 #include "shoal/base/text.h"
 #include "shoal/ledger/usage.h"
 
 namespace shoal::gateway {
 namespace {
+
+constexpr std::size_t kUsualDetailBytes = 256;
 
 audit::Decision decision_of(const types::Receipt& receipt, int status) {
   if (status != 200) return audit::Decision::kRefused;
@@ -23,20 +29,56 @@ audit::Decision decision_of(const types::Receipt& receipt, int status) {
   return audit::Decision::kFailedOver;
 }
 
-// {"client_request":"...","cached_tokens":0,"reasons":[...]}
+// {"client_request":"...","cached_tokens":0,"threshold":0.8,"saved_usd":"0.000123","reasons":[...]}; what was saved is
+// by the prices of then.
 std::string detail_of(const types::Receipt& receipt, const AnswerRequest& request) {
-  std::string out = R"({"client_request":)";
-  out.append(base::json_string(request.id)).append(R"(,"cached_tokens":)");
-  out.append(std::to_string(receipt.usage.cached_tokens)).append(R"(,"reasons":[)");
+  std::string out;
+  out.reserve(kUsualDetailBytes);
+  out += R"({"client_request":)";
+  base::append_json_string(out, request.id);
+  out.append(R"(,"cached_tokens":)").append(std::to_string(receipt.usage.cached_tokens));
+  if (receipt.threshold) fmt::format_to(std::back_inserter(out), R"(,"threshold":{})", *receipt.threshold);
+  if (receipt.baseline_micro) {
+    const std::int64_t saved = *receipt.baseline_micro - receipt.billed_micro - receipt.local_micro;
+    out.append(R"(,"saved_usd":")").append(ledger::usd(ledger::Micro{saved})).append("\"");
+  }
+  out += R"(,"reasons":[)";
   for (const types::Reason& reason : receipt.reasons) {
     if (out.back() != '[') out += ',';
-    out.append(R"({"signal":)").append(base::json_string(reason.signal));
-    out.append(R"(,"value":)").append(base::json_string(reason.value));
-    out.append(R"(,"rule":)").append(base::json_string(reason.rule));
-    out.append(R"(,"effect":)").append(base::json_string(reason.effect)).append("}");
+    out += R"({"signal":)";
+    base::append_json_string(out, reason.signal);
+    out += R"(,"value":)";
+    base::append_json_string(out, reason.value);
+    out += R"(,"rule":)";
+    base::append_json_string(out, reason.rule);
+    out += R"(,"effect":)";
+    base::append_json_string(out, reason.effect);
+    out += '}';
   }
   out += "]}";
   return out;
+}
+
+// So many tokens at that model.
+struct Compared {
+  const routing::RemoteTarget* target;
+  ledger::TokenCounts tokens;
+};
+
+std::optional<Compared> compared_with(const types::Receipt& receipt, const OutsideConfig& config,
+                                      const routing::Route& route) {
+  const routing::RemoteTarget* const target = config.baseline        ? &*config.baseline
+                                              : route.remote.empty() ? nullptr
+                                                                     : &route.remote.front();
+  types::Usage usage = receipt.usage;
+  // No prompt has no tokens: the provider did not say what it counted.
+  const bool counted = usage.prompt_tokens > 0 || usage.completion_tokens > 0;
+  if (target == nullptr || !counted) return std::nullopt;
+  // What was kept here would not have been kept there.
+  if (receipt.local()) usage.cached_tokens = 0;
+  const auto tokens = ledger::disjoint(usage);
+  if (!tokens.ok()) return std::nullopt;
+  return Compared{.target = target, .tokens = *tokens};
 }
 
 }  // namespace
@@ -48,28 +90,21 @@ void add_comparison(types::Receipt& receipt, const OutsideConfig& config, const 
   receipt.local_micro =
       ledger::round_up_to_micro(ledger::Pico((config.local_per_hour * us).value() / kUsPerHour)).value;
 
-  const routing::RemoteTarget* const against = config.baseline        ? &*config.baseline
-                                               : route.remote.empty() ? nullptr
-                                                                      : &route.remote.front();
-  if (against == nullptr) return;
-  const ledger::PriceRow* const row = config.prices.row(against->provider, against->model, now);
+  const auto compared = compared_with(receipt, config, route);
+  if (!compared) return;
+  const ledger::PriceRow* const row = config.prices.row(compared->target->provider, compared->target->model, now);
   if (row == nullptr) return;
-  types::Usage usage = receipt.usage;
-  // What was kept here would not have been kept there.
-  if (receipt.local()) usage.cached_tokens = 0;
-  const auto counts = ledger::disjoint(usage);
-  if (!counts.ok()) return;
-  if (const auto cost = ledger::cost(*row, *counts); cost.ok()) {
+  if (const auto cost = ledger::cost(*row, compared->tokens); cost.ok()) {
     receipt.baseline_micro = ledger::round_up_to_micro(*cost).value;
   }
 }
 
 void keep_receipt(Outside& outside, const types::Receipt& receipt, const AnswerRequest& request,
-                  const base::Clock& clock, int status) {
+                  const routing::Route& route, std::int64_t came_ns, const base::Clock& clock, int status) {
   if (outside.journal == nullptr) return;
   audit::Receipt record;
   record.request = receipt.decision_id;
-  record.unix_ms = clock.unix_ms();
+  record.unix_ms = clock.unix_ms() - (clock.monotonic_ns() - came_ns) / 1'000'000;
   record.principal = request.principal.id;
   record.route = receipt.route;
   record.model = receipt.model;
@@ -84,6 +119,12 @@ void keep_receipt(Outside& outside, const types::Receipt& receipt, const AnswerR
   record.status = status;
   record.confidence = receipt.confidence;
   record.detail = detail_of(receipt, request);
+  if (const auto compared = compared_with(receipt, *outside.config, route); compared && status == 200) {
+    const ledger::TokenCounts& t = compared->tokens;
+    record.baseline = {.provider = compared->target->provider,
+                       .model = compared->target->model,
+                       .tokens = {t.input, t.cache_read, t.cache_write_5m, t.cache_write_1h, t.output, t.reasoning}};
+  }
   std::string line;
   line.reserve(1024);
   audit::print(record, line);

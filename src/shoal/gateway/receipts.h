@@ -10,12 +10,14 @@
 
 namespace shoal::gateway {
 
-// What the answer cost here, and what it would have cost at the provider that savings are counted against.
+// What the answer cost here, and what it would have cost at the provider that savings are counted against. That is not
+// known when a provider did not say what it counted, or nothing is known of the price.
 void add_comparison(types::Receipt& receipt, const OutsideConfig& config, const routing::Route& route,
                     std::int64_t now);
 
 // Appends it to the journal. Where that cannot be, it is gone: no client waits for it and none is answered otherwise.
+// `came_ns`: when the request came, as base::Clock::monotonic_ns() gives it.
 void keep_receipt(Outside& outside, const types::Receipt& receipt, const AnswerRequest& request,
-                  const base::Clock& clock, int status);
+                  const routing::Route& route, std::int64_t came_ns, const base::Clock& clock, int status);
 
 }  // namespace shoal::gateway

@@ -50,6 +50,7 @@ RemoteCall::RemoteCall(Outside& outside, const AnswerRequest& request, routing::
   question_.request = request.chat;
   question_.stream = request.params.stream;
   question_.answers = request.answers();
+  question_.hops = request.hops + 1;
   if (provider_) question_ = provider_->for_me(question_);
 }
 
@@ -88,14 +89,29 @@ Result<ledger::Pico> RemoteCall::bound(std::size_t body_bytes) const {
   return ledger::bound(*row_, facts);
 }
 
+// What costs is always bounded; Anthropic's API takes no request without a limit.
+std::optional<std::int32_t> RemoteCall::limit_to_add(bool free) const {
+  if (request_.params.max_tokens) return std::nullopt;
+  if (free && provider_->options().dialect != types::Dialect::kAnthropic) return std::nullopt;
+  return options_.default_max_tokens;
+}
+
 Result<ledger::Pico> RemoteCall::most(const base::Clock& clock) {
   assert(provider_ && !permitted_);
   row_ = SHOAL_TRY(price(clock));
   if (row_ == &free_row()) return ledger::Pico();
-  std::optional<std::int32_t> limit;
-  if (!request_.params.max_tokens) limit = options_.default_max_tokens;
-  const std::string body = SHOAL_TRY(provider_->body_of(question_, target_.model, limit));
-  return bound(body.size());
+  const std::string body = SHOAL_TRY(provider_->body_of(question_, target_.model, limit_to_add(false)));
+  const ledger::Pico amount = SHOAL_TRY(bound(body.size()));
+  SHOAL_TRY(check_cap(amount));
+  return amount;
+}
+
+Result<void> RemoteCall::check_cap(const ledger::Pico& amount) const {
+  if (!options_.cost_cap_micro || ledger::round_up_to_micro(amount).value <= *options_.cost_cap_micro) return {};
+  return Error(
+      ErrorCode::kBudgetExhausted,
+      fmt::format("this request may cost {} USD at {}, more than the {} USD that its route allows", ledger::usd(amount),
+                  target_.provider, ledger::usd(ledger::Micro{*options_.cost_cap_micro})));
 }
 
 Result<void> RemoteCall::send(const base::Clock& clock, base::Yield yield) {
@@ -104,22 +120,17 @@ Result<void> RemoteCall::send(const base::Clock& clock, base::Yield yield) {
   durability_ = options.durability;
   row_ = SHOAL_TRY(price(clock));
   const bool free = row_ == &free_row();
-  if (!free && !request_.params.max_tokens) added_limit_ = options_.default_max_tokens;
+  added_limit_ = limit_to_add(free);
   std::string body = SHOAL_TRY(provider_->body_of(question_, target_.model, added_limit_));
 
   // FENCE: what it may cost is taken from every budget before anything is written or sent.
   if (!free) amount_ = SHOAL_TRY(bound(body.size()));
-  if (options_.cost_cap_micro && ledger::round_up_to_micro(amount_).value > *options_.cost_cap_micro) {
-    return Error(
-        ErrorCode::kBudgetExhausted,
-        fmt::format("this request may cost {} USD at {}, more than the {} USD that its route allows",
-                    ledger::usd(amount_), target_.provider, ledger::usd(ledger::Micro{*options_.cost_cap_micro})));
-  }
+  SHOAL_TRY(check_cap(amount_));
   const std::int64_t now = clock.unix_seconds();
   if (!free) {
     SHOAL_TRY(outside_.book.reserve({.chain = outside_.budgets.of(target_.provider, options_.principal),
                                      .attempt = options_.attempt,
-                                     .request = options_.request,
+                                     .request = std::string(options_.request),
                                      .amount = amount_,
                                      .expires = now + options_.deadline.left_ns(clock) / 1'000'000'000 + kHoldSlackS},
                                     now));
@@ -127,18 +138,9 @@ Result<void> RemoteCall::send(const base::Clock& clock, base::Yield yield) {
   }
   turn_.emplace(SHOAL_TRY(provider_->health().admit(target_.model)));
   egress::Departure departure;
-  departure.intent = {options_.attempt,
-                      options_.request,
-                      0,
-                      options_.principal,
-                      target_.provider,
-                      target_.model,
-                      options_.purpose,
-                      {},
-                      0,
-                      amount_.value(),
-                      durability_ == egress::Durability::kNone ? std::string() : row_->id(),
-                      options_.route};
+  departure.intent.attempt = options_.attempt;
+  departure.intent.provider = target_.provider;
+  if (durability_ != egress::Durability::kNone) note_intent(departure.intent);
   departure.body = std::move(body);
   departure.durability = durability_;
   departure.local_upstream = options.local;
@@ -155,6 +157,17 @@ Result<void> RemoteCall::send(const base::Clock& clock, base::Yield yield) {
   }
   answer_ = std::move(asked).value();
   return {};
+}
+
+// What is written down of the attempt.
+void RemoteCall::note_intent(audit::Intent& intent) const {
+  intent.request = options_.request;
+  intent.principal = options_.principal;
+  intent.model = target_.model;
+  intent.purpose = options_.purpose;
+  intent.reserved_pico = amount_.value();
+  intent.price = row_->id();
+  intent.route = options_.route;
 }
 
 bool RemoteCall::may_drain() const {
@@ -208,7 +221,11 @@ std::optional<AnswerEvent> RemoteCall::next(const base::Clock& clock, base::Dead
   finished_ += static_cast<std::size_t>(
       std::ranges::count_if(event.deltas, [](const types::AnswerDelta& delta) { return delta.finish.has_value(); }));
   complete_ = event.last;
-  if (event.usage) {
+  other_tier_ = other_tier_ || !event.service_tier.empty();
+  if (event.bad_usage) {
+    usage_ = {};
+    usage_seen_ = usage_final_ = false;
+  } else if (event.usage) {
     usage_ = *event.usage;
     usage_seen_ = true;
     // Some count as they go: what they say before the end is not what they will ask for.
@@ -246,6 +263,7 @@ audit::Outcome RemoteCall::outcome(std::optional<ledger::Pico>& cost) const {
   const auto counts = ledger::disjoint(usage_);
   if (!counts.ok()) return out;
   out.tokens = counts_of(*counts);
+  if (other_tier_ && row_ != &free_row()) return out;
   auto exact = ledger::cost(*row_, *counts);
   if (!exact.ok()) return out;
   out.kind = audit::OutcomeKind::kSettled;
@@ -260,6 +278,7 @@ void RemoteCall::note_failure(const Error& error) {
   if (trace_.stale) return;
   failed_ = {.failure = provider::class_of(error),
              .rate_limited = error.code() == ErrorCode::kRateLimited,
+             .forbidden = answer_ && answer_->status() == 403,
              .retry_after_ms = error.retry_after_ms(),
              .counts = options_.counts};
 }
@@ -289,6 +308,7 @@ AttemptEnd RemoteCall::end() {
   }
   ended_->in_journal = durability_ != egress::Durability::kNone;
   judge();
+  if (!reserved_ && !ended_->in_journal) return *ended_;
   std::optional<ledger::Pico> cost;
   const audit::Outcome out = outcome(cost);
   if (reserved_) {

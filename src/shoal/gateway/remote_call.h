@@ -33,10 +33,11 @@ class RemoteCall final : public AnswerStream {
  public:
   struct Options {
     std::string attempt;  // id
-    std::string request;  // the decision's id
-    std::string principal;
-    std::string route;
-    std::string purpose = "answer";
+    // What these point to outlives the call.
+    std::string_view request;  // the decision's id
+    std::string_view principal;
+    std::string_view route;
+    std::string_view purpose = "answer";
     base::Deadline deadline;
     std::optional<std::int64_t> cost_cap_micro;  // what is left of it
     bool fresh = false;                          // on a connection that has not served before
@@ -53,7 +54,8 @@ class RemoteCall final : public AnswerStream {
   // Provider::ask().
   [[nodiscard]] Result<void> send(const base::Clock& clock, base::Yield yield);
 
-  // What send() would reserve; nothing is written or sent. Errors: kUnknownPrice, and for what the provider cannot do.
+  // What send() would reserve; nothing is written or sent. Errors: kUnknownPrice, kBudgetExhausted for more than the
+  // route's cap, and for what the provider cannot do.
   [[nodiscard]] Result<ledger::Pico> most(const base::Clock& clock);
 
   [[nodiscard]] std::optional<AnswerEvent> next(const base::Clock& clock, base::Deadline wake,
@@ -79,7 +81,11 @@ class RemoteCall final : public AnswerStream {
  private:
   [[nodiscard]] Result<ledger::Pico> bound(std::size_t body_bytes) const;
   [[nodiscard]] Result<const ledger::PriceRow*> price(const base::Clock& clock) const;
+  [[nodiscard]] std::optional<std::int32_t> limit_to_add(bool free) const;
+  // Errors: kBudgetExhausted.
+  [[nodiscard]] Result<void> check_cap(const ledger::Pico& amount) const;
   [[nodiscard]] audit::Outcome outcome(std::optional<ledger::Pico>& cost) const;
+  void note_intent(audit::Intent& intent) const;
   void client_left(const base::Clock& clock);
   [[nodiscard]] bool may_drain() const;
   void end_drain();
@@ -115,7 +121,8 @@ class RemoteCall final : public AnswerStream {
   std::size_t drained_from_ = 0;  // bytes that had come when the client left
   bool draining_ = false;
   bool usage_known_ = false;
-  bool refused_ = false;  // the provider answered with an error: it bills nothing
+  bool other_tier_ = false;  // the provider says that it answered in a tier whose price is not known
+  bool refused_ = false;     // the provider answered with an error: it bills nothing
   std::optional<AttemptEnd> ended_;
   // Last, so that it is gone before what it uses.
   std::optional<std::stop_callback<std::function<void()>>> on_client_left_;

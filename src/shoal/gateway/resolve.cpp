@@ -4,6 +4,10 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "shoal/base/suggest.h"
+#include "shoal/routing/gain_file.h"
 
 namespace shoal::gateway {
 namespace {
@@ -16,43 +20,76 @@ const routing::Route* find_route(const Outside* outside, std::string_view name) 
 }
 
 routing::TableKey key_of(const types::ModelInfo& model, const routing::Route& route, const AnswerRequest& request) {
-  const bool chat = std::holds_alternative<std::vector<types::Message>>(request.prompts.front().input);
   return {.weights = model.sha256,
           .quantisation = model.quantisation,
-          .chat_template = chat ? model.template_sha256 : "none",
+          .chat_template = request.chat != nullptr ? model.template_sha256 : "none",
           .sampler = routing::sampler_name(request.params.sampling),
           .task = std::string(route.task.empty() ? routing::kGeneralTask : route.task),
           .tokens = route.commit_tokens};
 }
 
-// Tokens that a prompt has at least. A token of text has at most so many bytes: the longest of the vocabularies in use,
-// 128 spaces of Llama 3, with room to spare.
-std::size_t fewest_tokens(const engine::Prompt& prompt) {
+// Tokens that the longest prompt has at least. A token of text has at most so many bytes: the longest of the
+// vocabularies in use, 128 spaces of Llama 3, with room to spare.
+std::size_t fewest_tokens(const AnswerRequest& request) {
   constexpr std::size_t kMostBytesOfToken = 256;
-  if (const auto* tokens = std::get_if<std::vector<std::int32_t>>(&prompt.input)) return tokens->size();
   std::size_t bytes = 0;
-  if (const auto* text = std::get_if<std::string>(&prompt.input)) bytes = text->size();
-  if (const auto* messages = std::get_if<std::vector<types::Message>>(&prompt.input)) {
-    for (const types::Message& message : *messages) bytes += message.content.size();
+  if (request.chat != nullptr) {
+    for (const types::Message& message : request.chat->messages) bytes += message.content.size();
+    return bytes / kMostBytesOfToken;
   }
-  return bytes / kMostBytesOfToken;
+  std::size_t tokens = 0;
+  for (const engine::Prompt& prompt : request.prompts) {
+    if (const auto* ids = std::get_if<std::vector<std::int32_t>>(&prompt.input)) tokens = std::max(tokens, ids->size());
+    if (const auto* text = std::get_if<std::string>(&prompt.input))
+      tokens = std::max(tokens, text->size() / kMostBytesOfToken);
+  }
+  return tokens;
+}
+
+// The threshold of a route that promises a risk. FENCE: without a certificate for what runs now it has none, and its
+// answers count as not judged.
+void look_at_promise(Resolved& out, const routing::TableKey& key, const Outside& outside, bool streams) {
+  const bool by_prefix = streams && out.route.latency == routing::Latency::kInteractive;
+  const routing::Promise promise{.key = key,
+                                 .gate = by_prefix ? routing::Gate::kStream : routing::Gate::kWhole,
+                                 .scores = routing::scores_name(out.calibration),
+                                 .risk = out.route.risk,
+                                 .confidence = out.route.risk_confidence};
+  out.certificates = outside.config->certificates;
+  const routing::FoundCertificate found = routing::find_certificate(*out.certificates, promise);
+  out.certificate = found.certificate;
+  if (found.certificate == nullptr) {
+    out.world.calibrated = false;
+    const bool none = found.gap->field == "certificate";
+    out.world.gap = types::Reason{
+        "certificate", none ? found.gap->value : fmt::format("void: {} {}", found.gap->field, found.gap->value),
+        none ? found.gap->wanted : "certified for " + found.gap->wanted, "no threshold"};
+    return;
+  }
+  out.route.threshold = found.certificate->threshold();
+  const routing::CertifyOptions& shown = found.certificate->shown.options;
+  out.world.proof =
+      types::Reason{"certificate", found.certificate->date,
+                    fmt::format("risk at most {}, shown with a confidence of {}", shown.risk, shown.confidence),
+                    fmt::format("threshold {}", out.route.threshold)};
 }
 
 // What can be known of it before it computes anything.
 void look_at_local(Resolved& out, const types::ModelInfo& model, const engine::Engine& engine, const Outside& outside,
-                   const AnswerRequest& request) {
+                   const AnswerRequest& request, bool streams) {
   out.tables = outside.config->calibrations;
-  out.calibration = routing::find_calibration(*out.tables, key_of(model, out.route, request));
+  const routing::TableKey key = key_of(model, out.route, request);
+  out.calibration = routing::find_calibration(*out.tables, key);
   out.world.calibrated = out.calibration.any();
   if (const auto& gap = out.calibration.gap) {
     out.world.gap = types::Reason{"calibration", gap->field + " " + gap->value, gap->wanted, "confidence null"};
   }
+  if (out.route.risk > 0) look_at_promise(out, key, outside, streams);
   const std::vector<engine::WorkerStatus> workers = engine.status();
   const auto worker = std::ranges::find(workers, model.name, &engine::WorkerStatus::model);
   const bool loaded = worker != workers.end() && worker->sequence_length > 0;
   const std::size_t context = loaded ? worker->sequence_length : model.context_length;
-  std::size_t tokens = 0;
-  for (const engine::Prompt& prompt : request.prompts) tokens = std::max(tokens, fewest_tokens(prompt));
+  std::size_t tokens = fewest_tokens(request);
   tokens += static_cast<std::size_t>(request.params.max_tokens.value_or(0));
   if (context > 0 && tokens > context) {
     out.world.local_hindrance = Error(ErrorCode::kContextLengthExceeded,
@@ -68,6 +105,51 @@ void look_at_local(Resolved& out, const types::ModelInfo& model, const engine::E
     out.world.hindered_by = {"queue", fmt::format("{} wait", worker->queued),
                              fmt::format("interactive: fewer than {}", worker->slots), ""};
   }
+}
+
+// A name that is no local model's may be meant to be a route's, or a provider's.
+Error with_others(Error error, const Outside* outside, std::string_view named) {
+  if (outside == nullptr || error.code() != ErrorCode::kModelNotFound || named.empty()) return error;
+  std::vector<std::string_view> routes;
+  for (const routing::Route& route : outside->config->routes) routes.push_back(route.name);
+  if (routes.empty()) return error;
+  Error out(ErrorCode::kModelNotFound, fmt::format("{}; the routes are {}", error.message(), fmt::join(routes, ", ")));
+  const std::string_view near = base::suggest(named, routes);
+  const std::string meant = error.suggestion().empty() ? std::string(near) : error.suggestion();
+  return std::move(out).with_param("model").with_suggestion(meant);
+}
+
+// What the route's router says of the request, from what its user wrote; to the last digit, so that a receipt can be
+// held against the router that made it. A prompt of token ids says nothing to it.
+void look_at_gain(Resolved& out, routing::GainModel::Scratch& scratch, const AnswerRequest& request) {
+  std::vector<std::string_view> turns;
+  if (request.chat != nullptr) {
+    for (const types::Message& message : request.chat->messages) {
+      if (message.role == types::Role::kUser) turns.emplace_back(message.content);
+    }
+  } else if (request.prompts.size() == 1) {
+    if (const auto* const text = std::get_if<std::string>(&request.prompts.front().input)) turns.emplace_back(*text);
+  }
+  if (turns.empty()) return;
+  const double gain = routing::conversation_gain(out.route.router->model, turns, scratch);
+  out.world.gains = gain >= out.route.least_gain;
+  out.world.outlook = types::Reason{"gain", fmt::format("{}", gain),
+                                    fmt::format("router {}, at least {}", out.route.router_name, out.route.least_gain),
+                                    out.world.gains ? "ask a provider first" : "draft here"};
+}
+
+// Whether anything is left to spend there. Less than what the request may cost is found when that is reserved.
+void look_at_budget(routing::RemoteState& state, Outside& outside, const routing::RemoteTarget& target,
+                    const AnswerRequest& request, std::int64_t now_s) {
+  const auto provider = outside.config->providers.find(target.provider);
+  const ledger::PriceRow* const row = outside.config->prices.row(target.provider, target.model, now_s);
+  if (!provider || (provider->options().local && row == nullptr)) return;
+  auto left = outside.book.check(outside.budgets.of(target.provider, request.principal.id),
+                                 ledger::Pico(ledger::Micro{1}), now_s);
+  if (left.ok()) return;
+  state.signal = "budget";
+  state.value = left.error().message();
+  state.out = std::move(left).error();
 }
 
 }  // namespace
@@ -97,8 +179,8 @@ routing::RemoteState state_of(const Outside& outside, const routing::RemoteTarge
   return state;
 }
 
-Result<Resolved> resolve(const engine::Engine& engine, const Outside* outside, const std::string& default_model,
-                         const AnswerRequest& request) {
+Result<Resolved> resolve(const engine::Engine& engine, Outside* outside, const std::string& default_model,
+                         const AnswerRequest& request, bool streams, std::int64_t now_s) {
   Resolved out;
   const std::string& named = request.model;
   const routing::Route* route = find_route(outside, named.empty() ? kDefaultRoute : named);
@@ -126,18 +208,26 @@ Result<Resolved> resolve(const engine::Engine& engine, const Outside* outside, c
   }
   if (!out.route.local.empty()) {
     auto model = engine.resolve(out.route.local);
-    if (model.ok()) {
+    if (model.ok() && model->embeds && !model->generates && !out.route.remote.empty()) {
+      out.world.no_local =
+          Error(ErrorCode::kUnsupportedParameter, fmt::format("{} makes embeddings, and answers nothing", model->name))
+              .with_param("model");
+    } else if (model.ok()) {
       out.route.local = model->name;  // its own name, whatever alias the client used
-      if (outside != nullptr && !out.route.remote.empty()) look_at_local(out, *model, engine, *outside, request);
+      if (outside != nullptr && !out.route.remote.empty())
+        look_at_local(out, *model, engine, *outside, request, streams);
+      if (outside != nullptr && out.route.router != nullptr) look_at_gain(out, outside->scratch, request);
     } else {
-      if (out.route.remote.empty()) return std::move(model).error();
+      if (out.route.remote.empty()) return with_others(std::move(model).error(), outside, named);
       out.world.no_local = std::move(model).error();
     }
   }
   if (outside != nullptr) {
     out.world.egress_allowed = outside->gate.allowed();
     for (const routing::RemoteTarget& target : out.route.remote) {
-      out.world.remotes.push_back(state_of(*outside, target));
+      routing::RemoteState& state = out.world.remotes.emplace_back(state_of(*outside, target));
+      // Where the route wants such a request to fail, it fails when it comes to that.
+      if (!state.out && out.route.local_on_budget) look_at_budget(state, *outside, target, request, now_s);
     }
   }
   return out;

@@ -23,14 +23,15 @@ Pico whole_micros(Pico amount) {
   return Pico(round_up_to_micro(amount));
 }
 
-std::string label(const BucketKey& key) {
+std::string label(const BucketKey& key, std::string_view shown) {
+  const std::string name = base::escape_control(shown.empty() ? key.name : shown);
   switch (key.owner) {
     case Owner::kTotal:
       return "the total budget";
     case Owner::kKey:
-      return fmt::format("the budget of the key \"{}\"", base::escape_control(key.name));
+      return fmt::format("the budget of the key \"{}\"", name);
     case Owner::kProvider:
-      return fmt::format("the budget for the provider \"{}\"", base::escape_control(key.name));
+      return fmt::format("the budget for the provider \"{}\"", name);
   }
   return {};
 }
@@ -40,11 +41,27 @@ std::string label(const BucketKey& key) {
 Book::Book() : holds_(&pool_), requests_(&pool_) {}
 Book::~Book() = default;
 
-BucketId Book::bucket(const BucketKey& key, std::optional<Pico> cap) {
-  auto found = std::ranges::find(buckets_, key, &Bucket::key);
-  if (found == buckets_.end()) found = buckets_.insert(found, Bucket{.key = key, .cap = {}, .accounts = {}});
-  found->cap = cap;
-  return {static_cast<std::uint32_t>(found - buckets_.begin())};
+BucketId Book::bucket(const BucketKey& key, std::optional<Pico> cap, std::string_view shown) {
+  Bucket& found = bucket_of(key);
+  found.cap = cap;
+  found.shown = shown;
+  return {static_cast<std::uint32_t>(&found - buckets_.data())};
+}
+
+Book::Bucket& Book::bucket_of(const BucketKey& key) {
+  const auto found = std::ranges::find(buckets_, key, &Bucket::key);
+  if (found != buckets_.end()) return *found;
+  return *buckets_.insert(found, Bucket{.key = key, .cap = {}, .shown = {}, .accounts = {}});
+}
+
+Result<void> Book::check(std::span<const BucketId> chain, Pico amount, std::int64_t now) {
+  const Pico held = whole_micros(amount);
+  for (const BucketId id : chain) {
+    const Account& account = account_at(id, now);
+    const Bucket& bucket = at(id);
+    if (bucket.cap && account.committed + account.held + held > *bucket.cap) return exhausted(bucket, account, held);
+  }
+  return {};
 }
 
 Result<void> Book::reserve(const Reservation& reservation, std::int64_t now) {
@@ -52,13 +69,8 @@ Result<void> Book::reserve(const Reservation& reservation, std::int64_t now) {
     return Error(ErrorCode::kAlreadyExists,
                  fmt::format("the attempt {} has a reservation", base::escape_control(reservation.attempt)));
   }
-  const Pico held = whole_micros(reservation.amount);
-  for (const BucketId id : reservation.chain) {
-    const Account& account = account_at(id, now);
-    const Bucket& bucket = at(id);
-    if (bucket.cap && account.committed + account.held + held > *bucket.cap) return exhausted(bucket, account, held);
-  }
-  take(reservation, now, held);
+  SHOAL_TRY(check(reservation.chain, reservation.amount, now));
+  take(reservation, now, whole_micros(reservation.amount));
   return {};
 }
 
@@ -88,7 +100,7 @@ void Book::take(const Reservation& reservation, std::int64_t at, Pico held) {
 }
 
 // Without a cost nothing is committed.
-Settlement Book::end(ById<Hold>::iterator found, std::optional<Pico> cost) {
+Pico Book::end(ById<Hold>::iterator found, std::optional<Pico> cost) {
   const Hold& hold = found->second;
   Request& request = hold.request->second;
   const Pico before = whole_micros(request.exact);
@@ -102,12 +114,12 @@ Settlement Book::end(ById<Hold>::iterator found, std::optional<Pico> cost) {
     account.committed += committed;
   }
   if (--request.open == 0 && request.finished) requests_.erase(requests_.find(hold.request->first));
-  const Settlement settlement{.committed = committed, .over = std::max(committed - hold.held, Pico())};
+  if (committed > hold.held) ++over_;
   holds_.erase(found);
-  return settlement;
+  return committed;
 }
 
-std::optional<Settlement> Book::settle(std::string_view attempt, Pico cost) {
+std::optional<Pico> Book::settle(std::string_view attempt, Pico cost) {
   assert(cost >= Pico() && cost <= kMaxAmount);
   const auto hold = holds_.find(attempt);
   if (hold == holds_.end()) return std::nullopt;
@@ -178,6 +190,11 @@ void Book::restore(BucketId bucket, std::int64_t at, Micro committed) {
   open_account(this->at(bucket), at).committed = Pico(committed);
 }
 
+void Book::correct(const BucketKey& key, std::int64_t at, Micro difference) {
+  Pico& committed = open_account(bucket_of(key), at).committed;
+  committed = std::max(committed + Pico(difference), Pico());
+}
+
 void Book::restore_hold(const Reservation& reservation, std::int64_t taken_at, Pico request_so_far) {
   for (const BucketId id : reservation.chain) open_account(at(id), taken_at);
   take(reservation, taken_at, whole_micros(reservation.amount));
@@ -240,9 +257,9 @@ Error Book::exhausted(const Bucket& bucket, const Account& account, Pico asked) 
       ErrorCode::kBudgetExhausted,
       fmt::format("{} of {} USD for the {} from {} is used up: {} USD are committed, {} USD are held, and this "
                   "request needs {} USD; the next begins on {}",
-                  label(bucket.key), usd(*bucket.cap), bucket.key.period == Period::kDay ? "day" : "month",
-                  date_text(account.start), usd(account.committed), usd(account.held), usd(asked),
-                  date_text(account.end)));
+                  label(bucket.key, bucket.shown), usd(*bucket.cap),
+                  bucket.key.period == Period::kDay ? "day" : "month", date_text(account.start), usd(account.committed),
+                  usd(account.held), usd(asked), date_text(account.end)));
 }
 
 }  // namespace shoal::ledger

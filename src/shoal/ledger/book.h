@@ -64,11 +64,6 @@ struct Reservation {
   std::int64_t expires = 0;  // when expire() takes it as spent
 };
 
-struct Settlement {
-  Pico committed;  // of this attempt, in whole micro-dollars
-  Pico over;       // of that, more than was reserved
-};
-
 // A hold that nobody ended: what it cost is unknown, and its whole reservation was committed.
 struct ExpiredHold {
   std::string attempt;
@@ -102,16 +97,20 @@ class Book {
   ~Book();
 
   // The bucket of that key, made when there is none; its cap is the one given, or none. A cap lowered under what is
-  // committed lets nothing more through. To be kept: it looks through all buckets.
-  BucketId bucket(const BucketKey& key, std::optional<Pico> cap);
+  // committed lets nothing more through. `shown` is what errors call its owner; empty: key.name. To be kept: it looks
+  // through all buckets.
+  BucketId bucket(const BucketKey& key, std::optional<Pico> cap, std::string_view shown = {});
 
   // Errors: kBudgetExhausted, which names the bucket that is short and its numbers; kAlreadyExists for an attempt that
   // has a hold. Nothing is taken then.
   [[nodiscard]] Result<void> reserve(const Reservation& reservation, std::int64_t now);
 
-  // The attempt cost that much. Nothing when it has no hold (any more): settling twice changes nothing.
-  // REQUIRES: 0 <= cost <= kMaxAmount.
-  std::optional<Settlement> settle(std::string_view attempt, Pico cost);
+  // Whether so much is left in every bucket of the chain. Errors: kBudgetExhausted, as reserve(), which may find less.
+  [[nodiscard]] Result<void> check(std::span<const BucketId> chain, Pico amount, std::int64_t now);
+
+  // The attempt cost that much. Gives back what that commits, in whole micro-dollars. Nothing when it has no hold (any
+  // more): settling twice changes nothing. REQUIRES: 0 <= cost <= kMaxAmount.
+  std::optional<Pico> settle(std::string_view attempt, Pico cost);
   // Nothing of the attempt was sent. False when it has no hold.
   bool release(std::string_view attempt);
   // Ends the holds whose time is over.
@@ -122,6 +121,12 @@ class Book {
 
   [[nodiscard]] std::vector<BucketState> snapshot(std::int64_t now) const;
   [[nodiscard]] std::size_t holds() const { return holds_.size(); }
+  // Attempts that cost more than was reserved for them, since the start: a price or a bound is wrong.
+  [[nodiscard]] std::uint64_t over() const { return over_; }
+
+  // What the bucket has committed in the period in which `at` lies was so much more, or less, than was thought. Its cap
+  // stays.
+  void correct(const BucketKey& key, std::int64_t at, Micro difference);
 
   // At start. What the bucket has committed in the period in which `at` lies.
   void restore(BucketId bucket, std::int64_t at, Micro committed);
@@ -141,6 +146,7 @@ class Book {
   struct Bucket {
     BucketKey key;
     std::optional<Pico> cap;
+    std::string shown;
     std::vector<Account> accounts;  // by start; two, and those that still have holds
   };
   struct Request {
@@ -169,18 +175,21 @@ class Book {
   };
 
   Bucket& at(BucketId id);
+  // Made without a cap when there is none.
+  Bucket& bucket_of(const BucketKey& key);
   Account& account_at(BucketId id, std::int64_t now);
   Account& account_of(const Place& place);
   static Account& open_account(Bucket& bucket, std::int64_t at);
   static void forget_old(Bucket& bucket, std::int64_t start);
   void take(const Reservation& reservation, std::int64_t at, Pico held);
-  Settlement end(ById<Hold>::iterator hold, std::optional<Pico> cost);
+  Pico end(ById<Hold>::iterator hold, std::optional<Pico> cost);
   [[nodiscard]] static Error exhausted(const Bucket& bucket, const Account& account, Pico asked);
 
   std::vector<Bucket> buckets_;
   std::pmr::unsynchronized_pool_resource pool_;  // ids come and go: this keeps their memory
   ById<Hold> holds_;
   ById<Request> requests_;
+  std::uint64_t over_ = 0;
   std::int64_t next_expiry_ = std::numeric_limits<std::int64_t>::max();  // no hold expires before
 };
 

@@ -10,7 +10,6 @@ namespace shoal::ledger {
 namespace {
 
 constexpr std::int64_t kMaxTokens = 1'000'000'000;  // of any limit in a row
-constexpr std::int32_t kMaxThousandths = 1'000'000;
 
 // Reads the fields of one row and names the one at fault.
 class Reader {
@@ -101,25 +100,6 @@ Result<std::optional<LongPrompt>> read_long_prompt(const Reader& read, const Pri
   return std::optional<LongPrompt>(out);
 }
 
-Result<std::vector<ServiceTier>> read_service_tiers(const Reader& read, const PriceText& text) {
-  std::vector<ServiceTier> out;
-  for (const auto& [name, multiplier] : text.service_tiers) {
-    const auto fault = [&] {
-      return read.fault("service_tiers",
-                        fmt::format("wanted a name and a multiplier such as \"1.75\", got \"{}\" and \"{}\"",
-                                    base::escape_control(name), base::escape_control(multiplier)));
-    };
-    // A multiplier is a decimal number with three digits: what parse_usd() reads, in other units.
-    const Result<Pico> parsed = parse_usd(multiplier);
-    if (name.empty() || !parsed.ok()) return fault();
-    constexpr Int128 kPicoPerThousandth = 1'000'000'000;
-    const Int128 thousandths = parsed->value() / kPicoPerThousandth;
-    if (parsed->value() % kPicoPerThousandth != 0 || thousandths > kMaxThousandths) return fault();
-    out.push_back({.name = name, .thousandths = static_cast<std::int32_t>(thousandths)});
-  }
-  return out;
-}
-
 }  // namespace
 
 std::string PriceRow::id() const {
@@ -139,11 +119,6 @@ Result<PriceRow> make_price_row(const PriceText& text) {
   row.message_tokens = SHOAL_TRY(read.tokens("message_tokens", text.message_tokens));
   row.tool_tokens = SHOAL_TRY(read.tokens("tool_tokens", text.tool_tokens));
   row.image_tokens = SHOAL_TRY(read.tokens("image_tokens", text.image_tokens));
-  if (!text.web_search_usd.empty()) {
-    row.web_search = WebSearch{.fee = SHOAL_TRY(read.amount_or_zero("web_search_usd", text.web_search_usd)),
-                               .tokens = SHOAL_TRY(read.tokens("web_search_tokens", text.web_search_tokens))};
-  }
-  row.service_tiers = SHOAL_TRY(read_service_tiers(read, text));
   row.source = text.source;
   row.checked = text.checked;
   if (!text.checked.empty()) SHOAL_TRY(read.date("checked", text.checked));

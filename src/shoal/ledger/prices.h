@@ -17,7 +17,6 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
-#include <utility>
 #include <vector>
 
 #include "shoal/base/result.h"
@@ -47,21 +46,6 @@ struct LongPrompt {
   bool operator==(const LongPrompt&) const = default;
 };
 
-struct WebSearch {
-  Pico fee;                 // of one search
-  std::int64_t tokens = 0;  // the most that what it finds adds to the prompt
-
-  bool operator==(const WebSearch&) const = default;
-};
-
-// "priority", "flex": what it does to the price of the tokens.
-struct ServiceTier {
-  std::string name;
-  std::int32_t thousandths = 1000;
-
-  bool operator==(const ServiceTier&) const = default;
-};
-
 // The most that a prompt counts beyond the bytes of its text. A byte-level tokeniser makes at most a token of a byte,
 // and the JSON around a message is longer than the marks of a chat template, so both have room to spare. The largest
 // that a provider tells of is a system prompt for the first tool, of 159 to 530 tokens. Source:
@@ -79,10 +63,8 @@ struct PriceRow {
   std::int64_t message_tokens = kMessageTokens;
   std::int64_t tool_tokens = kToolTokens;
   std::int64_t image_tokens = 0;  // the most that one image counts; 0: no rule, so no image may be sent
-  std::optional<WebSearch> web_search;
-  std::vector<ServiceTier> service_tiers;
-  std::string source;   // where it was read: a URL
-  std::string checked;  // when: "2026-11-22"
+  std::string source;             // where it was read: a URL
+  std::string checked;            // when: "2026-11-22"
 
   // "openai/gpt-4o-mini@2026-03-01".
   [[nodiscard]] std::string id() const;
@@ -110,9 +92,6 @@ struct PriceText {
   std::int64_t message_tokens = kMessageTokens;
   std::int64_t tool_tokens = kToolTokens;
   std::int64_t image_tokens = 0;
-  std::string web_search_usd{};  // of one search
-  std::int64_t web_search_tokens = 0;
-  std::vector<std::pair<std::string, std::string>> service_tiers{};  // name, and multiplier with up to 3 digits: "1.75"
   std::string source{};
   std::string checked{};
 };

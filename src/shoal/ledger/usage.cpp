@@ -5,40 +5,8 @@
 
 #include <fmt/format.h>
 
-#include "shoal/base/text.h"
-
 namespace shoal::ledger {
 namespace {
-
-constexpr std::string_view kStandardTiers[] = {"", "default", "standard", "standard_only"};
-
-Error no_rule(const PriceRow& row, std::string_view thing, std::string_view key) {
-  return Error(ErrorCode::kUnknownPrice,
-               fmt::format("the price {} has no rule for {}; add {} to its [[price]] in the configuration", row.id(),
-                           thing, key));
-}
-
-// Of the price of tokens, in thousandths.
-Result<std::int64_t> multiplier(const PriceRow& row, std::string_view service_tier) {
-  if (std::ranges::find(kStandardTiers, service_tier) != std::end(kStandardTiers)) return 1000;
-  for (const ServiceTier& tier : row.service_tiers) {
-    if (tier.name == service_tier) return tier.thousandths;
-  }
-  return no_rule(row, fmt::format("the service tier \"{}\"", base::escape_control(service_tier.substr(0, 40))),
-                 "service_tiers");
-}
-
-Result<Pico> search_fee(const PriceRow& row, std::int64_t searches) {
-  if (searches == 0) return Pico();
-  if (!row.web_search) return no_rule(row, "web searches", "web_search_usd");
-  return row.web_search->fee * searches;
-}
-
-// Times a number of thousandths; a part of a pico-dollar is one.
-Pico scaled(Pico amount, std::int64_t thousandths) {
-  const Int128 product = (amount * thousandths).value();
-  return Pico(product / 1000 + (product % 1000 == 0 ? 0 : 1));
-}
 
 Pico dearest_input(const Rates& rates) {
   return std::max({rates.input, rates.cache_read, rates.cache_write_5m, rates.cache_write_1h});
@@ -70,21 +38,19 @@ Result<TokenCounts> disjoint(const types::Usage& usage) {
   return counts;
 }
 
-Result<Pico> cost(const PriceRow& row, const TokenCounts& counts, const PaidFeatures& paid) {
+Result<Pico> cost(const PriceRow& row, const TokenCounts& counts) {
   for (const std::int64_t count : {counts.input, counts.cache_read, counts.cache_write_5m, counts.cache_write_1h,
-                                   counts.output, counts.reasoning, paid.web_searches}) {
+                                   counts.output, counts.reasoning}) {
     if (count < 0 || count > kMaxCount) {
       return Error(ErrorCode::kBadAnswer, fmt::format("wanted a count from 0 to {}, got {}", kMaxCount, count));
     }
   }
   const bool is_long = row.long_prompt && counts.prompt() > row.long_prompt->above_prompt_tokens;
   const Rates& rates = is_long ? row.long_prompt->rates : row.rates;
-  // At most 6 x 10^12 tokens x 10^12 pico x 10^6 thousandths: far less than the 10^38 that 128 bits hold.
-  const Pico tokens = rates.input * counts.input + rates.cache_read * counts.cache_read +
-                      rates.cache_write_5m * counts.cache_write_5m + rates.cache_write_1h * counts.cache_write_1h +
-                      rates.output * counts.output + rates.reasoning * counts.reasoning;
-  const Pico total = scaled(tokens, SHOAL_TRY(multiplier(row, paid.service_tier))) + row.per_request +
-                     SHOAL_TRY(search_fee(row, paid.web_searches));
+  // At most 6 x 10^12 tokens x 10^12 pico: far less than the 10^38 that 128 bits hold.
+  const Pico total = rates.input * counts.input + rates.cache_read * counts.cache_read +
+                     rates.cache_write_5m * counts.cache_write_5m + rates.cache_write_1h * counts.cache_write_1h +
+                     rates.output * counts.output + rates.reasoning * counts.reasoning + row.per_request;
   if (total > kMaxAmount) {
     return Error(ErrorCode::kBadAnswer, fmt::format("usage that would cost {} USD", usd(total)));
   }
@@ -92,9 +58,8 @@ Result<Pico> cost(const PriceRow& row, const TokenCounts& counts, const PaidFeat
 }
 
 Result<Pico> bound(const PriceRow& row, const AttemptFacts& facts) {
-  const PaidFeatures& paid = facts.paid;
   for (const std::int64_t count :
-       {facts.body_bytes, facts.messages, facts.tools, facts.images, facts.n, facts.max_tokens, paid.web_searches}) {
+       {facts.body_bytes, facts.messages, facts.tools, facts.images, facts.n, facts.max_tokens}) {
     // Whoever fills the facts has measured them or sends them: none of them can be more, so a wrong one is our fault.
     assert(count >= 0 && count <= kMaxCount);
   }
@@ -105,25 +70,25 @@ Result<Pico> bound(const PriceRow& row, const AttemptFacts& facts) {
     return Error(ErrorCode::kUnsupportedParameter, "a predicted output has no bound of what it costs")
         .with_param("prediction");
   }
-  if (facts.images > 0 && row.image_tokens == 0) return no_rule(row, "images", "image_tokens");
-  const Pico searches = SHOAL_TRY(search_fee(row, paid.web_searches));
-  const std::int64_t thousandths = SHOAL_TRY(multiplier(row, paid.service_tier));
-
-  Int128 prompt = Int128{facts.body_bytes} + Int128{facts.messages} * row.message_tokens +
-                  Int128{facts.tools} * row.tool_tokens + Int128{facts.images} * row.image_tokens;
-  if (paid.web_searches > 0) prompt += Int128{paid.web_searches} * row.web_search->tokens;
-  const Int128 prompts = prompt * (paid.web_searches + 1);
+  if (facts.images > 0 && row.image_tokens == 0) {
+    return Error(
+        ErrorCode::kUnknownPrice,
+        fmt::format("the price {} has no rule for images; add image_tokens to its [[price]] in the configuration",
+                    row.id()));
+  }
+  const Int128 prompt = Int128{facts.body_bytes} + Int128{facts.messages} * row.message_tokens +
+                        Int128{facts.tools} * row.tool_tokens + Int128{facts.images} * row.image_tokens;
   const Int128 answers = Int128{facts.n} * facts.max_tokens;
-  const bool may_be_long = row.long_prompt && prompts > row.long_prompt->above_prompt_tokens;
+  const bool may_be_long = row.long_prompt && prompt > row.long_prompt->above_prompt_tokens;
   const auto most = [&](Pico standard, Pico above) { return may_be_long ? std::max(standard, above) : standard; };
   const Rates above = row.long_prompt ? row.long_prompt->rates : Rates{};
   const auto too_much = [] {
     return Error(ErrorCode::kInvalidRequest, fmt::format("a request that may cost more than {} USD", usd(kMaxAmount)));
   };
-  if (prompts > kMaxCount || answers > kMaxCount) return too_much();
-  const Pico tokens = most(dearest_input(row.rates), dearest_input(above)) * static_cast<std::int64_t>(prompts) +
-                      most(dearest_output(row.rates), dearest_output(above)) * static_cast<std::int64_t>(answers);
-  const Pico total = scaled(tokens, thousandths) + row.per_request + searches;
+  if (prompt > kMaxCount || answers > kMaxCount) return too_much();
+  const Pico total = most(dearest_input(row.rates), dearest_input(above)) * static_cast<std::int64_t>(prompt) +
+                     most(dearest_output(row.rates), dearest_output(above)) * static_cast<std::int64_t>(answers) +
+                     row.per_request;
   if (total > kMaxAmount) return too_much();
   return total;
 }

@@ -37,15 +37,8 @@ inline constexpr std::int64_t kMaxCount = 1'000'000'000'000;
 // The other way to say a Usage. Errors: kBadAnswer when a count is negative, or a part is more than its whole.
 [[nodiscard]] Result<TokenCounts> disjoint(const types::Usage& usage);
 
-// What is paid for beside tokens.
-struct PaidFeatures {
-  std::string_view service_tier{};  // as the provider says it served; "", "default" and "standard": none
-  std::int64_t web_searches = 0;
-};
-
-// Exact. Errors: kBadAnswer for a negative count, one over kMaxCount, and a sum over kMaxAmount; kUnknownPrice when the
-// row says nothing of the service tier or of searches.
-[[nodiscard]] Result<Pico> cost(const PriceRow& row, const TokenCounts& counts, const PaidFeatures& paid = {});
+// Exact. Errors: kBadAnswer for a negative count, one over kMaxCount, and a sum over kMaxAmount.
+[[nodiscard]] Result<Pico> cost(const PriceRow& row, const TokenCounts& counts);
 
 // What is known of an attempt before it is sent.
 struct AttemptFacts {
@@ -55,16 +48,14 @@ struct AttemptFacts {
   std::int64_t images = 0;
   std::int64_t n = 1;           // answers
   std::int64_t max_tokens = 0;  // of each answer, reasoning counted; always sent
-  PaidFeatures paid{};          // with the most searches that it may make
   bool audio = false;
   bool prediction = false;  // a predicted output: what of it is rejected is billed as output
 };
 
 // The most that the attempt can cost: what it can count as prompt, all at the dearest rate that can apply (cache write,
-// long prompt, service tier), n x max_tokens at the dearest rate of answers, and fees. A search has the prompt read
-// again. Errors: kUnknownPrice when the row has no rule for something in it (images, searches, a service tier);
-// kUnsupportedParameter with param() for audio and predictions, for which no row has one; kInvalidRequest over
-// kMaxAmount.
+// long prompt), n x max_tokens at the dearest rate of answers, and the fee. Errors: kUnknownPrice for images when the
+// row has no rule for them; kUnsupportedParameter with param() for audio and predictions, for which no row has one;
+// kInvalidRequest over kMaxAmount.
 [[nodiscard]] Result<Pico> bound(const PriceRow& row, const AttemptFacts& facts);
 
 }  // namespace shoal::ledger

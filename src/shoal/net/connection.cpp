@@ -144,12 +144,13 @@ void Connection::read_while_handling() {
 
 void Connection::mark_gone() {
   gone_ = true;
-  if (auto callback = std::exchange(gone_callback_, nullptr)) callback();
+  cancel_.request_stop();
 }
 
-void Connection::on_gone(std::function<void()> callback) {
-  gone_callback_ = std::move(callback);
-  if (gone_) mark_gone();
+std::stop_token Connection::cancel_token() {
+  if (!cancel_.stop_possible()) cancel_ = std::stop_source();
+  if (gone_) cancel_.request_stop();
+  return cancel_.get_token();
 }
 
 void Connection::arm(std::int64_t timeout_ms) {
@@ -314,7 +315,7 @@ bool Connection::handle(RequestHead head, std::string body, base::Yield yield) {
   watch();
   const Handler& handler = kind_ == ListenerKind::kAdmin ? state_->admin_handler : state_->public_handler;
   handler(request, writer, yield);
-  gone_callback_ = nullptr;
+  cancel_ = std::stop_source(std::nostopstate);
   --state_->stats.active_requests;
   if (phase_ == Phase::kClosed || gone_) return false;
   if (writer.state() == ResponseWriter::State::kHeld) {

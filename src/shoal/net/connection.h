@@ -5,8 +5,8 @@
 
 #include <chrono>
 #include <cstdint>
-#include <functional>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <unordered_set>
@@ -67,7 +67,8 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   // An empty buffer with room, for what write() is given; to be kept for others afterwards.
   [[nodiscard]] std::string take_buffer() { return state_->take(); }
   void keep_buffer(std::string buffer) { state_->keep(std::move(buffer)); }
-  void on_gone(std::function<void()> callback);
+  // Of what is handled now: stop is requested when the client goes away.
+  [[nodiscard]] std::stop_token cancel_token();
   [[nodiscard]] bool gone() const { return gone_; }
   [[nodiscard]] const ServerState& state() const { return *state_; }
 
@@ -99,8 +100,8 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   std::shared_ptr<ServerState> state_;
   Socket socket_;
   base::Timer timer_;
-  std::string in_;  // received, not yet consumed
-  std::function<void()> gone_callback_;
+  std::string in_;                             // received, not yet consumed
+  std::stop_source cancel_{std::nostopstate};  // made when somebody asks for its token
   // A limit that moves away costs nothing: the timer looks at it when it fires, and goes on waiting.
   static constexpr auto kNever = std::chrono::steady_clock::time_point::max();
   std::chrono::steady_clock::time_point limit_ = kNever;

@@ -11,6 +11,7 @@
 namespace shoal::net {
 namespace {
 
+constexpr std::size_t kUsualFields = 16;
 constexpr std::size_t kMaxMethodBytes = 32;
 
 constexpr bool is_digit(char c) {
@@ -296,6 +297,7 @@ Result<void> HeadReader::read_field(std::string_view line) {
   if (iequals(name, "Content_Length") || iequals(name, "Transfer_Encoding")) {
     return invalid("a header name that others take for Content-Length or Transfer-Encoding");
   }
+  if (head_.headers.empty()) head_.headers.reserve(kUsualFields);
   head_.headers.emplace_back(name, value);
   return {};
 }

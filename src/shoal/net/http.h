@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -65,8 +66,8 @@ class ResponseWriter {
   // The connection is closed after this response.
   virtual void close_after() = 0;
 
-  // Called once, on the I/O thread, when the client goes away before the response is finished; at once when it has.
-  virtual void on_client_gone(std::function<void()> callback) = 0;
+  // Stop is requested, on the I/O thread, when the client goes away before the handler has ended; at once when it has.
+  [[nodiscard]] virtual std::stop_token cancel_token() = 0;
   [[nodiscard]] virtual bool client_gone() const = 0;
 };
 

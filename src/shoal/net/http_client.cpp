@@ -40,9 +40,11 @@ using base::error_code;
 
 constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
 constexpr std::size_t kReadBytes = std::size_t{16} * 1024;
-constexpr std::size_t kUsualHeaders = 8;
 constexpr int kMaxInterim = 16;                        // responses before the response
 constexpr auto kSweepEvery = std::chrono::seconds(1);  // idle connections
+// A connection that served a moment ago is taken as it is. Should the other side have closed it just then, that is seen
+// when it is used, as it must be in any case: stale().
+constexpr std::int64_t kMomentNs = 1'000'000;
 // Up to here the body is written together with the head.
 constexpr std::size_t kOneWriteBytes = std::size_t{16} * 1024;
 
@@ -54,6 +56,10 @@ std::string authority_of(const Upstream& upstream) {
   const bool v6 = upstream.host.find(':') != std::string::npos;
   const std::string host = v6 ? "[" + upstream.host + "]" : upstream.host;
   return upstream.port == (upstream.tls ? 443 : 80) ? host : host + ":" + std::to_string(upstream.port);
+}
+
+std::string called(const Upstream& upstream) {
+  return upstream.name.empty() ? authority_of(upstream) : upstream.name;
 }
 
 }  // namespace
@@ -108,6 +114,11 @@ struct HttpExchange::Link {
     });
   }
 };
+
+void HttpExchange::Stop::operator()() const {
+  link->cancelled = true;
+  link->stop();
+}
 
 struct HttpExchange::Parser {
   http::response_parser<http::buffer_body> response;
@@ -169,7 +180,9 @@ struct HttpClient::Pool {
 
   // Whatever came on an idle connection is the end, or nothing that was asked for.
   [[nodiscard]] bool usable(Link& link) const {
-    if (link.idle_since_ns < clock.monotonic_ns() - options.idle_timeout_ms * 1'000'000) return false;
+    const std::int64_t idle_ns = clock.monotonic_ns() - link.idle_since_ns;
+    if (idle_ns < kMomentNs) return true;
+    if (idle_ns > options.idle_timeout_ms * 1'000'000) return false;
     char byte = 0;
     return ::recv(link.socket.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
            (errno == EAGAIN || errno == EWOULDBLOCK);
@@ -265,8 +278,8 @@ void within(const std::shared_ptr<Link>& link, base::Deadline until, const base:
 Error HttpExchange::failure(std::string_view what) const {
   if (link_ && link_->cancelled) return {ErrorCode::kCancelled, "the request was cancelled"};
   if (limits_.deadline.passed(pool_->clock))
-    return {ErrorCode::kDeadlineExceeded, fmt::format("the deadline passed: {} {}", authority_of(upstream_), what)};
-  return {ErrorCode::kUnreachable, fmt::format("{} {}", authority_of(upstream_), what)};
+    return {ErrorCode::kDeadlineExceeded, fmt::format("the deadline passed: {} {}", called(upstream_), what)};
+  return {ErrorCode::kUnreachable, fmt::format("{} {}", called(upstream_), what)};
 }
 
 Result<void> HttpExchange::connect(base::Yield yield) {
@@ -300,7 +313,7 @@ Result<void> HttpExchange::connect(base::Yield yield) {
   for (const tcp::endpoint& endpoint : endpoints) {
     // FENCE: nothing has been sent to this address yet.
     if (!upstream_.private_addresses && !is_public(endpoint.address())) {
-      why = fmt::format("is at {}, which is no public address", endpoint.address().to_string());
+      why = "has no public address, and is not configured to be local";
       continue;
     }
     refused_by_us = false;
@@ -317,7 +330,7 @@ Result<void> HttpExchange::connect(base::Yield yield) {
     if (link->cancelled || connected.passed(pool_->clock)) break;
   }
   if (refused_by_us && !endpoints.empty())
-    return Error(ErrorCode::kPolicyDenied, fmt::format("{} {}", authority_of(upstream_), why));
+    return Error(ErrorCode::kPolicyDenied, fmt::format("{} {}", called(upstream_), why));
   return failure(why);
 }
 
@@ -381,10 +394,7 @@ Result<void> HttpExchange::send(const ClientRequest& request, base::Yield yield)
   if (!limits_.fresh) link_ = pool_->take(upstream_);
   reused_ = link_ != nullptr;
   if (!link_) link_ = std::make_shared<Link>(pool_->io);
-  on_cancel_.emplace(cancel_, [link = link_] {
-    link->cancelled = true;
-    link->stop();
-  });
+  on_cancel_.emplace(cancel_, Stop{link_});
   if (link_->cancelled) return failure("");
   if (!reused_) SHOAL_TRY(connect(yield));
 
@@ -403,7 +413,7 @@ Result<void> HttpExchange::send(const ClientRequest& request, base::Yield yield)
   return {};
 }
 
-Result<std::optional<ResponseHead>> HttpExchange::head(base::Deadline wake, base::Yield yield) {
+Result<std::optional<int>> HttpExchange::status(base::Deadline wake, base::Yield yield) {
   assert(link_ && sent_);
   for (;;) {
     if (!parser_) {
@@ -417,20 +427,21 @@ Result<std::optional<ResponseHead>> HttpExchange::head(base::Deadline wake, base
       if (!link_->in.empty()) link_->in.erase(0, response.put(asio::buffer(link_->in), ec));
       if (response.is_header_done()) break;
       if (ec && ec != http::error::need_more) return failure(fmt::format("answered with no HTTP: {}", ec.message()));
-      if (!SHOAL_TRY(read_more(answered_, wake, "answer", yield))) return std::optional<ResponseHead>();
+      if (!SHOAL_TRY(read_more(answered_, wake, "answer", yield))) return std::optional<int>();
     }
     const unsigned status = response.get().result_int();
     if (status / 100 != 1 || status == 101) break;  // nobody asked for another protocol
     if (++interim_ > kMaxInterim) return failure("sent interim responses without end");
     parser_.reset();  // 100 Continue and its like come before the answer
   }
-  ResponseHead answer;
-  answer.headers.reserve(kUsualHeaders);
-  answer.status = static_cast<int>(parser_->response.get().result_int());
-  for (const auto& field : parser_->response.get())
-    answer.headers.emplace_back(std::string(field.name_string()), std::string(field.value()));
   next_ = sooner(base::Deadline::after_ms(pool_->clock, limits_.read_ms), limits_.deadline);
-  return std::optional(std::move(answer));
+  return std::optional(static_cast<int>(parser_->response.get().result_int()));
+}
+
+std::string_view HttpExchange::header(std::string_view name) const {
+  const auto& fields = parser_->response.get();
+  const auto found = fields.find(name);
+  return found == fields.end() ? std::string_view() : std::string_view(found->value());
 }
 
 Result<bool> HttpExchange::read_more(base::Deadline until, base::Deadline wake, std::string_view what,
@@ -505,11 +516,6 @@ void HttpExchange::give_back() {
 }
 
 // --- small things
-
-std::string_view ResponseHead::header(std::string_view name) const {
-  const auto found = std::ranges::find_if(headers, [name](const auto& header) { return iequals(header.first, name); });
-  return found == headers.end() ? std::string_view() : std::string_view(found->second);
-}
 
 Result<BaseUrl> parse_base_url(std::string_view url) {
   const auto wrong = [url](std::string_view why) {

@@ -5,7 +5,7 @@
 //
 //   HttpExchange exchange(client, upstream, limits, cancel);
 //   SHOAL_TRY(exchange.send(request, yield));
-//   std::optional<ResponseHead> head = SHOAL_TRY(exchange.head(wake, yield));  // nothing: `wake` passed; ask again
+//   std::optional<int> status = SHOAL_TRY(exchange.status(wake, yield));  // nothing: `wake` passed; ask again
 //   switch (SHOAL_TRY(exchange.read(body, wake, yield))) ...
 //
 // Owned by cli/'s App; an exchange by the coroutine that runs it. Threads: the io_context's one thread.
@@ -13,7 +13,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -36,6 +35,7 @@ struct Upstream {
   std::uint16_t port = 0;
   bool tls = true;                 // certificate and name are checked
   bool private_addresses = false;  // it may be on this machine or its networks: see is_public()
+  std::string name{};              // in errors, in place of host and port; empty: those
 
   auto operator<=>(const Upstream&) const = default;
 };
@@ -63,14 +63,6 @@ struct ClientLimits {
   std::size_t head_bytes = std::size_t{64} * 1024;
   base::Deadline deadline{};  // of all of it
   bool fresh = false;         // on a connection of its own, not on one that has served before
-};
-
-struct ResponseHead {
-  int status = 0;
-  std::vector<std::pair<std::string, std::string>> headers;  // in order, names as sent
-
-  // The first header of that name, ignoring case; empty when there is none.
-  [[nodiscard]] std::string_view header(std::string_view name) const;
 };
 
 struct HttpClientOptions {
@@ -110,9 +102,11 @@ class HttpExchange {
   // kPolicyDenied (an address that is not public), kDeadlineExceeded, kCancelled, kInvalidRequest (a line break in a
   // header).
   [[nodiscard]] Result<void> send(const ClientRequest& request, base::Yield yield);
-  // The head of the response, or nothing when `wake` passes first: call again. Once it came, not again.
-  // Interim responses are passed over. Errors: as send().
-  [[nodiscard]] Result<std::optional<ResponseHead>> head(base::Deadline wake, base::Yield yield);
+  // The status of the response, when its head has come; nothing when `wake` passes first: call again. Once it came,
+  // not again. Interim responses are passed over. Errors: as send().
+  [[nodiscard]] Result<std::optional<int>> status(base::Deadline wake, base::Yield yield);
+  // The first header of that name, ignoring case; empty when there is none. REQUIRES: status() came.
+  [[nodiscard]] std::string_view header(std::string_view name) const;
   enum class Read : std::uint8_t {
     kMore,    // something was appended to `out`
     kEnd,     // that was all; and so it says whenever it is asked again
@@ -131,6 +125,11 @@ class HttpExchange {
  private:
   struct Link;
   struct Parser;
+  // Stops what a link waits for.
+  struct Stop {
+    std::shared_ptr<Link> link;
+    void operator()() const;
+  };
   friend class HttpClient;
 
   Result<void> connect(base::Yield yield);
@@ -155,7 +154,7 @@ class HttpExchange {
   bool broke_ = false;  // the other side ended the connection
   bool cut_ = false;    // it did so before it had taken the whole request; it may have answered all the same
   std::stop_token cancel_;
-  std::optional<std::stop_callback<std::function<void()>>> on_cancel_;
+  std::optional<std::stop_callback<Stop>> on_cancel_;
 };
 
 }  // namespace shoal::net

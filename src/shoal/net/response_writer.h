@@ -27,7 +27,7 @@ class ConnectionWriter final : public ResponseWriter {
   Result<void> end_stream(base::Yield yield) override;
   void discard() override;
   void close_after() override { close_after_ = true; }
-  void on_client_gone(std::function<void()> callback) override { connection_.on_gone(std::move(callback)); }
+  [[nodiscard]] std::stop_token cancel_token() override { return connection_.cancel_token(); }
   [[nodiscard]] bool client_gone() const override { return connection_.gone(); }
 
   // The connection may carry another request.

@@ -32,9 +32,19 @@ bool is_context_length(const types::RemoteError& said) {
 }
 
 bool is_billing(const types::RemoteError& said) {
-  static constexpr std::array<std::string_view, 5> kCodes = {"insufficient_quota", "billing_hard_limit_reached",
-                                                             "billing_not_active", "billing_error", "credit_exhausted"};
-  return said.status == 402 || one_of(said.code, kCodes) || one_of(said.type, kCodes);
+  static constexpr std::array<std::string_view, 6> kCodes = {"insufficient_quota", "billing_hard_limit_reached",
+                                                             "billing_not_active", "billing_error",
+                                                             "credit_exhausted",   "BILLING_DISABLED"};
+  if (said.status == 402 || one_of(said.code, kCodes) || one_of(said.type, kCodes)) return true;
+  // Anthropic says it with 400 and invalid_request_error.
+  return said.status == 400 && said.message.find("credit balance is too low") != std::string::npos;
+}
+
+bool is_key(const types::RemoteError& said) {
+  // Gemini says it with 400.
+  static constexpr std::array<std::string_view, 4> kCodes = {"API_KEY_INVALID", "API_KEY_EXPIRED", "invalid_api_key",
+                                                             "API_KEY_SERVICE_BLOCKED"};
+  return said.status == 401 || said.status == 403 || one_of(said.code, kCodes);
 }
 
 // What a status of 4xx says of the request.
@@ -75,12 +85,12 @@ FailureClass class_of(const Error& error) {
 }
 
 Error error_of(std::string_view provider, const types::RemoteError& said, std::optional<std::int64_t> retry_after_ms) {
+  if (!retry_after_ms) retry_after_ms = said.retry_after_ms;
   const auto says = [&] { return fmt::format("{} says: {}", provider, said.message); };
   if (is_context_length(said)) return {ErrorCode::kContextLengthExceeded, says()};
   if (is_billing(said))
     return {ErrorCode::kUpstreamRefused, fmt::format("{} takes no more requests from this server's account", provider)};
-  if (said.status == 401 || said.status == 403)
-    return {ErrorCode::kUpstreamRefused, fmt::format("{} refused the key of this server", provider)};
+  if (is_key(said)) return {ErrorCode::kUpstreamRefused, fmt::format("{} refused the key of this server", provider)};
   if (said.status == 429) {
     Error error(ErrorCode::kRateLimited, fmt::format("{} takes no more requests for now", provider));
     return retry_after_ms ? std::move(error).with_retry_after_ms(*retry_after_ms) : std::move(error);
@@ -98,6 +108,24 @@ Error error_of(std::string_view provider, const types::RemoteError& said, std::o
   return {ErrorCode::kBadAnswer, fmt::format("{} answered with status {}, which is no answer", provider, said.status)};
 }
 
+void hide_key(std::string& text, std::string_view key) {
+  // What is shorter is no secret: servers of one's own are given "none", or "x".
+  constexpr std::size_t kShortestKey = 8;
+  constexpr std::size_t kShortestBeginning = 4;
+  constexpr std::string_view kHidden = "(key)";
+  constexpr std::string_view kCut = "...";
+  if (key.size() < kShortestKey) return;
+  for (std::size_t at = text.find(key); at != std::string::npos; at = text.find(key, at + kHidden.size()))
+    text.replace(at, key.size(), kHidden);
+  if (!text.ends_with(kCut)) return;
+  const std::string_view said = std::string_view(text).substr(0, text.size() - kCut.size());
+  for (std::size_t length = std::min(key.size(), said.size()); length >= kShortestBeginning; --length) {
+    if (!said.ends_with(key.substr(0, length))) continue;
+    text.replace(said.size() - length, length, kHidden);
+    return;
+  }
+}
+
 std::optional<std::int64_t> retry_after_ms(std::string_view ms_header, std::string_view header,
                                            std::int64_t now_unix_seconds) {
   const auto number = [](std::string_view text) -> std::optional<double> {
@@ -111,11 +139,15 @@ std::optional<std::int64_t> retry_after_ms(std::string_view ms_header, std::stri
   };
   if (const auto ms = number(ms_header)) return bounded(*ms);
   if (const auto seconds = number(header)) return bounded(*seconds * 1000);
-  std::tm when{};
   const std::string text(header);
-  // IMF-fixdate, RFC 9110, 5.6.7.
-  if (text.empty() || ::strptime(text.c_str(), "%a, %d %b %Y %H:%M:%S GMT", &when) == nullptr) return std::nullopt;
-  return bounded(static_cast<double>(std::max<std::int64_t>(::timegm(&when) - now_unix_seconds, 0)) * 1000);
+  // RFC 9110, 5.6.7: the form of now, and the two obsolete ones that a recipient must read all the same.
+  for (const char* const form : {"%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"}) {
+    std::tm when{};
+    const char* const end = ::strptime(text.c_str(), form, &when);
+    if (end == nullptr || *end != '\0') continue;
+    return bounded(static_cast<double>(std::max<std::int64_t>(::timegm(&when) - now_unix_seconds, 0)) * 1000);
+  }
+  return std::nullopt;
 }
 
 }  // namespace shoal::provider

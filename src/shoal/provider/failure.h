@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "shoal/base/error.h"
@@ -27,6 +28,9 @@ enum class FailureClass : std::uint8_t {
 // provider, such as a refused key, is not. `retry_after_ms`: what the provider said.
 [[nodiscard]] Error error_of(std::string_view provider, const types::RemoteError& said,
                              std::optional<std::int64_t> retry_after_ms);
+
+// Puts "(key)" in place of each `key` in what a provider said, and of the beginning of one where the text was cut off.
+void hide_key(std::string& text, std::string_view key);
 
 // From Retry-After in seconds or as a date, and retry-after-ms; nothing when neither is there or can be read.
 [[nodiscard]] std::optional<std::int64_t> retry_after_ms(std::string_view ms_header, std::string_view header,

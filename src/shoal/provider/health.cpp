@@ -14,6 +14,8 @@ namespace {
 constexpr std::size_t kMaxTargets = 256;
 constexpr std::int64_t kBackoffMs = 250;
 constexpr std::int64_t kMaxBackoffMs = 4'000;
+// A key that may not do what it was used for is left out for that model for so long.
+constexpr std::int64_t kForbiddenMs = 30'000;
 // For clients: when nobody can say how long it takes.
 constexpr std::int64_t kSoonMs = 1'000;
 
@@ -54,24 +56,27 @@ Sequel Turn::failed(const Failure& failure) {
   assert(health_);
   const auto health = std::exchange(health_, nullptr);
   ++target_->counts.failures.at(static_cast<std::size_t>(failure.failure));
-  const bool refused = failure.failure == FailureClass::kHardDown;
-  const bool rests = failure.rate_limited && failure.retry_after_ms.value_or(0) > 0;
-  if (key_ && (refused || rests)) {
+  const bool refused = failure.failure == FailureClass::kHardDown && !failure.forbidden;
+  // The only key does not rest for it: one client's prompt would take the provider away from all.
+  const bool forbidden = failure.forbidden && health->keys_.size() > 1;
+  const std::int64_t rest_ms = forbidden ? kForbiddenMs : failure.rate_limited ? failure.retry_after_ms.value_or(0) : 0;
+  if (key_ && (refused || rest_ms > 0)) {
     // What is wrong with a key says nothing of the model.
     target_->breaker.left(pass_);
     if (refused) {
       health->keys_.refuse(*key_);
     } else {
-      health->keys_.rest(*key_, target_->model, *failure.retry_after_ms);
+      health->keys_.rest(*key_, target_->model, rest_ms);
     }
     if (health->log_ != nullptr) {
-      health->log_->warn(refused ? "a provider refused a key: it is left out for 30 min"
-                                 : "a provider takes no more requests with a key: it rests",
+      health->log_->warn(refused     ? "a provider refused a key: it is left out for 30 min"
+                         : forbidden ? "a provider forbids a key a request: it rests"
+                                     : "a provider takes no more requests with a key: it rests",
                          {{"provider", health->provider_},
                           {"model", target_->model},
                           {"key", health->keys_.place(*key_)},
                           {"usable", health->keys_.accepted()},
-                          {"wait_ms", refused ? 0 : *failure.retry_after_ms}});
+                          {"wait_ms", rest_ms}});
     }
     return {.other_key = health->keys_.has(target_->model)};
   }

@@ -66,6 +66,7 @@ class Turn {
   struct Failure {
     FailureClass failure = FailureClass::kTransient;
     bool rate_limited = false;
+    bool forbidden = false;  // by status 403, which may mean this request or this model, and not the key
     std::optional<std::int64_t> retry_after_ms{};
     bool counts = true;  // as Breaker::failed()
   };

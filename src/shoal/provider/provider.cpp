@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cassert>
-#include <limits>
 
 #include <fmt/format.h>
 
@@ -17,8 +16,7 @@ namespace openai = wire::openai;
 namespace {
 
 // What a client says of sampling is handed on; a model that takes none of it says so itself.
-constexpr wire::OutgoingOptions kOutgoing = {
-    .model = {}, .max_tokens = {}, .limit_name = wire::LimitName::kMaxTokens, .sampling = true};
+constexpr wire::OutgoingOptions kOutgoing = {.model = {}, .max_tokens = {}, .sampling = true};
 // Nobody knows when an answer ends; a client that comes back then asks for little.
 constexpr std::int64_t kFullRetryMs = 1'000;
 
@@ -57,6 +55,7 @@ Result<std::string> Provider::body_of(const Question& question, std::string_view
     openai::RequestPatch patch;
     patch.model = model;
     patch.max_tokens = max_tokens;
+    patch.limit = options_.limit_name;
     patch.include_usage = question.stream;
     return openai::patch_request(question.body, patch);
   }
@@ -113,7 +112,7 @@ Result<std::unique_ptr<RemoteAnswer>> Provider::ask(egress::EgressPermit permit,
   net::ClientLimits limits;
   limits.connect_ms = options_.connect_ms;
   // Who does not stream gets the head when the answer is complete.
-  limits.head_ms = question.stream ? options_.headers_ms : std::numeric_limits<std::int32_t>::max();
+  limits.head_ms = question.stream ? options_.headers_ms : options_.answer_ms;
   limits.read_ms = options_.token_ms;
   limits.deadline = terms.deadline;
   limits.fresh = terms.fresh;
@@ -126,15 +125,15 @@ Result<std::unique_ptr<RemoteAnswer>> Provider::ask(egress::EgressPermit permit,
   request.headers.emplace_back("Accept", question.stream ? "text/event-stream" : "application/json");
   request.headers.emplace_back("User-Agent", "shoal/" SHOAL_VERSION);
   request.headers.emplace_back("x-request-id", spent.attempt());
+  const std::string hops = options_.local ? std::to_string(question.hops) : std::string();
+  if (!hops.empty()) request.headers.emplace_back(wire::kHopsHeader, hops);
   add_key(request.headers, turn.key(), bearer);
   request.body = spent.body();
   auto exchange = std::make_unique<net::HttpExchange>(client_, options_.upstream, limits, terms.cancel);
   auto asked = exchange->send(request, std::move(yield));
   trace = {exchange->sent(), exchange->stale()};
   if (!asked.ok()) return std::move(asked).error();
-  return std::make_unique<RemoteAnswer>(std::move(exchange), options_.name, question,
-                                        AnswerLimits{options_.first_token_ms, options_.token_ms}, clock_,
-                                        health_->running());
+  return std::make_unique<RemoteAnswer>(std::move(exchange), options_, question, clock_, health_->running());
 }
 
 Error Provider::full() const {

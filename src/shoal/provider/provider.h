@@ -27,6 +27,7 @@
 #include "shoal/provider/remote_answer.h"
 #include "shoal/types/chat.h"
 #include "shoal/types/remote.h"
+#include "shoal/wire/outgoing.h"
 
 namespace shoal::provider {
 
@@ -40,9 +41,11 @@ struct ProviderOptions {
   bool local = false;               // on this machine or its own networks
   egress::Durability durability = egress::Durability::kBatch;
   std::int64_t connect_ms = 10'000;
-  std::int64_t headers_ms = 60'000;      // of streams, to the head of the answer; of others the deadline holds alone
-  std::int64_t first_token_ms = 60'000;  // of streams, from the request
-  std::int64_t token_ms = 30'000;        // between two pieces of an answer
+  std::int64_t headers_ms = 60'000;                          // of streams, to the head of the answer
+  std::int64_t first_token_ms = 60'000;                      // of streams, from the request
+  std::int64_t token_ms = 30'000;                            // between two pieces of an answer
+  std::int64_t answer_ms = 300'000;                          // of what is no stream, from the request to its end
+  wire::LimitName limit_name = wire::LimitName::kMaxTokens;  // of OpenAI's dialect
   std::size_t max_concurrent = 64;
   bool drain = true;  // a stream whose client leaves is read on to what it costs, within bounds
 };

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "shoal/provider/failure.h"
+#include "shoal/provider/provider.h"
 #include "shoal/wire/anthropic/answer.h"
 #include "shoal/wire/gemini/answer.h"
 #include "shoal/wire/openai/upstream.h"
@@ -25,19 +26,17 @@ constexpr std::int64_t kReleaseMs = 20;
 
 }  // namespace
 
-RemoteAnswer::RemoteAnswer(std::unique_ptr<net::HttpExchange> exchange, std::string provider, const Question& question,
-                           AnswerLimits limits, const base::Clock& clock, std::shared_ptr<std::size_t> running)
+RemoteAnswer::RemoteAnswer(std::unique_ptr<net::HttpExchange> exchange, const ProviderOptions& provider,
+                           const Question& question, const base::Clock& clock, std::shared_ptr<std::size_t> running)
     : exchange_(std::move(exchange)),
-      provider_(std::move(provider)),
-      dialect_(question.dialect),
+      provider_(provider),
       kind_(question.chat ? wire::openai::AnswerKind::kChat : wire::openai::AnswerKind::kText),
       stream_(question.stream),
       answers_(question.answers),
-      limits_(limits),
       clock_(clock),
       running_(std::move(running)),
-      reader_(question.stream ? wire::make_stream_reader(dialect_, kind_, question.answers) : nullptr),
-      content_by_(question.stream ? base::Deadline::after_ms(clock, limits.first_token_ms) : base::Deadline()) {
+      reader_(question.stream ? wire::make_stream_reader(provider.dialect, kind_, question.answers) : nullptr),
+      content_by_(base::Deadline::after_ms(clock, question.stream ? provider.first_token_ms : provider.answer_ms)) {
   ++*running_;
 }
 
@@ -45,9 +44,26 @@ RemoteAnswer::~RemoteAnswer() {
   --*running_;
 }
 
-Error RemoteAnswer::said(const types::RemoteError& error) const {
-  return error_of(provider_, error,
-                  retry_after_ms(head_->header("retry-after-ms"), head_->header("Retry-After"), clock_.unix_seconds()));
+Error RemoteAnswer::said(types::RemoteError error) const {
+  // FENCE: what a provider repeats of our keys stays here.
+  for (const std::string& key : provider_.keys) {
+    hide_key(error.message, key);
+    hide_key(error.param, key);
+  }
+  return error_of(
+      provider_.name, error,
+      retry_after_ms(exchange_->header("retry-after-ms"), exchange_->header("Retry-After"), clock_.unix_seconds()));
+}
+
+Error RemoteAnswer::silent() const {
+  if (!stream_) {
+    return {ErrorCode::kUnreachable,
+            fmt::format("{} did not answer within {} ms", provider_.name, provider_.answer_ms)};
+  }
+  return {ErrorCode::kUnreachable,
+          status_ ? fmt::format("{} sent nothing to show within {} ms", provider_.name,
+                                seen_content_ ? provider_.token_ms : provider_.first_token_ms)
+                  : fmt::format("{} did not begin to answer within {} ms", provider_.name, provider_.first_token_ms)};
 }
 
 Result<Read> RemoteAnswer::read(std::string& out, base::Deadline wake, base::Yield yield) {
@@ -55,31 +71,24 @@ Result<Read> RemoteAnswer::read(std::string& out, base::Deadline wake, base::Yie
   const std::size_t before = out.size();
   const Read came = SHOAL_TRY(exchange_->read(out, until, yield));
   received_ += out.size() - before;
-  if (came == Read::kNotYet && content_by_.passed(clock_)) {
-    return Error(ErrorCode::kUnreachable, fmt::format("{} sent nothing to show within {} ms", provider_,
-                                                      seen_content_ ? limits_.token_ms : limits_.first_token_ms));
-  }
+  if (came == Read::kNotYet && content_by_.passed(clock_)) return silent();
   return came;
 }
 
 Result<std::optional<types::RemoteEvent>> RemoteAnswer::next(base::Deadline wake, base::Yield yield) {
   assert(!ended_);
-  if (!head_) {
+  if (!status_) {
     const base::Deadline until = {std::min(wake.at_ns, content_by_.at_ns)};
-    head_ = SHOAL_TRY(exchange_->head(until, yield));
-    if (!head_ && content_by_.passed(clock_)) {
-      return Error(ErrorCode::kUnreachable,
-                   fmt::format("{} did not begin to answer within {} ms", provider_, limits_.first_token_ms));
-    }
-    if (!head_) return std::optional<types::RemoteEvent>();
+    status_ = SHOAL_TRY(exchange_->status(until, yield));
+    if (!status_ && content_by_.passed(clock_)) return silent();
+    if (!status_) return std::optional<types::RemoteEvent>();
   }
-  const bool streams =
-      stream_ && head_->status == 200 && head_->header("Content-Type").starts_with("text/event-stream");
+  const bool streams = stream_ && *status_ == 200 && exchange_->header("Content-Type").starts_with("text/event-stream");
   return streams ? read_event(wake, yield) : read_whole(wake, yield);
 }
 
 Result<types::RemoteReply> RemoteAnswer::parse_whole() const {
-  switch (dialect_) {
+  switch (provider_.dialect) {
     case types::Dialect::kOpenAi:
       return wire::openai::parse_answer(body_, kind_);
     case types::Dialect::kAnthropic:
@@ -91,12 +100,12 @@ Result<types::RemoteReply> RemoteAnswer::parse_whole() const {
 }
 
 Error RemoteAnswer::unfinished() const {
-  return {ErrorCode::kBadAnswer, fmt::format("{} ended before its answer was complete", provider_)};
+  return {ErrorCode::kBadAnswer, fmt::format("{} ended before its answer was complete", provider_.name)};
 }
 
 // A whole answer, or what went wrong in place of one.
 Result<std::optional<types::RemoteEvent>> RemoteAnswer::read_whole(base::Deadline wake, base::Yield yield) {
-  const bool failed = head_->status != 200;
+  const bool failed = *status_ != 200;
   const std::size_t most = failed ? kMaxErrorBytes : kMaxBodyBytes;
   for (bool more = true; more && body_.size() <= most;) {
     const Read came = SHOAL_TRY(read(body_, wake, yield));
@@ -104,15 +113,16 @@ Result<std::optional<types::RemoteEvent>> RemoteAnswer::read_whole(base::Deadlin
     more = came == Read::kMore;
   }
   ended_ = true;
-  if (failed) return said(wire::parse_error(head_->status, body_));
+  if (failed) return said(wire::parse_error(*status_, body_));
   if (body_.size() > most)
-    return Error(ErrorCode::kBadAnswer, fmt::format("{} sent more than {} bytes as one answer", provider_, most));
+    return Error(ErrorCode::kBadAnswer, fmt::format("{} sent more than {} bytes as one answer", provider_.name, most));
   types::RemoteReply reply = SHOAL_TRY(parse_whole());
-  if (const auto* error = std::get_if<types::RemoteError>(&reply)) return said(*error);
-  if (stream_) return Error(ErrorCode::kBadAnswer, fmt::format("{} sent no stream, as it was asked to", provider_));
+  if (auto* error = std::get_if<types::RemoteError>(&reply)) return said(std::move(*error));
+  if (stream_)
+    return Error(ErrorCode::kBadAnswer, fmt::format("{} sent no stream, as it was asked to", provider_.name));
   auto& event = std::get<types::RemoteEvent>(reply);
   if (!event.last) return unfinished();
-  if (dialect_ == types::Dialect::kOpenAi) event.raw = std::move(body_);
+  if (provider_.dialect == types::Dialect::kOpenAi) event.raw = std::move(body_);
   return std::optional(std::move(event));
 }
 
@@ -121,15 +131,15 @@ Result<std::optional<types::RemoteEvent>> RemoteAnswer::read_event(base::Deadlin
     while (const auto event = SHOAL_TRY(events_.next())) {
       std::optional<types::RemoteReply> reply = SHOAL_TRY(reader_->read(event->name, event->data));
       if (!reply) continue;
-      if (const auto* error = std::get_if<types::RemoteError>(&*reply)) {
+      if (auto* error = std::get_if<types::RemoteError>(&*reply)) {
         ended_ = true;
-        return said(*error);
+        return said(std::move(*error));
       }
       auto& came = std::get<types::RemoteEvent>(*reply);
       if (came.last && !reader_->complete()) return unfinished();
       note(came);
       ended_ = came.last;
-      if (!came.last && dialect_ == types::Dialect::kOpenAi) came.raw = event->data;
+      if (!came.last && provider_.dialect == types::Dialect::kOpenAi) came.raw = event->data;
       return std::optional(std::move(came));
     }
     const Read got = SHOAL_TRY(read(events_.input(), wake, yield));
@@ -147,7 +157,7 @@ Result<std::optional<types::RemoteEvent>> RemoteAnswer::read_event(base::Deadlin
 void RemoteAnswer::note(const types::RemoteEvent& event) {
   if (std::ranges::none_of(event.deltas, &types::AnswerDelta::has_content)) return;
   seen_content_ = true;
-  content_by_ = base::Deadline::after_ms(clock_, limits_.token_ms);
+  content_by_ = base::Deadline::after_ms(clock_, provider_.token_ms);
 }
 
 void RemoteAnswer::release(base::Yield yield) {

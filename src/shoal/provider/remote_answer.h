@@ -30,17 +30,16 @@ struct Question {
   const types::ChatRequest* request = nullptr;       // what they say; for other dialects, and chat only
   bool stream = false;
   std::size_t answers = 1;
+  std::int32_t hops = 0;  // through so many Shoals it came, this one among them
 };
 
-struct AnswerLimits {
-  std::int64_t first_token_ms = 60'000;
-  std::int64_t token_ms = 30'000;
-};
+struct ProviderOptions;
 
 class RemoteAnswer {
  public:
-  RemoteAnswer(std::unique_ptr<net::HttpExchange> exchange, std::string provider, const Question& question,
-               AnswerLimits limits, const base::Clock& clock, std::shared_ptr<std::size_t> running);
+  // `provider` outlives it.
+  RemoteAnswer(std::unique_ptr<net::HttpExchange> exchange, const ProviderOptions& provider, const Question& question,
+               const base::Clock& clock, std::shared_ptr<std::size_t> running);
   RemoteAnswer(const RemoteAnswer&) = delete;
   RemoteAnswer& operator=(const RemoteAnswer&) = delete;
   ~RemoteAnswer();
@@ -52,7 +51,7 @@ class RemoteAnswer {
   [[nodiscard]] Result<std::optional<types::RemoteEvent>> next(base::Deadline wake, base::Yield yield);
 
   // Of HTTP; 0: no answer has come.
-  [[nodiscard]] int status() const { return head_ ? head_->status : 0; }
+  [[nodiscard]] int status() const { return status_.value_or(0); }
   // See net::HttpExchange::stale().
   [[nodiscard]] bool stale() const { return exchange_->stale(); }
   // Bytes of the answer's body that came.
@@ -64,8 +63,8 @@ class RemoteAnswer {
  private:
   Result<std::optional<types::RemoteEvent>> read_whole(base::Deadline wake, base::Yield yield);
   Result<std::optional<types::RemoteEvent>> read_event(base::Deadline wake, base::Yield yield);
-  Result<void> check_head() const;
-  [[nodiscard]] Error said(const types::RemoteError& error) const;
+  [[nodiscard]] Error said(types::RemoteError error) const;
+  [[nodiscard]] Error silent() const;
   [[nodiscard]] Result<types::RemoteReply> parse_whole() const;
   [[nodiscard]] Error unfinished() const;
   void note(const types::RemoteEvent& event);
@@ -73,19 +72,17 @@ class RemoteAnswer {
   Result<net::HttpExchange::Read> read(std::string& out, base::Deadline wake, base::Yield yield);
 
   std::unique_ptr<net::HttpExchange> exchange_;
-  const std::string provider_;
-  const types::Dialect dialect_;
+  const ProviderOptions& provider_;
   const wire::openai::AnswerKind kind_;
   const bool stream_;
   const std::size_t answers_;
-  const AnswerLimits limits_;
   const base::Clock& clock_;
   const std::shared_ptr<std::size_t> running_;
-  std::optional<net::ResponseHead> head_;
+  std::optional<int> status_;
   net::SseReader events_;
   std::string body_;
   std::unique_ptr<wire::StreamReader> reader_;
-  base::Deadline content_by_;  // when something to show must have come
+  base::Deadline content_by_;  // when something to show must have come; of an answer that is no stream, its end
   std::size_t received_ = 0;
   bool seen_content_ = false;
   bool ended_ = false;

@@ -29,11 +29,7 @@ constexpr std::array kFields = {Field{"task", &TableKey::task}, Field{"quantisat
                                 Field{"weights", &TableKey::weights}, Field{"chat_template", &TableKey::chat_template},
                                 Field{"sampler", &TableKey::sampler}};
 
-std::size_t first_difference(const TableKey& a, const TableKey& b) {
-  std::size_t i = 0;
-  while (i < kFields.size() && a.*kFields[i].member == b.*kFields[i].member) ++i;
-  return i;
-}
+static_assert(kFields.size() == kSameKey);
 
 std::string shown(const Field& field, const TableKey& key) {
   constexpr std::size_t kHashDigits = 12;
@@ -88,13 +84,24 @@ std::string sampler_name(const types::SamplingParams& s) {
   return out;
 }
 
+std::size_t first_difference(const TableKey& a, const TableKey& b) {
+  std::size_t i = 0;
+  while (i < kFields.size() && a.*kFields[i].member == b.*kFields[i].member) ++i;
+  return i;
+}
+
+Gap gap_between(const TableKey& running, const TableKey& wanted, std::size_t field) {
+  const Field& f = kFields.at(field);
+  return {.field = std::string(f.name), .value = shown(f, running), .wanted = shown(f, wanted)};
+}
+
 Calibration find_calibration(std::span<const Table> tables, const TableKey& running) {
   Calibration out;
   const Table* nearest = nullptr;
   std::size_t furthest = 0;
   for (const Table& table : tables) {
     const std::size_t same = first_difference(table.key, running);
-    if (same == kFields.size()) {
+    if (same == kSameKey) {
       if (table.key.tokens == 0) out.whole = &table;
       if (table.key.tokens != 0 && table.key.tokens == running.tokens) out.prefix = &table;
     }
@@ -106,13 +113,12 @@ Calibration find_calibration(std::span<const Table> tables, const TableKey& runn
   if (out.any()) return out;
   if (nearest == nullptr) {
     out.gap = {.field = "table", .value = "none", .wanted = "one for this task"};
-  } else if (furthest == kFields.size()) {
+  } else if (furthest == kSameKey) {
     out.gap = {.field = "commit_tokens",
                .value = fmt::format("{}", running.tokens),
                .wanted = fmt::format("{}", nearest->key.tokens)};
   } else {
-    const Field& field = kFields[furthest];
-    out.gap = {.field = std::string(field.name), .value = shown(field, running), .wanted = shown(field, nearest->key)};
+    out.gap = gap_between(running, nearest->key, furthest);
   }
   return out;
 }

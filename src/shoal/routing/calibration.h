@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "shoal/statistics/ranking.h"
 #include "shoal/types/chat.h"
 
 namespace shoal::routing {
@@ -49,6 +50,7 @@ struct Logistic {
   double bias = 0;
 
   [[nodiscard]] double score(const Features& features) const;  // logit
+  bool operator==(const Logistic&) const = default;
 };
 
 // From that score on, up to the next step.
@@ -72,24 +74,8 @@ struct TableKey {
 };
 
 // How well the table did on answers that it was not fitted on.
-struct Bin {
-  std::size_t answers = 0;
-  double predicted = 0;  // mean
-  double right = 0;      // share
-
-  bool operator==(const Bin&) const = default;
-};
-struct Reliability {
-  std::size_t answers = 0;
-  double right = 0;  // share
-  double brier = 0;
-  double log_loss = 0;
-  double ece = 0;  // debiased, of root mean square
-  double auroc = 0.5;
-  std::vector<Bin> bins;  // of about as many answers each, the least sure first
-
-  bool operator==(const Reliability&) const = default;
-};
+using statistics::Bin;
+using statistics::Reliability;
 
 struct Table {
   TableKey key;
@@ -103,6 +89,7 @@ struct Table {
   std::string grader;
   std::string date;  // "2026-11-22"
   std::string command;
+  std::string sha256;  // of the file as it is printed; empty: not kept in one
 
   // That an answer with this statistic is right. REQUIRES: at least one token.
   [[nodiscard]] double confidence(const Statistic& statistic) const;
@@ -114,16 +101,25 @@ struct Table {
 // "greedy", or every parameter that moves the choice of tokens.
 [[nodiscard]] std::string sampler_name(const types::SamplingParams& sampling);
 
+// What differs, and what something else has: "quantisation", "Q8_0", "Q4_1".
+struct Gap {
+  std::string field;
+  std::string value;
+  std::string wanted;
+};
+
+// Where two keys differ first, their tokens aside; kSameKey: nowhere. Of two fields the one that says more comes
+// first.
+inline constexpr std::size_t kSameKey = 5;
+[[nodiscard]] std::size_t first_difference(const TableKey& a, const TableKey& b);
+// REQUIRES: such a field.
+[[nodiscard]] Gap gap_between(const TableKey& running, const TableKey& wanted, std::size_t field);
+
 // The tables that judge a request: of the first tokens, and of complete answers. Point into the span.
 struct Calibration {
   const Table* prefix = nullptr;
   const Table* whole = nullptr;
-  // Where both are missing: what differs, and what the nearest table has. "quantisation", "Q8_0", "Q4_1".
-  struct Gap {
-    std::string field;
-    std::string value;
-    std::string wanted;
-  };
+  // Where both are missing: what differs from the nearest table.
   std::optional<Gap> gap;
 
   [[nodiscard]] bool any() const { return prefix != nullptr || whole != nullptr; }

@@ -18,6 +18,9 @@ namespace shoal::routing {
 // number that is not finite, a weight that may not be negative, steps that fall, fewer answers than a table needs).
 [[nodiscard]] Result<Table> parse_table(std::string_view text);
 
+// Of print_table(), and so the same for the same table however its file is written.
+[[nodiscard]] std::string table_sha256(const Table& table);
+
 struct BadFile {
   std::filesystem::path path;
   Error error;

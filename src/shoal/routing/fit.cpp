@@ -11,11 +11,13 @@
 
 #include <fmt/format.h>
 
+#include "shoal/routing/groups.h"
+#include "shoal/statistics/ranking.h"
+
 namespace shoal::routing {
 namespace {
 
 constexpr std::size_t kParameters = kFeatures + 1;  // the bias is the last
-constexpr std::size_t kBins = 10;
 constexpr std::size_t kFolds = 5;
 constexpr int kMostNewtonSteps = 100;
 constexpr double kSmallestStep = 1e-10;
@@ -34,20 +36,11 @@ double softplus(double x) {
   return std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x)));
 }
 
-// FNV-1a with the finaliser of MurmurHash3, so that the order of groups is another one for each seed.
-std::uint64_t mixed(std::string_view text, std::uint64_t seed) {
-  std::uint64_t h = 14695981039346656037ULL ^ (seed * 0x9e3779b97f4a7c15ULL);
-  for (const char c : text) h = (h ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
-  h = (h ^ (h >> 33)) * 0xff51afd7ed558ccdULL;
-  h = (h ^ (h >> 33)) * 0xc4ceb9fe1a85ec53ULL;
-  return h ^ (h >> 33);
-}
-
 // Groups in an order that the seed draws, each with the numbers of its labels.
 std::vector<std::vector<std::size_t>> shuffled_groups(std::span<const Label> labels, std::uint64_t seed) {
   std::map<std::pair<std::uint64_t, std::string_view>, std::vector<std::size_t>> groups;
   for (std::size_t i = 0; i < labels.size(); ++i) {
-    groups[{mixed(labels[i].group, seed), labels[i].group}].push_back(i);
+    groups[{group_place(labels[i].group, seed), labels[i].group}].push_back(i);
   }
   std::vector<std::vector<std::size_t>> out;
   out.reserve(groups.size());
@@ -184,10 +177,7 @@ Logistic fit_logistic(std::span<const Label> labels) {
   return out;
 }
 
-struct Scored {
-  double score = 0;
-  bool right = false;
-};
+using statistics::Scored;
 
 // Pooling adjacent violators. Each pool counts one right and one wrong answer more than it has, so that none is
 // certain.
@@ -259,31 +249,6 @@ bool isotonic_wins(std::span<const Label> labels, std::uint64_t seed) {
   return stepped < plain;
 }
 
-// The probability that a right answer has a higher confidence than a wrong one; ties count half.
-double auroc_of(std::vector<std::pair<double, bool>> predicted) {
-  std::ranges::sort(predicted);
-  double wrong_below = 0;
-  double won = 0;
-  double rights = 0;
-  for (std::size_t i = 0; i < predicted.size();) {
-    std::size_t end = i;
-    double right_here = 0;
-    while (end < predicted.size() && predicted[end].first == predicted[i].first) right_here += predicted[end++].second;
-    const double wrong_here = static_cast<double>(end - i) - right_here;
-    won += right_here * (wrong_below + wrong_here / 2);
-    wrong_below += wrong_here;
-    rights += right_here;
-    i = end;
-  }
-  return rights > 0 && wrong_below > 0 ? won / (rights * wrong_below) : 0.5;
-}
-
-// Counted before it is divided: a sum of shares may pass 1.
-double share_of(std::span<const std::pair<double, bool>> predicted) {
-  const auto rights = std::ranges::count_if(predicted, [](const auto& one) { return one.second; });
-  return static_cast<double>(rights) / static_cast<double>(predicted.size());
-}
-
 Error too_few(std::size_t labels, double held_out) {
   const std::size_t needed = labels_needed(held_out);
   return {
@@ -302,6 +267,16 @@ std::size_t labels_needed(double held_out) {
   std::size_t needed = kLeastLabels;
   while (needed - held(needed) < kLeastLabels) ++needed;
   return needed;
+}
+
+std::uint64_t first_fitted_place(std::span<const Label> labels, const FitOptions& options) {
+  const auto most_held = static_cast<std::size_t>(static_cast<double>(labels.size()) * options.held_out);
+  std::size_t held = 0;
+  for (const auto& group : shuffled_groups(labels, options.seed)) {
+    if (held + group.size() > most_held) return group_place(labels[group.front()].group, options.seed);
+    held += group.size();
+  }
+  return 0;
 }
 
 Result<Table> fit_table(std::span<const Label> labels, const FitOptions& options) {
@@ -332,37 +307,9 @@ Result<Table> fit_table(std::span<const Label> labels, const FitOptions& options
 
 Reliability measure(const Table& table, std::span<const Label> labels) {
   assert(!labels.empty());
-  const auto n = static_cast<double>(labels.size());
-  std::vector<std::pair<double, bool>> predicted;
-  Reliability out;
-  out.answers = labels.size();
-  for (const Label& label : labels) {
-    const double p = table.confidence(label.statistic);
-    predicted.emplace_back(p, label.right);
-    out.brier += std::pow(p - (label.right ? 1 : 0), 2) / n;
-  }
-  out.right = share_of(predicted);
-  out.log_loss = log_loss(table, labels) / n;
-  std::ranges::sort(predicted);
-  // Equal answers share a bin: predictions of the same value are never split.
-  double squares = 0;
-  for (std::size_t begin = 0; begin < predicted.size();) {
-    std::size_t end = std::min(begin + (predicted.size() + kBins - 1) / kBins, predicted.size());
-    while (end < predicted.size() && predicted[end].first == predicted[end - 1].first) ++end;
-    Bin bin{.answers = end - begin};
-    const auto m = static_cast<double>(bin.answers);
-    const std::span<const std::pair<double, bool>> members(predicted.data() + begin, bin.answers);
-    bin.right = share_of(members);
-    for (const auto& [probability, right] : members) bin.predicted += probability;
-    bin.predicted /= m;
-    begin = end;
-    const double chance = bin.answers > 1 ? bin.right * (1 - bin.right) / (m - 1) : 0;
-    squares += m / n * (std::pow(bin.predicted - bin.right, 2) - chance);
-    out.bins.push_back(bin);
-  }
-  out.ece = std::sqrt(std::max(squares, 0.0));
-  out.auroc = auroc_of(std::move(predicted));
-  return out;
+  std::vector<Scored> predicted;
+  for (const Label& label : labels) predicted.push_back({table.confidence(label.statistic), label.right});
+  return statistics::reliability(predicted);
 }
 
 }  // namespace shoal::routing

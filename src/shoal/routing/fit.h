@@ -3,8 +3,7 @@
 // cross-validated log-loss. Same labels, options and seed: same table, bit for bit. Threads: any; pure.
 //
 // Sources: Platt 1999, "Probabilistic outputs for support vector machines" (targets); Lin, Lin and Weng 2007, "A note
-// on Platt's probabilistic outputs" (Newton with a line search); Ayer et al. 1955 (pooling adjacent violators); Bröcker
-// 2012 (the debiased calibration error).
+// on Platt's probabilistic outputs" (Newton with a line search); Ayer et al. 1955 (pooling adjacent violators).
 #pragma once
 
 #include <cstddef>
@@ -38,6 +37,10 @@ struct FitOptions {
 // The key and the fields for people are the caller's to fill. Errors: kInvalidRequest with the numbers, where the
 // labels are too few, or nearly all right or wrong.
 [[nodiscard]] Result<Table> fit_table(std::span<const Label> labels, const FitOptions& options);
+
+// Labels whose group_place() is below this one are held out of such a fit, whichever other labels were there: what was
+// left of both tables' labels is clean for a third use. REQUIRES: enough labels to fit on.
+[[nodiscard]] std::uint64_t first_fitted_place(std::span<const Label> labels, const FitOptions& options);
 
 // How well `table` predicts `labels`. REQUIRES: at least one.
 [[nodiscard]] Reliability measure(const Table& table, std::span<const Label> labels);

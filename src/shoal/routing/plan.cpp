@@ -24,7 +24,7 @@ class Planner {
   Plan run() {
     if (route_.policy == Policy::kLlmFirst) {
       add_remotes();
-      if (route_.local_on_remote_errors || plan_.candidates.empty()) add_local();
+      if (local_may_follow() || plan_.candidates.empty()) add_local();
     } else {
       add_local();
       if (route_.policy == Policy::kSlmFirst) add_remotes();
@@ -79,12 +79,22 @@ class Planner {
     return std::ranges::any_of(plan_.candidates, [local](const Candidate& c) { return c.local == local; });
   }
 
-  // A model that would be asked in vain, or late, is left out where somebody else can be asked.
+  // After a provider that failed, or that would cost too much.
+  [[nodiscard]] bool local_may_follow() const { return route_.local_on_remote_errors || route_.local_on_budget; }
+
+  // Where somebody else can be asked, a model that would be asked in vain is left out, and one that would answer late
+  // comes last: when the others fail, late is better than never.
   void drop_hindered() {
     if (!world_.local_hindrance || !has(true) || !has(false)) return;
-    std::erase_if(plan_.candidates, [](const Candidate& c) { return c.local; });
+    const bool late = world_.local_hindrance->info().retryable && local_may_follow();
     types::Reason reason = world_.hindered_by;
-    reason.effect = "skip " + route_.local;
+    if (late) {
+      std::ranges::stable_partition(plan_.candidates, [](const Candidate& c) { return !c.local; });
+      reason.effect = "ask " + route_.local + " last";
+    } else {
+      std::erase_if(plan_.candidates, [](const Candidate& c) { return c.local; });
+      reason.effect = "skip " + route_.local;
+    }
     plan_.reasons.push_back(std::move(reason));
   }
 
@@ -98,26 +108,50 @@ class Planner {
                              there ? (local ? "ask the local model first" : "ask a provider first") : "nobody"});
     if (!there) return false;
     std::ranges::stable_partition(plan_.candidates, [local](const Candidate& c) { return c.local == local; });
-    if (!local && !route_.local_on_remote_errors)
-      std::erase_if(plan_.candidates, [](const Candidate& c) { return c.local; });
+    if (!local && !local_may_follow()) std::erase_if(plan_.candidates, [](const Candidate& c) { return c.local; });
     return true;
   }
 
   // A local answer is judged where there is somebody to go to. Where it cannot be, for nothing says how sure such an
   // answer is, the route says whether it is kept or not even begun.
   void judge() {
-    if (route_.policy != Policy::kSlmFirst || !has(false) || !plan_.candidates.front().local) return;
+    if (route_.policy != Policy::kSlmFirst || plan_.candidates.empty() || !plan_.candidates.front().local) return;
+    // A promise holds for what must stay here, too: then there is nobody to go to, and an answer is kept or refused.
+    const bool alone = !has(false);
+    if (alone && !(route_.risk > 0 && facts_.local_only)) return;
+    if (world_.outlook && !alone) {
+      plan_.reasons.push_back(*world_.outlook);
+      if (world_.gains) return ask_local_last();
+    }
     if (world_.calibrated) {
+      if (world_.proof) plan_.reasons.push_back(*world_.proof);
       plan_.candidates.front().judged = true;
-      if (route_.local_on_remote_errors || route_.local_on_budget) plan_.candidates.push_back({.fallback = true});
+      if (!alone && local_may_follow()) plan_.candidates.push_back({.fallback = true});
       return;
     }
     if (world_.gap) plan_.reasons.push_back(*world_.gap);
     const bool keep = route_.on_null_confidence == NullConfidence::kKeep;
     plan_.reasons.push_back({"confidence", "null", "on_null_confidence", keep ? "keep" : "escalate"});
     if (keep) return;
+    if (alone) {
+      plan_.candidates.clear();
+      first_error_ = unproven();
+      return;
+    }
+    ask_local_last();
+  }
+
+  // REQUIRES: the local model comes first, and there is somebody else.
+  void ask_local_last() {
     std::ranges::rotate(plan_.candidates, plan_.candidates.begin() + 1);
-    if (!route_.local_on_remote_errors) plan_.candidates.pop_back();
+    if (!local_may_follow()) plan_.candidates.pop_back();
+  }
+
+  [[nodiscard]] Error unproven() const {
+    const types::Reason why = world_.gap.value_or(types::Reason{"certificate", "none", "one for this task", ""});
+    return {ErrorCode::kLowConfidence,
+            fmt::format("the route \"{}\" promises a risk of {}, {} {} ({}), and local_only lets nobody else answer",
+                        route_.name, route_.risk, why.signal, why.value, why.rule)};
   }
 
   [[nodiscard]] const types::Need* first_that(types::NeedKind kind) const {

@@ -39,6 +39,10 @@ struct World {
   types::Reason hindered_by;
   bool calibrated = false;  // there is a table that makes a confidence of the local model's answers to this task
   std::optional<types::Reason> gap;  // why there is none
+  // What the route's router says of this request; without one, nothing. `gains`: enough to ask a provider at once.
+  std::optional<types::Reason> outlook;
+  bool gains = false;
+  std::optional<types::Reason> proof;  // of the risk that the route promises
   bool egress_allowed = true;
   std::vector<RemoteState> remotes;  // as Route::remote
 };

@@ -20,6 +20,23 @@ std::string shown(double probability) {
 
 }  // namespace
 
+std::optional<double> decisive_confidence(const Calibration& tables, bool streams, std::int32_t commit_tokens,
+                                          std::span<const float> logprobs) {
+  const auto first = static_cast<std::size_t>(commit_tokens);
+  if (logprobs.empty()) return std::nullopt;
+  const auto judged_by = [&](const Table* table, std::size_t tokens) -> std::optional<double> {
+    if (table == nullptr) return std::nullopt;
+    Statistic statistic;
+    for (const float logprob : logprobs.first(tokens)) statistic.add(logprob);
+    return table->confidence(statistic);
+  };
+  const bool reaches = logprobs.size() >= first;
+  if (streams && reaches) return judged_by(tables.prefix, first);
+  const std::optional<double> whole = judged_by(tables.whole, logprobs.size());
+  if (!whole || !reaches || tables.prefix == nullptr) return whole;
+  return std::min(*whole, *judged_by(tables.prefix, first));
+}
+
 PrefixJudge::PrefixJudge(const JudgeOptions& options)
     : options_(options), answers_(options.answers), open_(options.answers) {
   assert(options.answers > 0 && options.commit_tokens > 0);

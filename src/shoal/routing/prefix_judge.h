@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "shoal/routing/calibration.h"
@@ -29,6 +30,11 @@ struct JudgeOptions {
   bool keep_unknown = false;       // keep an answer that no table is for
   Calibration tables{};
 };
+
+// The judge keeps an answer of these tokens up to this threshold, whatever else it looks at on the way; none: at no
+// threshold. What a promise for a threshold is made of.
+[[nodiscard]] std::optional<double> decisive_confidence(const Calibration& tables, bool streams,
+                                                        std::int32_t commit_tokens, std::span<const float> logprobs);
 
 class PrefixJudge {
  public:

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,6 +25,8 @@ enum class NullConfidence : std::uint8_t { kKeep, kEscalate };
 // Of routes that name none.
 inline constexpr std::string_view kGeneralTask = "general";
 
+struct LoadedGain;  // gain_file.h
+
 struct RemoteTarget {
   std::string provider;
   std::string model;  // as the provider names it
@@ -37,6 +40,8 @@ struct Route {
   std::string local;                 // empty: no local model takes part
   std::vector<RemoteTarget> remote;  // in the order of trying
   double threshold = 0.80;           // the least confidence of a local answer that is kept
+  double risk = 0;                   // of kept answers, so many may be wrong: a certificate has the threshold; 0: none
+  double risk_confidence = 0.95;     // that this holds
   std::int32_t commit_tokens = 16;   // the decision falls at the latest after so many tokens,
   std::int64_t commit_ms = 1'500;    // or so long after the request came
   Latency latency = Latency::kInteractive;
@@ -46,8 +51,11 @@ struct Route {
   bool escalate_local_errors = true;
   bool local_on_remote_errors = true;
   bool local_on_budget = true;
-  std::int32_t max_attempts = 3;  // at providers
-  std::string task;               // which calibration its answers have; empty: kGeneralTask
+  std::int32_t max_attempts = 3;             // at providers
+  std::shared_ptr<const LoadedGain> router;  // says before a draft what `remote` would gain; null: none
+  std::string router_name;
+  double least_gain = 0.2;  // from which on `remote` is asked at once
+  std::string task;         // which calibration its answers have; empty: kGeneralTask
 };
 
 // "provider/model". Nothing when there is no slash between two names.

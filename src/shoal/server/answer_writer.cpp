@@ -4,18 +4,24 @@
 #include <cassert>
 #include <utility>
 
+#include "shoal/base/text.h"
 #include "shoal/wire/openai/upstream.h"
 
 namespace shoal::server {
 namespace openai = wire::openai;
+namespace {
+
+constexpr std::size_t kUsualReceiptBytes = 512;
+
+}  // namespace
 
 AnswerWriter::AnswerWriter(Exchange& exchange, ServerMetrics& metrics, const base::Clock& clock,
-                           openai::AnswerHead head, const types::GenerationParams& params, std::size_t answers,
+                           openai::AnswerKind kind, const types::GenerationParams& params, std::size_t answers,
                            std::vector<std::string> echo)
     : exchange_(exchange),
       metrics_(metrics),
       clock_(clock),
-      head_(std::move(head)),
+      head_{.kind = kind, .id = {}, .created = 0, .model = {}},
       streams_(params.stream),
       detail_{params.logprobs, params.signals},
       p_true_(params.p_true),
@@ -32,8 +38,9 @@ bool AnswerWriter::open() const {
   return exchange_.writer.state() != net::ResponseWriter::State::kHeld;
 }
 
-Result<void> AnswerWriter::open_stream(base::Yield yield) {
+Result<void> AnswerWriter::open_stream(const types::Receipt& receipt, base::Yield yield) {
   assert(streams_ && !open());
+  exchange_.writer.set_header("x-shoal-decision-id", receipt.decision_id);
   exchange_.writer.begin_event_stream();
   exchange_.status = 200;
   return exchange_.writer.commit(yield);
@@ -49,12 +56,21 @@ Result<void> AnswerWriter::commit(const types::Receipt& receipt, base::Yield yie
   assert(!committed_);
   committed_ = true;
   head_.model = receipt.model;
+  if (!receipt.raw) {
+    head_.id = (head_.kind == openai::AnswerKind::kChat ? "chatcmpl-" : "cmpl-") + receipt.decision_id;
+    head_.created = clock_.unix_seconds();
+  }
   const bool begins = !open();
   if (begins) {
     exchange_.writer.set_header("x-shoal-decision-id", receipt.decision_id);
     exchange_.writer.set_header("x-shoal-model", receipt.model);
     exchange_.writer.set_header("x-shoal-route", std::string(types::decision_name(receipt.decision)));
     exchange_.writer.set_header("x-shoal-egress", receipt.egress);
+    // Of a route that promises a risk: what shows it, or why it is not shown.
+    const auto proof = std::ranges::find(receipt.reasons, "certificate", &types::Reason::signal);
+    if (proof != receipt.reasons.end()) {
+      exchange_.writer.set_header("x-shoal-certificate", base::escape_control(proof->value + ", " + proof->rule));
+    }
   }
   if (!streams_) return {};
   if (begins) exchange_.writer.begin_event_stream();
@@ -214,6 +230,7 @@ Result<void> AnswerWriter::finish_local(const openai::AnswerFacts& facts, base::
 
 // The provider's own bytes, with x_shoal in the last place where a client looks.
 Result<void> AnswerWriter::finish_remote(const openai::AnswerFacts& facts, base::Yield yield) {
+  text_.reserve(kUsualReceiptBytes);
   openai::append_x_shoal_value(text_, facts);
   if (!streams_) {
     exchange_.status = 200;
@@ -225,9 +242,12 @@ Result<void> AnswerWriter::finish_remote(const openai::AnswerFacts& facts, base:
   return exchange_.writer.end_stream(yield);
 }
 
-void AnswerWriter::fail(const Error& error, base::Yield yield) {
+void AnswerWriter::fail(const Error& error, const types::Receipt& receipt, base::Yield yield) {
   if (!open()) {
     exchange_.writer.discard();
+    // What went wrong has a receipt, too, and something may have left.
+    exchange_.writer.set_header("x-shoal-decision-id", receipt.decision_id);
+    exchange_.writer.set_header("x-shoal-egress", receipt.egress);
     exchange_.send_error(error);
     return;
   }

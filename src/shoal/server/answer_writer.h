@@ -23,7 +23,7 @@ namespace shoal::server {
 class AnswerWriter final : public gateway::AnswerSink {
  public:
   // `echo`: the text that each answer starts with, one per answer; empty: none.
-  AnswerWriter(Exchange& exchange, ServerMetrics& metrics, const base::Clock& clock, wire::openai::AnswerHead head,
+  AnswerWriter(Exchange& exchange, ServerMetrics& metrics, const base::Clock& clock, wire::openai::AnswerKind kind,
                const types::GenerationParams& params, std::size_t answers, std::vector<std::string> echo);
 
   Result<void> token(std::size_t index, const types::Token& token, std::string_view text, base::Yield yield) override;
@@ -31,14 +31,14 @@ class AnswerWriter final : public gateway::AnswerSink {
                         base::Yield yield) override;
   Result<void> relay(types::RemoteEvent event, base::Yield yield) override;
   [[nodiscard]] bool streams() const override { return streams_; }
-  Result<void> open_stream(base::Yield yield) override;
+  Result<void> open_stream(const types::Receipt& receipt, base::Yield yield) override;
   [[nodiscard]] bool open() const override;
   Result<void> commit(const types::Receipt& receipt, base::Yield yield) override;
   [[nodiscard]] bool committed() const override { return committed_; }
   void discard() override;
   Result<void> ping(std::string_view note, base::Yield yield) override;
   Result<void> done(const types::Receipt& receipt, base::Yield yield) override;
-  void fail(const Error& error, base::Yield yield) override;
+  void fail(const Error& error, const types::Receipt& receipt, base::Yield yield) override;
 
  private:
   Result<void> write_chunk(base::Yield yield);

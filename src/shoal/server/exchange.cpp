@@ -1,11 +1,16 @@
 #include "shoal/server/exchange.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 
 #include <fmt/format.h>
 
+#include "shoal/base/suggest.h"
+#include "shoal/net/head.h"
+#include "shoal/wire/json_text.h"
 #include "shoal/wire/openai/print.h"
+#include "shoal/wire/outgoing.h"
 
 namespace shoal::server {
 namespace {
@@ -13,17 +18,15 @@ namespace {
 constexpr std::string_view kPrivacyHeader = "x-shoal-privacy";
 constexpr std::string_view kPreferHeader = "x-shoal-prefer";
 constexpr std::string_view kTimeoutHeader = "x-shoal-timeout-ms";
+constexpr std::string_view kOurs = "x-shoal-";
+constexpr std::array<std::string_view, 4> kKnown = {kPrivacyHeader, kPreferHeader, kTimeoutHeader, wire::kHopsHeader};
+// A route through more Shoals than these is none that somebody wants.
+constexpr std::int32_t kMaxHops = 4;
 constexpr std::int64_t kMaxTimeoutMs = 24LL * 3600 * 1000;
 // SDKs never retry when they are told to wait for longer than two minutes.
 constexpr std::int64_t kMaxRetryAfterMs = 120'000;
 
 }  // namespace
-
-std::stop_token Exchange::client_gone() {
-  std::stop_source gone;
-  writer.on_client_gone([gone]() mutable { gone.request_stop(); });
-  return gone.get_token();
-}
 
 void Exchange::send(int with_status, std::string_view content_type, std::string_view body) {
   status = with_status;
@@ -76,11 +79,47 @@ Result<base::Deadline> deadline_of(const net::HttpRequest& request, const base::
 }
 
 Result<bool> local_only_of(const net::HttpRequest& request) {
-  const std::string_view text = request.header(kPrivacyHeader);
-  if (text.empty() || text == "any") return false;
-  if (text == "local_only") return true;
-  return Error(ErrorCode::kInvalidRequest, fmt::format("the header {} must be local_only or any", kPrivacyHeader))
-      .with_param(std::string(kPrivacyHeader));
+  bool local_only = false;
+  for (const auto& [name, value] : request.headers) {
+    if (!net::iequals(name, kPrivacyHeader)) continue;
+    if (value != "any" && value != "local_only") {
+      return Error(ErrorCode::kInvalidRequest, fmt::format("the header {} must be local_only or any, not \"{}\"",
+                                                           kPrivacyHeader, wire::shortened(value)))
+          .with_param(std::string(kPrivacyHeader));
+    }
+    local_only = local_only || value == "local_only";
+  }
+  return local_only;
+}
+
+Result<std::int32_t> hops_of(const net::HttpRequest& request) {
+  const std::string_view text = request.header(wire::kHopsHeader);
+  if (text.empty()) return 0;
+  std::int32_t hops = 0;
+  const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), hops);
+  if (fault != std::errc() || end != text.data() + text.size() || hops < 0) {
+    return Error(ErrorCode::kInvalidRequest, fmt::format("the header {} must be a whole number", wire::kHopsHeader))
+        .with_param(std::string(wire::kHopsHeader));
+  }
+  if (hops <= kMaxHops) return hops;
+  return Error(ErrorCode::kPolicyDenied,
+               fmt::format("the request came through {} Shoals, at most {} are allowed: a route leads back to itself",
+                           hops, kMaxHops));
+}
+
+Result<void> check_shoal_headers(const net::HttpRequest& request) {
+  for (const auto& [name, value] : request.headers) {
+    if (name.size() < kOurs.size() || !net::iequals(std::string_view(name).substr(0, kOurs.size()), kOurs)) continue;
+    const auto is_it = [&name](std::string_view known) { return net::iequals(name, known); };
+    if (std::ranges::any_of(kKnown, is_it)) continue;
+    const std::string near(base::suggest(name, kKnown));
+    return Error(ErrorCode::kInvalidRequest,
+                 fmt::format("\"{}\" is no header that is read here{}", wire::shortened(name),
+                             near.empty() ? "; leave it out" : "; did you mean " + near + "?"))
+        .with_param(wire::shortened(name))
+        .with_suggestion(near);
+  }
+  return {};
 }
 
 Result<routing::Prefer> prefer_of(const net::HttpRequest& request) {

@@ -32,9 +32,6 @@ struct Exchange {
   int status = 0;          // that was sent; 0: none yet
   std::string_view code;   // of the error that was sent; empty: none
 
-  // Requested when the client goes away; at once when it has. Lives on after the exchange.
-  [[nodiscard]] std::stop_token client_gone();
-
   void send_json(int with_status, std::string_view body);
   void send(int with_status, std::string_view content_type, std::string_view body);
   // Status, body, Retry-After and x-should-retry from the error table. REQUIRES: writer is held.
@@ -48,9 +45,18 @@ struct Exchange {
 // From `x-shoal-timeout-ms`; never when there is none. Errors: kInvalidRequest.
 [[nodiscard]] Result<base::Deadline> deadline_of(const net::HttpRequest& request, const base::Clock& clock);
 
-// Whether `x-shoal-privacy: local_only` forbids that anything of the request leaves this machine. Errors:
-// kInvalidRequest for another value: a wish for privacy is never misread.
+// Whether `x-shoal-privacy: local_only` forbids that anything of the request leaves this machine; of several such
+// headers one is enough. Errors: kInvalidRequest for another value, an empty one too: a wish for privacy is never
+// misread.
 [[nodiscard]] Result<bool> local_only_of(const net::HttpRequest& request);
+
+// Through how many other Shoals the request came: `x-shoal-hops`, which a Shoal sends to a provider that is declared
+// local. Errors: kInvalidRequest for no number; kPolicyDenied where a route may lead back to itself.
+[[nodiscard]] Result<std::int32_t> hops_of(const net::HttpRequest& request);
+
+// Errors: kInvalidRequest for a header `x-shoal-...` that nothing reads, with what may be meant: such a wish is never
+// dropped.
+[[nodiscard]] Result<void> check_shoal_headers(const net::HttpRequest& request);
 
 // From `x-shoal-prefer: local` or `remote`: whom the client would rather have answer. Errors: kInvalidRequest.
 [[nodiscard]] Result<routing::Prefer> prefer_of(const net::HttpRequest& request);

@@ -61,14 +61,30 @@ Result<std::int64_t> query_day(std::string_view query, std::string_view name, st
 
 Result<store::CostsBy> costs_by(std::string_view query) {
   constexpr std::array kNames = {std::pair("route", store::CostsBy::kRoute), std::pair("key", store::CostsBy::kKey),
-                                 std::pair("model", store::CostsBy::kModel), std::pair("day", store::CostsBy::kDay)};
+                                 std::pair("model", store::CostsBy::kModel),
+                                 std::pair("provider", store::CostsBy::kProvider),
+                                 std::pair("day", store::CostsBy::kDay)};
   const auto text = SHOAL_TRY(query_value(query, "by"));
   for (const auto& [name, by] : kNames) {
     if (!text || *text == name) return by;
   }
   return Error(ErrorCode::kInvalidRequest,
-               fmt::format("by must be route, key, model or day, not \"{}\"", wire::shortened(*text)))
+               fmt::format("by must be route, key, model, provider or day, not \"{}\"", wire::shortened(*text)))
       .with_param("by");
+}
+
+// Keys by the names that their owners know.
+Result<store::CostReport> costs_of(store::Store& store, store::CostsBy by, std::int64_t from, std::int64_t to) {
+  store::CostReport report = SHOAL_TRY(store.costs(by, from, to));
+  if (by != store::CostsBy::kKey) return report;
+  const std::vector<store::Key> keys = SHOAL_TRY(store.list_keys());
+  for (store::CostRow& row : report.rows) {
+    row.key = row.name;
+    const auto key = std::ranges::find(keys, row.key, &store::Key::principal);
+    if (key != keys.end()) row.name = key->name;
+  }
+  std::ranges::stable_sort(report.rows, {}, &store::CostRow::name);
+  return report;
 }
 
 Result<std::optional<ledger::Pico>> cap_of(wire::Fields& in, std::string_view field) {
@@ -141,8 +157,8 @@ Result<std::string> costs_answer(const LedgerAsk& ask, std::string_view query, l
   }
   const base::Deadline deadline = base::Deadline::after_ms(ask.clock, kStoreMs);
   SHOAL_TRY(ask.feeder.flush(deadline, ask.yield));
-  const store::CostReport report = SHOAL_TRY(
-      ask.feeder.query([by, from, to](store::Store& store) { return store.costs(by, from, to); }, deadline, ask.yield));
+  const store::CostReport report = SHOAL_TRY(ask.feeder.query(
+      [by, from, to](store::Store& store) { return costs_of(store, by, from, to); }, deadline, ask.yield));
   return costs_json(report, from, to, local_per_hour);
 }
 

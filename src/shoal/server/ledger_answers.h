@@ -26,7 +26,8 @@ struct LedgerAsk {
 Result<std::string> receipts_answer(const LedgerAsk& ask, std::string_view query);
 // Errors: kNotFound too, also for a receipt of somebody else.
 Result<std::string> receipt_answer(const LedgerAsk& ask, const std::string& id);
-// Query: by (route, key, model, day), from, until (days; this month up to today). `local_per_hour`: of computing here.
+// Query: by (route, key, model, provider, day), from, until (days; this month up to today). `local_per_hour`: of
+// computing here.
 Result<std::string> costs_answer(const LedgerAsk& ask, std::string_view query, ledger::Pico local_per_hour);
 Result<std::string> keys_answer(const LedgerAsk& ask);
 

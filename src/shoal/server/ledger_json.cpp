@@ -23,6 +23,14 @@ void add_micro(JsonWriter& json, std::string_view name, std::int64_t micro) {
   json.key(name).string(fmt::format("{}{}.{:06}", micro < 0 ? "-" : "", amount / 1'000'000, amount % 1'000'000));
 }
 
+void add_without(JsonWriter& json, const std::optional<ledger::Micro>& baseline) {
+  if (baseline) {
+    add_micro(json, "without_usd", baseline->value);
+  } else {
+    json.key("without_usd").raw("null");
+  }
+}
+
 void add_tokens(JsonWriter& json, const audit::TokenCounts& tokens) {
   json.key("tokens").object();
   json.key("input").integer(tokens.input).key("cache_read").integer(tokens.cache_read);
@@ -119,6 +127,7 @@ std::string receipt_json(const store::Request& request) {
     json.key("status").raw("null");
   }
   add_micro(json, "committed_usd", request.committed.value);
+  add_without(json, request.baseline);
   json.key("exact_usd").string(ledger::usd(request.cost));
   json.key("detail").raw(request.receipt && !request.receipt->detail.empty() ? request.receipt->detail : "null");
   json.key("attempts").array();
@@ -135,6 +144,7 @@ std::string receipts_json(std::span<const store::ReceiptRow> rows, std::size_t l
     json.object();
     add_receipt(json, row.receipt);
     add_micro(json, "committed_usd", row.committed.value);
+    add_without(json, row.baseline);
     json.end_object();
   }
   json.end_array().key("before");
@@ -151,6 +161,7 @@ std::string costs_json(const store::CostReport& report, std::int64_t from, std::
   json.key("local_usd_per_hour").string(ledger::usd(local_per_hour)).key("rows").array();
   for (const store::CostRow& row : report.rows) {
     json.object().key("name").string(row.name);
+    if (!row.key.empty()) json.key("id").string(row.key);
     add_costs(json, row.costs, local_per_hour);
     json.end_object();
   }
@@ -183,7 +194,8 @@ std::string created_key_json(const CreatedKey& created) {
 }
 
 std::string reprice_json(const store::RepriceProgress& done) {
-  return fmt::format(R"({{"attempts":{},"changed":{},"unpriced":{}}})", done.looked_at, done.changed, done.unpriced);
+  return fmt::format(R"({{"attempts":{},"changed":{},"unpriced":{},"baselines":{}}})", done.looked_at, done.changed,
+                     done.unpriced, done.baselines);
 }
 
 }  // namespace shoal::server

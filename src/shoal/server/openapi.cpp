@@ -167,7 +167,9 @@ constexpr std::string_view kAnswerSchemas =
     R"("threshold":{"type":"number"},"commit_tokens":{"type":"integer"},"commit_ms":{"type":"integer"},)"
     R"("task":{"type":"string"},"candidates":{"type":"array","items":{"type":"object","properties":{)"
     R"("model":{"type":"string"},"local":{"type":"boolean"},"judged":{"type":"boolean"},"fallback":{"type":"boolean"},)"
-    R"("most_usd":{"type":"string"},"refused":{"type":"string"}}}},"calibration":{"type":["object","null"]},)"
+    R"("weights":{"type":"string"},"most_usd":{"type":"string"},"refused":{"type":"string"}}}},)"
+    R"("calibration":{"type":["object","null"]},)"
+    R"("certificate":{"type":["object","null"]},)"
     R"("reasons":{"type":"array","items":{"type":"object"}},"refusal":{"type":["object","null"]}}},)"
     R"("Usage":{"type":"object","required":["prompt_tokens","completion_tokens","total_tokens"],"properties":{)"
     R"("prompt_tokens":{"type":"integer"},"completion_tokens":{"type":"integer"},"total_tokens":{"type":"integer"},)"
@@ -196,13 +198,16 @@ constexpr std::string_view kAnswerSchemas =
     R"("id":{"type":"string"},"object":{"const":"list"},"created":{"type":"integer"},"model":{"type":"string"},)"
     R"("labels":{"type":"array","items":{"type":"string"}},"data":{"type":"array","items":{"type":"object","properties":{)"
     R"("index":{"type":"integer"},"label":{"type":"string"},"probs":{"type":"array","items":{"type":"number"}},)"
-    R"("num_classes":{"type":"integer"},"margin":{"type":"number"},"logprobs":{"type":"array","items":{"type":"number"}}}}},)"
+    R"("num_classes":{"type":"integer"},"margin":{"type":"number"},"logprobs":{"type":"array","items":{"type":"number"}},)"
+    R"("p_right":{"type":"number"},"out_of_scope":{"type":"number"},"embedded":{"type":"boolean"}}}},)"
+    R"("task":{"type":"string"},"out_of_scope_from":{"enum":["examples","rank"]},"degraded":{"type":"string"},)"
     R"("usage":{"$ref":"#/components/schemas/Usage"}}},)"
     R"("ChatCompletion":{"type":"object","required":["id","object","created","model","choices","usage"],"properties":{)"
     R"("id":{"type":"string"},"object":{"const":"chat.completion"},"created":{"type":"integer"},"model":{"type":"string"},)"
     R"("system_fingerprint":{"type":"string"},"choices":{"type":"array","items":{"type":"object","properties":{)"
     R"("index":{"type":"integer"},"message":{"type":"object","properties":{"role":{"const":"assistant"},)"
     R"("content":{"type":["string","null"]},"refusal":{"type":["string","null"]},"reasoning_content":{"type":"string"},)"
+    R"("thinking_blocks":{"type":"array","items":{"$ref":"#/components/schemas/ThinkingBlock"}},)"
     R"("tool_calls":{"type":"array","items":{"$ref":"#/components/schemas/ToolCall"}}}},"logprobs":{"type":["object","null"]},)"
     R"("finish_reason":{"enum":["stop","length","tool_calls","content_filter"]}}}},"usage":{"$ref":"#/components/schemas/Usage"},)"
     R"("x_shoal":{"$ref":"#/components/schemas/XShoal"}}},)"
@@ -240,7 +245,7 @@ constexpr std::string_view kAnswerSchemas =
     R"("egress":{"type":"string"},"prompt_tokens":{"type":"integer"},"completion_tokens":{"type":"integer"},)"
     R"("local_ms":{"type":"integer"},"cost_usd":{"type":"string"},"baseline_usd":{"type":["string","null"]},)"
     R"("durability":{"type":"string"},"confidence":{"type":["number","null"]},"committed_usd":{"type":"string"},)"
-    R"("exact_usd":{"type":"string"},"detail":{"type":["object","null"]},)"
+    R"("exact_usd":{"type":"string"},"without_usd":{"type":["string","null"]},"detail":{"type":["object","null"]},)"
     R"("attempts":{"type":"array","items":{"$ref":"#/components/schemas/Attempt"}}}},)"
     R"("Receipts":{"type":"object","required":["receipts","before"],"properties":{"receipts":{"type":"array",)"
     R"("items":{"$ref":"#/components/schemas/Receipt"}},"before":{"type":["integer","null"]}}},)"
@@ -290,6 +295,7 @@ std::string openapi_document() {
       {"NamedToolChoice", openai::named_tool_choice_fields()},
       {"FunctionName", openai::function_name_fields()},
       {"ToolCall", openai::tool_call_fields()},
+      {"ThinkingBlock", openai::thinking_block_fields()},
       {"CalledFunction", openai::called_function_fields()},
       {"ResponseFormat", openai::response_format_fields()},
       {"JsonSchemaFormat", openai::json_schema_format_fields()},

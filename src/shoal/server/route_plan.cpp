@@ -28,7 +28,8 @@ void append_member(std::string& out, std::string_view name, std::string_view val
   wire::append_json_string(out, value);
 }
 
-void append_candidates(std::string& out, const gateway::Explanation& explained) {
+// `weights`: the SHA-256 of the local model's file; empty: not known.
+void append_candidates(std::string& out, const gateway::Explanation& explained, std::string_view weights) {
   const routing::Route& route = explained.resolved.route;
   out += R"("candidates":[)";
   for (std::size_t i = 0; i < explained.plan.candidates.size(); ++i) {
@@ -41,6 +42,10 @@ void append_candidates(std::string& out, const gateway::Explanation& explained) 
     append_member(out, "model", model);
     out +=
         fmt::format(R"(,"local":{},"judged":{},"fallback":{})", candidate.local, candidate.judged, candidate.fallback);
+    if (candidate.local && !weights.empty()) {
+      out += ',';
+      append_member(out, "weights", weights);
+    }
     if (cost.most) out += fmt::format(R"(,"most_usd":"{}")", ledger::usd(*cost.most));
     if (cost.unknown) {
       out += ',';
@@ -60,6 +65,24 @@ void append_table(std::string& out, std::string_view name, const routing::Table*
   out += fmt::format(R"({{"tokens":{},"fitted_on":{},"held_out":{},"ece":{:.4f},"auroc":{:.4f},)", table->key.tokens,
                      table->fitted_on, table->held_out.answers, table->held_out.ece, table->held_out.auroc);
   append_member(out, "date", table->date);
+  out += '}';
+}
+
+void append_certificate(std::string& out, const gateway::Resolved& resolved) {
+  out += R"(,"certificate":)";
+  if (resolved.certificate == nullptr) {
+    out += "null";
+    return;
+  }
+  const routing::Certification& shown = resolved.certificate->shown;
+  out += fmt::format(R"({{"risk":{},"confidence":{},"coverage":[{:.4f},{:.4f}],"labels":{},"certified":{},)",
+                     shown.options.risk, shown.options.confidence, shown.coverage.low, shown.coverage.high,
+                     shown.labels, shown.certified.size());
+  append_member(out, "gate", routing::gate_name(resolved.certificate->gate));
+  out += ',';
+  append_member(out, "excludes", resolved.certificate->excludes);
+  out += ',';
+  append_member(out, "date", resolved.certificate->date);
   out += '}';
 }
 
@@ -86,10 +109,10 @@ void Server::test_route(Exchange& exchange) {
 }
 
 Result<void> Server::test_route_into(Exchange& exchange) {
+  SHOAL_TRY(check_shoal_headers(exchange.request));
   types::ChatRequest parsed = SHOAL_TRY(openai::parse_chat_request(exchange.request.body));
   gateway::AnswerRequest request;
   request.model = parsed.model;
-  request.prompts.push_back({parsed.messages});
   request.params = parsed.params;
   request.needs = parsed.needs;
   request.chat = &parsed;
@@ -105,7 +128,9 @@ Result<void> Server::test_route_into(Exchange& exchange) {
                       route.threshold, route.commit_tokens, route.commit_ms);
   append_member(body, "task", route.task.empty() ? routing::kGeneralTask : std::string_view(route.task));
   body += ',';
-  append_candidates(body, explained);
+  const auto local = engine_.resolve(route.local);
+  append_candidates(body, explained, local.ok() ? local->sha256 : std::string());
+  append_certificate(body, explained.resolved);
   if (explained.resolved.calibration.any()) {
     body += R"(,"calibration":{)";
     append_table(body, "prefix", explained.resolved.calibration.prefix);

@@ -9,7 +9,6 @@
 
 #include <boost/asio/post.hpp>
 
-#include "shoal/base/ids.h"
 #include "shoal/server/answer_writer.h"
 #include "shoal/server/chat_page.h"
 #include "shoal/server/server.h"
@@ -111,6 +110,7 @@ void set_page_headers(net::ResponseWriter& writer) {
 
 void Server::answer(Exchange& exchange, openai::AnswerKind kind, gateway::AnswerRequest request,
                     std::vector<std::string> echo) {
+  if (auto known = check_shoal_headers(exchange.request); !known.ok()) return exchange.send_error(known.error());
   auto deadline = deadline_of(exchange.request, clock_);
   if (!deadline.ok()) return exchange.send_error(deadline.error());
   request.id = exchange.request.id;
@@ -123,11 +123,12 @@ void Server::answer(Exchange& exchange, openai::AnswerKind kind, gateway::Answer
   auto prefer = prefer_of(exchange.request);
   if (!prefer.ok()) return exchange.send_error(prefer.error());
   request.prefer = *prefer;
+  auto hops = hops_of(exchange.request);
+  if (!hops.ok()) return exchange.send_error(hops.error());
+  request.hops = *hops;
   const std::size_t answers = request.answers();
-  const bool chat = kind == openai::AnswerKind::kChat;
-  openai::AnswerHead head{kind, (chat ? "chatcmpl-" : "cmpl-") + base::random_id(), clock_.unix_seconds(), {}};
-  AnswerWriter sink(exchange, metrics_, clock_, std::move(head), request.params, answers, std::move(echo));
-  request.cancel = exchange.client_gone();
+  AnswerWriter sink(exchange, metrics_, clock_, kind, request.params, answers, std::move(echo));
+  request.cancel = exchange.writer.cancel_token();
   pipeline_.answer(std::move(request), sink, exchange.yield);
 }
 
@@ -136,7 +137,6 @@ void Server::chat(Exchange& exchange) {
   if (!parsed.ok()) return exchange.send_error(parsed.error());
   gateway::AnswerRequest request;
   request.model = parsed->model;
-  request.prompts.push_back({parsed->messages});
   request.params = parsed->params;
   request.needs = parsed->needs;
   request.chat = &*parsed;
@@ -186,7 +186,7 @@ Result<void> Server::embed_into(Exchange& exchange, const types::EmbeddingReques
   const types::ModelInfo info = SHOAL_TRY(embedding_model(request));
   SHOAL_TRY(check_dimensions(request, info));
   const std::string& model = info.name;
-  engine::EmbedRequest work{model, exchange.principal.number, until, exchange.client_gone(), {}};
+  engine::EmbedRequest work{model, exchange.principal.number, until, exchange.writer.cancel_token(), {}};
   for (const auto& input : request.inputs) {
     if (input.tokens.empty()) {
       work.inputs.emplace_back(input.text);
@@ -241,7 +241,7 @@ Result<void> Server::tokenize_into(Exchange& exchange) {
   const base::Deadline until = SHOAL_TRY(deadline(exchange));
   const types::ModelInfo model = SHOAL_TRY(model_or_default(request.model));
   const engine::TokenizeResult result = SHOAL_TRY(engine_.tokenize(
-      {model.name, until, exchange.client_gone(), std::move(request.input), request.add_special_tokens},
+      {model.name, until, exchange.writer.cancel_token(), std::move(request.input), request.add_special_tokens},
       exchange.yield));
   std::string body;
   openai::append_tokens(body, model.name, result.tokens, result.context_length, result.lossless);
@@ -254,7 +254,7 @@ Result<void> Server::detokenize_into(Exchange& exchange) {
   const base::Deadline until = SHOAL_TRY(deadline(exchange));
   const types::ModelInfo model = SHOAL_TRY(model_or_default(request.model));
   const std::string text = SHOAL_TRY(engine_.detokenize(
-      {model.name, until, exchange.client_gone(), std::move(request.tokens), request.skip_special_tokens},
+      {model.name, until, exchange.writer.cancel_token(), std::move(request.tokens), request.skip_special_tokens},
       exchange.yield));
   std::string body;
   openai::append_detokenized(body, model.name, text);
@@ -273,7 +273,13 @@ std::vector<openai::ModelEntry> Server::model_entries() const {
 
 void Server::list_models(Exchange& exchange) {
   std::string body;
-  openai::append_models(body, model_entries(), pipeline_.other_models());
+  const std::vector<types::OtherModel> others = pipeline_.other_models();
+  std::vector<openai::ModelEntry> entries = model_entries();
+  // A route that has the name of a model is what is asked.
+  std::erase_if(entries, [&others](const openai::ModelEntry& entry) {
+    return std::ranges::find(others, entry.info.name, &types::OtherModel::name) != others.end();
+  });
+  openai::append_models(body, entries, others);
   exchange.send_json(200, body);
 }
 

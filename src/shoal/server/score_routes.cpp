@@ -47,7 +47,7 @@ Result<void> Server::score_into(Exchange& exchange) {
   const base::Deadline until = SHOAL_TRY(deadline(exchange));
   const types::ModelInfo model = SHOAL_TRY(model_or_default(request.model));
   const engine::ScoreRequest work{
-      model.name, exchange.principal.number, until, exchange.client_gone(), {request.prompt}, request.labels};
+      model.name, exchange.principal.number, until, exchange.writer.cancel_token(), {request.prompt}, request.labels};
   std::vector<engine::ScoreRequest> all = {work};
   if (request.content_free) all.emplace_back(work).prompt = {*request.content_free};
   auto results = SHOAL_TRY(gateway::score_all(engine_, std::move(all), exchange.yield));
@@ -65,6 +65,7 @@ Result<void> Server::score_into(Exchange& exchange) {
 
 Result<void> Server::classify_into(Exchange& exchange) {
   types::ClassifyRequest request = SHOAL_TRY(openai::parse_classify_request(exchange.request.body));
+  if (!request.task.empty()) return classify_task_into(exchange, request);
   const base::Deadline until = SHOAL_TRY(deadline(exchange));
   const types::ModelInfo model = SHOAL_TRY(model_or_default(request.model));
   const bool chat = model.has_chat_template;
@@ -77,7 +78,7 @@ Result<void> Server::classify_into(Exchange& exchange) {
   if (request.content_free) inputs.push_back(*request.content_free);
   std::vector<engine::ScoreRequest> all;
   for (const std::string& input : inputs) {
-    all.push_back({model.name, exchange.principal.number, until, exchange.client_gone(),
+    all.push_back({model.name, exchange.principal.number, until, exchange.writer.cancel_token(),
                    question(request.instruction, input, chat), endings});
   }
   auto results = SHOAL_TRY(gateway::score_all(engine_, std::move(all), exchange.yield));

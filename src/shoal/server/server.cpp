@@ -155,10 +155,10 @@ bool Server::cross_origin(Exchange& exchange) const {
   if (origin.empty() || std::ranges::count(options_.allowed_origins, origin) == 0) return false;
   exchange.writer.set_header("Access-Control-Allow-Origin", origin);
   exchange.writer.set_header("Vary", "Origin");
-  exchange.writer.set_header(
-      "Access-Control-Expose-Headers",
-      "Retry-After, retry-after-ms, x-request-id, x-shoal-decision-id, x-shoal-egress, x-shoal-model, "
-      "x-shoal-route");
+  exchange.writer.set_header("Access-Control-Expose-Headers",
+                             "Retry-After, retry-after-ms, x-request-id, x-shoal-certificate, x-shoal-decision-id, "
+                             "x-shoal-egress, x-shoal-model, "
+                             "x-shoal-route");
   if (exchange.request.method != "OPTIONS" || exchange.request.header("Access-Control-Request-Method").empty())
     return false;
   exchange.route = "preflight";

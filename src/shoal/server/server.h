@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "shoal/base/log.h"
 #include "shoal/engine/engine.h"
 #include "shoal/gateway/pipeline.h"
+#include "shoal/learning/class_model.h"
 #include "shoal/net/http.h"
 #include "shoal/server/exchange.h"
 #include "shoal/server/key_set.h"
@@ -25,9 +27,13 @@
 #include "shoal/store/feeder.h"
 #include "shoal/telemetry/metrics.h"
 #include "shoal/types/chat.h"
+#include "shoal/types/score.h"
 #include "shoal/wire/openai/print.h"
 
 namespace shoal::server {
+
+// What `shoal tune probe` trained, by name.
+using Tasks = std::vector<learning::ClassModel>;
 
 struct ServerOptions {
   std::string default_model;            // as the pipeline has it: /readyz reports on it
@@ -68,6 +74,8 @@ class Server {
 
   // After a reload; requests that run keep what they have.
   void set_keys(KeySet keys) { keys_ = std::move(keys); }
+  // The same of tasks.
+  void set_tasks(std::shared_ptr<const Tasks> tasks) { tasks_ = std::move(tasks); }
   // Whether who asks over the network must have one.
   [[nodiscard]] bool needs_key() const { return !keys_.open(); }
 
@@ -116,6 +124,7 @@ class Server {
   Result<void> embed_into(Exchange& exchange, const types::EmbeddingRequest& request);
   Result<void> score_into(Exchange& exchange);
   Result<void> classify_into(Exchange& exchange);
+  Result<void> classify_task_into(Exchange& exchange, const types::ClassifyRequest& request);
   Result<void> test_route_into(Exchange& exchange);
   Result<void> tokenize_into(Exchange& exchange);
   Result<void> detokenize_into(Exchange& exchange);
@@ -134,6 +143,8 @@ class Server {
   base::Log& log_;
   const ServerOptions options_;
   KeySet keys_;
+  std::shared_ptr<const Tasks> tasks_ = std::make_shared<const Tasks>();
+  learning::ClassScorer scorer_;
   const AdminHooks hooks_;
   ServerMetrics metrics_;
 };

@@ -279,6 +279,7 @@ bool Feeder::Worker::is_time_to_feed() const {
 
 bool Feeder::Worker::note(const Result<void>& fed) {
   if (fed.ok()) {
+    if (status_.error && options_.on_recovery) options_.on_recovery();
     status_.error.reset();
     retry_ms_ = 0;
     next_feed_ = steady_clock::now() + milliseconds(options_.apply_every_ms);
@@ -288,6 +289,7 @@ bool Feeder::Worker::note(const Result<void>& fed) {
   const bool goes_on = is_damage && retry_ms_ == 0;
   damaged_ = damaged_ || is_damage;
   ++status_.failures;
+  if (!status_.error && options_.on_failure) options_.on_failure(fed.error());
   status_.error = fed.error();
   retry_ms_ = retry_ms_ == 0 ? options_.first_retry_ms : std::min(retry_ms_ * 2, options_.last_retry_ms);
   next_feed_ = steady_clock::now() + milliseconds(goes_on ? 0 : retry_ms_);

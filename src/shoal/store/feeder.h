@@ -37,6 +37,9 @@ struct FeederOptions {
   std::int64_t rest_factor = 31;
   std::int64_t first_retry_ms = 100;  // after a failure; doubles up to the last
   std::int64_t last_retry_ms = 30'000;
+  // Told on its thread, which holds no lock of a caller: the store cannot be written any more; it can again.
+  std::function<void(const Error&)> on_failure{};
+  std::function<void()> on_recovery{};
 };
 
 struct FeederStatus {

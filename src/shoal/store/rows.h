@@ -46,6 +46,9 @@ struct Request {
   std::vector<Attempt> attempts{};  // in the order of their intents
   ledger::Pico cost{};              // of all of them
   ledger::Micro committed{};        // that, rounded up once
+  // What it would have cost without Shoal, by the last reprice(); receipt->baseline_micro is what was said then. None:
+  // not known.
+  std::optional<ledger::Micro> baseline{};
 
   bool operator==(const Request&) const = default;
 };
@@ -53,8 +56,9 @@ struct Request {
 struct ReceiptRow {
   std::uint64_t sequence = 0;
   audit::Receipt receipt{};  // without its detail
-  ledger::Micro
-      committed{};  // what its attempts cost, by the prices of now; receipt.billed_micro is what was said then
+  // By the prices of now; receipt.billed_micro and receipt.baseline_micro are what was said then.
+  ledger::Micro committed{};                // what its attempts cost
+  std::optional<ledger::Micro> baseline{};  // what it would have cost without Shoal; none: not known
 
   bool operator==(const ReceiptRow&) const = default;
 };
@@ -68,11 +72,11 @@ struct ReceiptFilter {
   std::optional<std::string> model{};
 };
 
-enum class CostsBy : std::uint8_t { kRoute, kKey, kModel, kDay };
+enum class CostsBy : std::uint8_t { kRoute, kKey, kModel, kProvider, kDay };
 
-// Sums over requests. A request is counted on the day of its receipt, and its money on the day on which its budget was
-// taken, so that it adds up to what the budgets say. What an attempt cost stands with the model that answered in the
-// end; before its receipt came, with the model that was asked.
+// Sums over requests. All of a request is counted on the day of its receipt; the money of one without a receipt on the
+// day of the attempt. A request and what it saved stand with the model and the provider that answered, what an attempt
+// cost with those that were asked.
 struct Costs {
   std::int64_t requests = 0;
   std::int64_t local = 0;  // by decision, all five together are `requests`
@@ -102,8 +106,11 @@ struct Costs {
 };
 
 struct CostRow {
-  std::string name{};  // of the route or the model, the id of the principal, or "2026-11-22"
+  // Of the route or the provider, the id of the principal, "smollm2", "openai/gpt-4o-mini", or "2026-11-22". Empty:
+  // none.
+  std::string name{};
   Costs costs{};
+  std::string key{};  // the id of the principal, where `name` is what its owner calls it
 
   bool operator==(const CostRow&) const = default;
 };
@@ -140,7 +147,8 @@ struct RepriceProgress {
   std::uint64_t looked_at = 0;  // attempts; those that are settled get a price
   std::uint64_t of = 0;
   std::uint64_t changed = 0;
-  std::uint64_t unpriced = 0;  // without a price: they cost what they did
+  std::uint64_t unpriced = 0;   // without a price: they cost what they did
+  std::uint64_t baselines = 0;  // requests that would cost something else now without Shoal
 };
 
 // A keyed hash of a key (key_hash.h), never the key.

@@ -1,6 +1,6 @@
 // Store: what the journal says, as tables that can be asked: receipts, attempts, sums of money; and the keys. The
 // journal is the truth: all but the keys can be thrown away and made again from it. SQLite is the embedded one
-// (sqlite/sqlite_store.h); each adapter passes tests/unit/store/contract_test.cpp.
+// (sqlite/sqlite_store.h); each adapter passes tests/unit/store/contract.h.
 // Place: above audit/ and ledger/; fed by Feeder (feeder.h), through which everyone else asks.
 // Use: use_journal(), then apply() batch after batch; after the records of earlier runs resolve_unknown(), once.
 // Owned by the Feeder. Threads: one at a time. Everything blocks on the disk.
@@ -61,8 +61,8 @@ class Store {
   using Price = std::function<std::optional<ledger::Pico>(const PricedUse&)>;
   // Called after each batch, which is then on disk; false: that is enough.
   using Progress = std::function<bool(const RepriceProgress&)>;
-  // Computes what each settled attempt costs again, from its token counts, and all sums with it. Days whose rows were
-  // pruned keep their sums.
+  // Computes what each settled attempt costs again, from its token counts, then what each request would have cost
+  // without Shoal, and all sums with that. Days whose rows were pruned keep their sums.
   virtual Result<RepriceProgress> reprice(const Price& price, const Progress& progress) = 0;
 
   // Forgets the rows of requests before then, the oldest first, and at most so many of them; sums by the day stay.

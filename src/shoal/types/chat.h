@@ -19,8 +19,20 @@ struct ToolCall {
   std::string id;
   std::string name;
   std::string arguments;  // as the model wrote them: meant to be the text of a JSON object
+  // Gemini's, over the thoughts that led to the call: it wants it back with the call. Empty: none.
+  std::string thought_signature{};
 
   bool operator==(const ToolCall&) const = default;
+};
+
+// A thought that its provider signed, so that it can be given back. Anthropic wants those of the last turn back, as
+// they were, before the calls that they led to.
+struct ThinkingBlock {
+  std::string thinking;  // may be empty: the provider shows none of it
+  std::string signature;
+  std::string redacted;  // in place of both: a thought that the provider alone can read
+
+  bool operator==(const ThinkingBlock&) const = default;
 };
 
 // One part of a message that is not text alone.
@@ -38,11 +50,12 @@ struct ContentPart {
 
 struct Message {
   Role role = Role::kUser;
-  std::string content;                 // UTF-8; the text parts, joined
-  std::string name;                    // empty: none
-  std::vector<ContentPart> parts{};    // all of them in order, when one is no text; else empty
-  std::vector<ToolCall> tool_calls{};  // of an assistant
-  std::string tool_call_id{};          // of a tool: whose result `content` is
+  std::string content;                           // UTF-8; the text parts, joined
+  std::string name;                              // empty: none
+  std::vector<ContentPart> parts{};              // all of them in order, when one is no text; else empty
+  std::vector<ToolCall> tool_calls{};            // of an assistant
+  std::vector<ThinkingBlock> thinking_blocks{};  // of an assistant
+  std::string tool_call_id{};                    // of a tool: whose result `content` is
 
   bool operator==(const Message&) const = default;
 };
@@ -100,6 +113,14 @@ struct SamplingParams {
   float repetition_penalty = 1.0F;                         // (0, 2]; 1: off
   std::optional<std::uint64_t> seed;                       // none: fresh randomness per request
   std::vector<std::pair<std::int32_t, float>> logit_bias;  // token id, bias in [-100, 100]
+
+  // What the client gave, were it a default of ours: a provider's may be another.
+  struct Given {
+    bool temperature = false;
+    bool top_p = false;
+    bool top_k = false;
+  };
+  Given given{};
 };
 
 // What both generation endpoints share.

@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "shoal/types/chat.h"
 #include "shoal/types/completion.h"
 
 namespace shoal::types {
@@ -23,6 +24,7 @@ struct ToolCallDelta {
   std::string id;
   std::string name;
   std::string arguments;
+  std::string thought_signature{};  // see ToolCall; with the first piece
 
   bool operator==(const ToolCallDelta&) const = default;
 };
@@ -35,10 +37,13 @@ struct AnswerDelta {
   std::string refusal;
   std::vector<ToolCallDelta> tool_calls;
   std::optional<FinishReason> finish;  // it is complete with this
+  // Each in whole, with all of the thought that came before in `reasoning`.
+  std::vector<ThinkingBlock> thinking_blocks{};
+  std::size_t first_thinking_block = 0;  // the place of the first of them within the answer
 
   // Something that a client would show, or act on.
   [[nodiscard]] bool has_content() const {
-    return !text.empty() || !reasoning.empty() || !refusal.empty() || !tool_calls.empty();
+    return !text.empty() || !reasoning.empty() || !refusal.empty() || !tool_calls.empty() || !thinking_blocks.empty();
   }
   bool operator==(const AnswerDelta&) const = default;
 };
@@ -48,8 +53,10 @@ struct RemoteEvent {
   std::string raw;  // the JSON as it came, without the framing of server-sent events
   std::vector<AnswerDelta> deltas;
   std::optional<Usage> usage;  // counted up to now; the last one holds
+  bool bad_usage = false;      // what it counted is no number of tokens: nothing that was counted holds
   std::string model;           // that the provider says answered; empty: not said
   std::string id;              // the provider's own; empty: not said
+  std::string service_tier{};  // that it says it answered in, when that is not the usual one
   bool last = false;           // the provider's mark of a complete answer: nothing follows
 
   bool operator==(const RemoteEvent&) const = default;
@@ -62,6 +69,7 @@ struct RemoteError {
   std::string code;     // "context_length_exceeded"; empty: not said
   std::string message;  // the provider's words
   std::string param;
+  std::optional<std::int64_t> retry_after_ms{};  // said in the body, as Gemini does
 
   bool operator==(const RemoteError&) const = default;
 };

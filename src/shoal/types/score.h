@@ -27,6 +27,7 @@ struct ScoreRequest {
 struct ClassifyRequest {
   std::string model;
   std::vector<std::string> inputs;
+  std::string task;  // one that was trained here; then there are no labels
   std::vector<std::string> labels;
   std::string instruction;  // empty: the default, which lists the labels
   bool mean = false;

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <deque>
+#include <forward_list>
 #include <memory>
 #include <span>
 #include <unordered_set>
@@ -138,7 +138,7 @@ struct Builder : Checker {
     // In one part it is a piece of the text, which is there to the end; of several, or unescaped, it must be kept.
     std::string_view name(s.data(), s.size());
     if (!key.empty() || name.data() < text.data() || name.data() + name.size() > text.data() + text.size()) {
-      name = kept.emplace_back(std::move(key).append(name));
+      name = kept.emplace_front(std::move(key).append(name));
       key.clear();
     }
     if (!keys.add(name) && !has_duplicate) {
@@ -180,7 +180,7 @@ struct Builder : Checker {
   json::value_stack stack;
   std::string_view text;
   OpenKeys keys;
-  std::deque<std::string> kept;
+  std::forward_list<std::string> kept;
   std::string key;
   bool has_duplicate = false;
   std::string duplicate;

@@ -25,6 +25,9 @@ struct OutgoingOptions {
   bool sampling = false;
 };
 
+// Of a request from one Shoal to another: through how many it came.
+inline constexpr std::string_view kHopsHeader = "x-shoal-hops";
+
 // What a dialect has words for, of what not all of them have.
 struct Vocabulary {
   std::string_view dialect;  // as errors name it: "Anthropic's API"

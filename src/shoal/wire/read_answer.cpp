@@ -1,6 +1,7 @@
 #include "shoal/wire/read_answer.h"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <utility>
 
@@ -48,13 +49,22 @@ Result<std::size_t> read_index(std::string_view value, std::string_view what) {
   return static_cast<std::size_t>(*index);
 }
 
-Result<std::int32_t> read_count(std::string_view value, std::string_view what) {
+std::int32_t read_count(std::string_view value, bool& bad) {
   if (json_is_null(value)) return 0;
   const auto count = json_integer(value);
   if (!count || *count < 0 || *count > std::numeric_limits<std::int32_t>::max()) {
-    return bad_answer(what, "a number of tokens", value);
+    bad = true;
+    return 0;
   }
   return static_cast<std::int32_t>(*count);
+}
+
+std::string read_service_tier(std::string_view value) {
+  // OpenAI's, Anthropic's and Groq's names of the usual one; some repeat that they may choose.
+  constexpr std::array<std::string_view, 5> kUsual = {"", "default", "standard", "on_demand", "auto"};
+  std::string tier = json_string(value).value_or("");
+  if (std::ranges::count(kUsual, tier) > 0) tier.clear();
+  return tier;
 }
 
 std::string compact_json(std::string_view value) {

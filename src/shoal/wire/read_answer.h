@@ -23,8 +23,11 @@ namespace shoal::wire {
 // Empty for null. Errors of these: kBadAnswer.
 [[nodiscard]] Result<std::string> read_text(std::string_view value, std::string_view what);
 [[nodiscard]] Result<std::size_t> read_index(std::string_view value, std::string_view what);
-// 0 for null.
-[[nodiscard]] Result<std::int32_t> read_count(std::string_view value, std::string_view what);
+
+// 0 for null; 0 and `bad` for what is no number of tokens, and past 2^31: an answer stands without its usage.
+[[nodiscard]] std::int32_t read_count(std::string_view value, bool& bad);
+// The tier that an answer was given in, when its price is not the usual one; else empty.
+[[nodiscard]] std::string read_service_tier(std::string_view value);
 
 // Without blanks between its tokens. REQUIRES: JSON.
 [[nodiscard]] std::string compact_json(std::string_view value);

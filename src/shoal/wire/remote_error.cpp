@@ -1,6 +1,8 @@
 #include "shoal/wire/remote_error.h"
 
 #include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <optional>
 #include <string>
 
@@ -50,12 +52,36 @@ void read_detail(std::string_view detail, types::RemoteError& error) {
   }
 }
 
+// "17s", "0.5s": a duration of protobuf.
+std::optional<std::int64_t> duration_ms(std::string_view text) {
+  double seconds = 0;
+  const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), seconds);
+  if (fault != std::errc() || std::string_view(end, text.data() + text.size()) != "s" || !std::isfinite(seconds))
+    return std::nullopt;
+  constexpr double kMostSeconds = 86'400;
+  return static_cast<std::int64_t>(std::clamp(seconds, 0.0, kMostSeconds) * 1000);
+}
+
+// Of Google: [{"@type":".../google.rpc.ErrorInfo","reason":"API_KEY_INVALID"},{"@type":"...","retryDelay":"17s"}].
+// The reason says more than the code, which is the status again.
+void read_details(std::string_view details, types::RemoteError& error) {
+  JsonWalk items(details);
+  while (items.next()) {
+    if (auto reason = name_text(json_member(items.value(), "reason")); !reason.empty()) error.code = std::move(reason);
+    if (const auto delay = json_string(json_member(items.value(), "retryDelay")))
+      error.retry_after_ms = duration_ms(*delay);
+  }
+}
+
 // `found`: the object that has the message among its members.
 void read_members(std::string_view found, types::RemoteError& error) {
   JsonWalk walk(found);
+  std::string_view details;
   while (walk.next()) {
     const std::string_view value = walk.value();
-    if (walk.is("message")) {
+    if (walk.is("details") && json_is_array(value)) {
+      details = value;
+    } else if (walk.is("message")) {
       if (json_is_object(value) && json_member(value, "detail") != "") {
         read_detail(json_member(value, "detail"), error);  // Mistral
       } else {
@@ -71,6 +97,7 @@ void read_members(std::string_view found, types::RemoteError& error) {
       read_detail(value, error);
     }
   }
+  read_details(details, error);
 }
 
 void read_json(std::string_view body, types::RemoteError& error) {

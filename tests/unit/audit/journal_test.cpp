@@ -38,7 +38,8 @@ class JournalTest : public ::testing::Test {
  protected:
   ~JournalTest() override { disk_.release_syncs(); }
 
-  void open(const JournalOptions& with = options()) {
+  void open(JournalOptions with = options()) {
+    with.on_failure = [this](const Error& error) { told_.push_back(error.message()); };
     auto opened = Journal::open(io_.get_executor(), clock_, disk_, with);
     ASSERT_TRUE(opened.ok()) << opened.error().message();
     journal_ = *std::move(opened);
@@ -90,6 +91,7 @@ class JournalTest : public ::testing::Test {
   SimDisk disk_;
   base::SystemClock clock_;
   boost::asio::io_context io_{1};
+  std::vector<std::string> told_;  // by on_failure, before the journal has ended
   std::unique_ptr<Journal> journal_;
 };
 
@@ -328,6 +330,9 @@ TEST_F(JournalTest, AFailedSyncIsTheEndAndIsNotTriedAgain) {
     EXPECT_EQ(failed.size(), write_fails ? 1U : 2U);
     EXPECT_NE(failed.front().find("simulated"), std::string::npos) << failed.front();
     EXPECT_TRUE(journal_->poisoned());
+    ASSERT_EQ(told_.size(), 1U) << "once, for the log";
+    EXPECT_NE(told_.front().find("simulated"), std::string::npos) << told_.front();
+    told_.clear();
 
     const SimCounts before = disk_.counts();
     disk_.set_faults({});

@@ -61,7 +61,12 @@ Receipt receipt() {
           .durability = "strict",
           .status = 200,
           .confidence = 0.875,
-          .detail = R"({"reasons": [1, 2.50, "x"]})"};
+          .detail = R"({"reasons": [1, 2.50, "x"]})",
+          .baseline = Baseline{
+              .provider = "openai",
+              .model = "gpt-4o",
+              .tokens = {
+                  .input = 1, .cache_read = 2, .cache_write_5m = 3, .cache_write_1h = 4, .output = 5, .reasoning = 6}}};
 }
 
 template <class Record>
@@ -71,7 +76,7 @@ std::string text_of(const Record& record) {
   return text;
 }
 
-// What stands in files of version 1, which every later Shoal reads.
+// What stands in files, which every later Shoal reads.
 TEST(Records, AreWrittenLikeThis) {
   EXPECT_EQ(text_of(intent()),
             R"({"v":1,"attempt":"a1","request":"r1","unix_ms":1790000000000,"principal":"p1","provider":"openai",)"
@@ -82,10 +87,40 @@ TEST(Records, AreWrittenLikeThis) {
             R"("cache_write_5m":3,"cache_write_1h":4,"output":5,"reasoning":6,"cost_pico":"77","status":200,)"
             R"("failure":"","upstream_id":"chatcmpl-1"})");
   EXPECT_EQ(text_of(receipt()),
-            R"({"v":1,"request":"r1","unix_ms":1790000000002,"principal":"p1","route":"default","model":"smollm2",)"
+            R"({"v":2,"request":"r1","unix_ms":1790000000002,"principal":"p1","route":"default","model":"smollm2",)"
             R"("decision":"escalated","egress":"openai","billed_micro":12,"baseline_micro":-1,"prompt_tokens":100,)"
             R"("completion_tokens":20,"local_ms":345,"durability":"strict","status":200,"confidence":0.875,)"
-            R"("detail":{"reasons": [1, 2.50, "x"]}})");
+            R"("detail":{"reasons": [1, 2.50, "x"]},"baseline":["openai","gpt-4o",1,2,3,4,5,6]})");
+}
+
+TEST(Records, ReceiptsOfVersionOneAreRead) {
+  const std::string old =
+      R"({"v":1,"request":"r1","unix_ms":1790000000002,"principal":"p1","route":"default","model":"smollm2",)"
+      R"("decision":"escalated","egress":"openai","billed_micro":12,"baseline_micro":-1,"prompt_tokens":100,)"
+      R"("completion_tokens":20,"local_ms":345,"durability":"strict","status":200,"confidence":0.875,)"
+      R"("detail":{"reasons": [1, 2.50, "x"]}})";
+  Receipt expected = receipt();
+  expected.baseline.reset();
+  EXPECT_EQ(parse_receipt(old).value(), expected);
+  std::string mixed = text_of(receipt());
+  mixed.replace(0, 6, R"({"v":1)");
+  EXPECT_EQ(parse_receipt(mixed).error().param(), "baseline") << "it came with version 2";
+}
+
+TEST(Records, ABaselineIsWholeOrNone) {
+  const std::string whole = text_of(receipt());
+  const auto with = [&](const std::string& value) {
+    std::string text = whole;
+    const std::size_t begin = text.find("\"baseline\":") + 11;
+    text.replace(begin, text.size() - 1 - begin, value);
+    return parse_receipt(text);
+  };
+  EXPECT_FALSE(with("null").value().baseline);
+  for (const std::string wrong :
+       {R"({})", R"([])", R"("x")", R"(["a","b",1,2,3,4,5])", R"(["a","b",1,2,3,4,5,6,7])", R"(["a",1,1,2,3,4,5,6])",
+        R"([null,"b",1,2,3,4,5,6])", R"(["a","b",1,2,3,4,5,"6"])", R"(["a","b",1,2,3,4,5,6.5])"}) {
+    EXPECT_EQ(with(wrong).error().param(), "baseline") << wrong;
+  }
 }
 
 TEST(Records, ArePrintedBehindWhatIsThere) {
@@ -270,14 +305,15 @@ void expect_strict(const Record& record, Parse parse) {
       const bool detail_may = name == "detail" && value != "-";
       const bool confidence_may =
           name == "confidence" && (value == "null" || value == "1.5" || value.starts_with("99"));
-      EXPECT_EQ(result.ok(), text_may || detail_may || confidence_may) << name << " " << value;
+      const bool baseline_may = name == "baseline" && value == "null";
+      EXPECT_EQ(result.ok(), text_may || detail_may || confidence_may || baseline_may) << name << " " << value;
     }
   }
   auto more = parts;
   more.emplace_back("\"extra\":1");
   EXPECT_EQ(parse(join(more)).error().param(), "extra");
   auto later = parts;
-  later[0] = "\"v\":2";
+  later[0] = "\"v\":3";
   EXPECT_EQ(parse(join(later)).error().code(), ErrorCode::kUnimplemented);
   later[0] = "\"v\":0";
   EXPECT_EQ(parse(join(later)).error().code(), ErrorCode::kJournalDamaged);

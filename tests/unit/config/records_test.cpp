@@ -64,6 +64,8 @@ TEST_F(RecordsTest, HaveTheirDefaults) {
   EXPECT_EQ(provider.headers_timeout_ms, 60'000);
   EXPECT_EQ(provider.first_token_timeout_ms, 60'000);
   EXPECT_EQ(provider.token_timeout_ms, 30'000);
+  EXPECT_EQ(provider.answer_timeout_ms, 300'000);
+  EXPECT_EQ(provider.limit_parameter, "auto");
   EXPECT_FALSE(provider.local);
   const RouteConfig& route = loaded.config->routes.at(0);
   EXPECT_EQ(route.name, "b");
@@ -202,6 +204,7 @@ TEST_F(RecordsTest, EveryFieldCanBeSetByItsVariable) {
               "true\n[route.\"r.1\"]\nremote = [\"p/m\", \"x_1/m\"]\n",
               {{"HOME", "/home"},
                {variable, text},
+               {field.name == "least_gain" ? "SHOAL_ROUTE__R_1__ROUTER" : "ALSO_UNUSED", "a"},
                // Only with nothing remote.
                {field.name == "privacy" ? "SHOAL_ROUTE__R_1__REMOTE" : "UNUSED", ""}})
               .result();
@@ -211,6 +214,40 @@ TEST_F(RecordsTest, EveryFieldCanBeSetByItsVariable) {
       EXPECT_EQ(origin(*loaded, kind.name, index, field.name).place, variable);
     }
   }
+}
+
+TEST_F(RecordsTest, ARouterNeedsTwoWaysAndAName) {
+  const std::string provider = "[provider.p]\nbase_url = \"https://x\"\n[route.r]\n";
+  const std::string remote = "remote = [\"p/m\"]\n";
+  const auto loaded = load_text(provider + remote + "router = \"mmlu\"\nleast_gain = 0.3\n").result();
+  ASSERT_TRUE(loaded.ok()) << loaded.error().message();
+  EXPECT_EQ(loaded->config->routes[0].router, "mmlu");
+  EXPECT_EQ(loaded->config->routes[0].least_gain, 0.3);
+  const auto fault = [&](const std::string& fields) {
+    const auto faults = load_text(provider + fields).faults;
+    return faults.size() == 1 ? faults[0].message : std::to_string(faults.size()) + " faults";
+  };
+  EXPECT_NE(fault(remote + "least_gain = 0.3\n").find("no `router`"), std::string::npos);
+  EXPECT_NE(fault(remote + "router = \"../mmlu\"\n").find("no path"), std::string::npos);
+  EXPECT_NE(fault("policy = \"slm_only\"\nrouter = \"mmlu\"\n").find("only a slm_first route"), std::string::npos);
+}
+
+TEST_F(RecordsTest, APromisedRiskTakesThePlaceOfAThreshold) {
+  const std::string provider = "[provider.p]\nbase_url = \"https://x\"\n[route.r]\n";
+  const std::string remote = "remote = [\"p/m\"]\n";
+  const auto loaded = load_text(provider + remote + "risk = 0.05\nrisk_confidence = 0.9\n").result();
+  ASSERT_TRUE(loaded.ok()) << loaded.error().message();
+  EXPECT_EQ(loaded->config->routes[0].risk, 0.05);
+  EXPECT_EQ(loaded->config->routes[0].risk_confidence, 0.9);
+  const auto fault = [&](const std::string& fields) {
+    const auto faults = load_text(provider + fields).faults;
+    return faults.size() == 1 ? faults[0].message : std::to_string(faults.size()) + " faults";
+  };
+  EXPECT_NE(fault(remote + "risk = 0.05\nthreshold = 0.9\n").find("this route has `threshold` too"), std::string::npos);
+  EXPECT_NE(fault(remote + "risk = 1\n").find("all may be wrong"), std::string::npos);
+  EXPECT_NE(fault(remote + "risk = 0.05\nrisk_confidence = 1\n").find("between 0 and 1"), std::string::npos);
+  EXPECT_NE(fault(remote + "risk = 0.05\npolicy = \"llm_first\"\n").find("only a slm_first route"), std::string::npos);
+  EXPECT_NE(fault("risk = 0.05\n").find("only a slm_first route"), std::string::npos);
 }
 
 struct Refusal {
@@ -307,6 +344,8 @@ connect_timeout_ms = 4
 headers_timeout_ms = 2
 first_token_timeout_ms = 3
 token_timeout_ms = 86400000
+answer_timeout_ms = 4
+limit_parameter = "max_completion_tokens"
 [provider.r-2_x]
 kind = "gemini"
 base_url = "http://10.0.0.7:8000"
@@ -327,6 +366,12 @@ on_local_error = "fail"
 on_remote_error = "fail"
 max_attempts = 10
 task = "größe"
+[route.promised]
+remote = ["openai/gpt-4o"]
+risk = 0.05
+risk_confidence = 0.9
+router = "mmlu-2.0"
+least_gain = -0.25
 [route.plain]
 privacy = "local_only"
 threshold = 1
@@ -350,8 +395,6 @@ above_cache_write_1h_usd = "8"
 above_output_usd = "9"
 above_reasoning_usd = "12"
 image_tokens = 1000
-web_search_usd = "0.01"
-web_search_tokens = 5
 message_tokens = 3
 tool_tokens = 0
 source = "https://example.com/prices?x=1"
@@ -398,8 +441,12 @@ TEST_F(RecordsTest, EachFieldFillsTheMemberOfItsName) {
             "GPT-4.1:x_y|llm_first|smollm2|relaxed|0.000001|größe");
   EXPECT_EQ(route.on_null_confidence + "|" + route.on_local_error + "|" + route.on_remote_error + "|" + route.on_budget,
             "keep|fail|fail|local");
-  EXPECT_EQ(loaded.config->routes[1].on_remote_error + loaded.config->routes[1].on_budget, "localfail");
-  EXPECT_EQ(loaded.config->routes[1].privacy, "local_only");
+  EXPECT_EQ(loaded.config->routes[1].risk, 0.05);
+  EXPECT_EQ(loaded.config->routes[1].risk_confidence, 0.9);
+  EXPECT_EQ(loaded.config->routes[1].router, "mmlu-2.0");
+  EXPECT_EQ(loaded.config->routes[1].least_gain, -0.25);
+  EXPECT_EQ(loaded.config->routes[2].on_remote_error + loaded.config->routes[2].on_budget, "localfail");
+  EXPECT_EQ(loaded.config->routes[2].privacy, "local_only");
   EXPECT_EQ(route.remote, (std::vector<std::string>{"openai/gpt-4o", "r-2_x/anything/at-all"}));
   EXPECT_EQ(route.threshold, 0.1);
   EXPECT_EQ((std::vector<std::int64_t>{route.commit_tokens, route.commit_ms, route.max_attempts}),
@@ -408,16 +455,15 @@ TEST_F(RecordsTest, EachFieldFillsTheMemberOfItsName) {
   EXPECT_EQ(price.provider + "|" + price.model + "|" + price.from + "|" + price.source + "|" + price.checked,
             "openai|gpt-4o*|2026-03-01|https://example.com/prices?x=1|2026-03-02");
   EXPECT_EQ((std::vector<std::string>{price.input_usd, price.output_usd, price.cache_read_usd, price.cache_write_5m_usd,
-                                      price.cache_write_1h_usd, price.reasoning_usd, price.request_usd,
-                                      price.web_search_usd}),
-            (std::vector<std::string>{"2.50", "10", "1.25", "0", "0.000001", "11", "0.000000000001", "0.01"}));
+                                      price.cache_write_1h_usd, price.reasoning_usd, price.request_usd}),
+            (std::vector<std::string>{"2.50", "10", "1.25", "0", "0.000001", "11", "0.000000000001"}));
   EXPECT_EQ(
       (std::vector<std::string>{price.above_input_usd, price.above_cache_read_usd, price.above_cache_write_5m_usd,
                                 price.above_cache_write_1h_usd, price.above_output_usd, price.above_reasoning_usd}),
       (std::vector<std::string>{"5", "6", "7", "8", "9", "12"}));
-  EXPECT_EQ((std::vector<std::int64_t>{price.above_prompt_tokens, price.image_tokens, price.web_search_tokens,
-                                       price.message_tokens, price.tool_tokens}),
-            (std::vector<std::int64_t>{200'000, 1'000, 5, 3, 0}));
+  EXPECT_EQ((std::vector<std::int64_t>{price.above_prompt_tokens, price.image_tokens, price.message_tokens,
+                                       price.tool_tokens}),
+            (std::vector<std::int64_t>{200'000, 1'000, 3, 0}));
 }
 
 TEST_F(RecordsTest, ShowIsAFileThatLoadsToTheSameRecords) {

@@ -82,10 +82,10 @@ class GateTest : public testing::Test {
     out.body = "what leaves";
     return out;
   }
-  Result<EgressPermit> seal(Gate& gate, Departure what) {
+  Result<EgressPermit> seal(Gate& gate, Departure what, std::int64_t within_ms = 5'000) {
     std::optional<Result<EgressPermit>> out;
     base::spawn(io, "test", [&](base::Yield yield) {
-      out.emplace(gate.seal(std::move(what), base::Deadline::after_ms(clock, 5'000), yield));
+      out.emplace(gate.seal(std::move(what), base::Deadline::after_ms(clock, within_ms), yield));
     });
     io.restart();
     while (!out) io.run_one();
@@ -151,6 +151,21 @@ TEST_F(GateTest, AFailedSyncShutsItForGood) {
   EXPECT_EQ(refused.error().code(), ErrorCode::kJournalFailed);
   disk.fails = false;
   EXPECT_FALSE(seal(gate, departure()).ok()) << "nobody knows what the disk kept";
+}
+
+// Its intent gets to the disk all the same, and without an outcome it would count as spent.
+TEST_F(GateTest, WhatCameTooLateToLeaveIsWrittenDownAsNotSent) {
+  Gate gate(journal.get(), clock, true);
+  const auto late = seal(gate, departure(), 0);
+  ASSERT_FALSE(late.ok());
+  EXPECT_EQ(late.error().code(), ErrorCode::kDeadlineExceeded);
+  ASSERT_TRUE(journal->close().ok());
+  const auto lines = written();
+  ASSERT_EQ(lines.size(), 2U);
+  const auto outcome = audit::parse_outcome(lines[1]);
+  ASSERT_TRUE(outcome.ok()) << outcome.error().message();
+  EXPECT_EQ(outcome->attempt, "a-1");
+  EXPECT_EQ(outcome->kind, audit::OutcomeKind::kNotSent);
 }
 
 TEST_F(GateTest, PolicyComesBeforeTheJournal) {

@@ -9,6 +9,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "shoal/routing/calibration_file.h"
+
 #include "unit/gateway/remote_fixture.h"
 #include "unit/routing/tables.h"
 
@@ -305,7 +307,7 @@ TEST_F(JudgingTest, AQueueThatIsTooLongIsNotJoined) {
   Recorder sink(false);
   run(greedy(false), sink);
   EXPECT_TRUE(engine.requests.empty());
-  EXPECT_THAT(sink.receipt.reasons, ElementsAre(Reason{"queue", "4 wait", "interactive: fewer than 4", "skip m"}));
+  EXPECT_THAT(sink.receipt.reasons, ElementsAre(Reason{"queue", "4 wait", "interactive: fewer than 4", "ask m last"}));
 }
 
 TEST_F(JudgingTest, TheClientMayWishForTheLocalModelOrForAProvider) {
@@ -323,6 +325,91 @@ TEST_F(JudgingTest, TheClientMayWishForTheLocalModelOrForAProvider) {
   Recorder other(false);
   run(std::move(remote), other);
   EXPECT_EQ(other.receipt.decision, types::Decision::kRemote);
+}
+
+// A route that promises a risk of 5 %, and a certificate for streams of this model that has the threshold 0.9.
+struct PromiseTest : JudgingTest {
+  PromiseTest() {
+    route.risk = 0.05;
+    for (routing::Table& table : tables) table.sha256 = routing::table_sha256(table);
+    routing::Certificate certificate;
+    certificate.key = tables[1].key;
+    certificate.gate = routing::Gate::kStream;
+    certificate.scores = tables[1].sha256 + "+" + tables[0].sha256;
+    certificate.shown.options = {.risk = 0.05, .confidence = 0.95, .seed = 1};
+    certificate.shown.certified = {{.threshold = 0.95}, {.threshold = 0.90}};
+    certificate.date = "2026-11-23";
+    certificates = {certificate};
+  }
+  // After two tokens of this mean log-probability: 0.964 at -0.07, 0.858 at -0.22.
+  types::Receipt answered(float logprob, bool stream = true) {
+    start(stream ? http(kStream, "200 OK", "text/event-stream") : http(kAnswer));
+    engine.answers = {{{says("a", logprob), says("b", logprob), ends(FinishReason::kStop, 7, 2)}, {}, {}}};
+    Recorder sink(stream);
+    run(greedy(stream), sink);
+    return sink.receipt;
+  }
+};
+
+TEST_F(PromiseTest, TheThresholdComesFromTheCertificate) {
+  route.threshold = 0.1;  // counts for nothing
+  const types::Receipt kept = answered(-0.07F);
+  EXPECT_EQ(kept.decision, types::Decision::kLocal);
+  EXPECT_EQ(kept.threshold, 0.90);
+  EXPECT_THAT(kept.reasons, ElementsAre(Reason{"certificate", "2026-11-23",
+                                               "risk at most 0.05, shown with a confidence of 0.95", "threshold 0.9"},
+                                        Reason{"confidence", "0.96", "at least 0.90", "keep"}));
+}
+
+TEST_F(PromiseTest, WhatIsBelowItEscalates) {
+  const types::Receipt escalated = answered(-0.22F);
+  EXPECT_EQ(escalated.decision, types::Decision::kEscalated);
+  EXPECT_NEAR(*escalated.confidence, 0.858, 1e-3);
+}
+
+TEST_F(PromiseTest, AnotherQuantisationVoidsItAndEscalates) {
+  types::ModelInfo swapped = engine.model_list[0];
+  swapped.quantisation = "Q8_0";
+  swapped.sha256 = "0123456789abcdef";
+  engine.model_list = {swapped};
+  const types::Receipt receipt = answered(0);
+  EXPECT_EQ(receipt.decision, types::Decision::kRemote) << "nothing is computed here for an answer that cannot be kept";
+  EXPECT_THAT(receipt.reasons,
+              ElementsAre(Reason{"certificate", "void: quantisation Q8_0", "certified for Q4_1", "no threshold"},
+                          Reason{"confidence", "null", "on_null_confidence", "escalate"}));
+}
+
+TEST_F(PromiseTest, AnotherTableVoidsIt) {
+  tables[1].logistic.bias += 0.001;
+  tables[1].sha256 = routing::table_sha256(tables[1]);
+  const types::Receipt receipt = answered(0);
+  EXPECT_EQ(receipt.decision, types::Decision::kRemote);
+  EXPECT_EQ(receipt.reasons.front().value, "void: calibration table " + tables[1].sha256.substr(0, 12));
+}
+
+// A promise for streams is none for answers that are judged whole.
+TEST_F(PromiseTest, EachGateHasItsOwn) {
+  const types::Receipt receipt = answered(0, false);
+  EXPECT_EQ(receipt.decision, types::Decision::kRemote);
+  EXPECT_THAT(receipt.reasons,
+              Contains(Reason{"certificate", "void: gate whole", "certified for stream", "no threshold"}));
+}
+
+TEST_F(PromiseTest, WithoutOneItEscalates) {
+  certificates.clear();
+  const types::Receipt receipt = answered(0);
+  EXPECT_EQ(receipt.decision, types::Decision::kRemote);
+  EXPECT_EQ(receipt.reasons.front(), (Reason{"certificate", "none", "one for this task", "no threshold"}));
+}
+
+// What no table can judge was counted as never kept, whatever the route says of unknown certainty.
+TEST_F(PromiseTest, KeepsNothingThatWasNotCounted) {
+  route.on_null_confidence = routing::NullConfidence::kKeep;
+  start(http(kStream, "200 OK", "text/event-stream"));
+  engine.answers = {{{ends(FinishReason::kStop, 7, 0)}, {}, {}}};
+  Recorder sink(true);
+  run(greedy(true), sink);
+  EXPECT_EQ(sink.receipt.decision, types::Decision::kEscalated);
 }
 
 }  // namespace

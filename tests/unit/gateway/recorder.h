@@ -31,7 +31,7 @@ class Recorder final : public AnswerSink {
   }
   [[nodiscard]] bool streams() const override { return streams_; }
   Result<void> relay(types::RemoteEvent event, base::Yield) override { return say("raw " + event.raw); }
-  Result<void> open_stream(base::Yield) override {
+  Result<void> open_stream(const types::Receipt&, base::Yield) override {
     EXPECT_TRUE(streams_ && !open_);
     open_ = true;
     return say("open");
@@ -57,7 +57,8 @@ class Recorder final : public AnswerSink {
     receipt = with;
     return say("done");
   }
-  void fail(const Error& error, base::Yield) override {
+  void fail(const Error& error, const types::Receipt& told, base::Yield) override {
+    receipt = told;
     said.push_back("fail " + std::string(error.info().slug));
     last_error = error;
   }

@@ -87,6 +87,7 @@ class RemoteTest : public testing::Test {
     }
     made->routes = routes;
     made->calibrations = std::make_shared<std::vector<routing::Table>>(tables);
+    made->certificates = std::make_shared<std::vector<routing::Certificate>>(certificates);
     config = made;
   }
 
@@ -171,6 +172,7 @@ class RemoteTest : public testing::Test {
   PipelineOptions pipeline_options{.default_model = "m"};
   std::vector<routing::Route> routes;
   std::vector<routing::Table> tables;
+  std::vector<routing::Certificate> certificates;
   std::shared_ptr<const OutsideConfig> config;
   std::unique_ptr<ScriptedServer> server;
   std::string asked;

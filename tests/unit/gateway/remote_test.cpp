@@ -111,6 +111,53 @@ TEST_F(RemoteTest, WhatBreaksOffCountsAtItsEstimate) {
   EXPECT_EQ(lines[6], "receipt refused 503 " + std::to_string(estimate));
 }
 
+// The answer stands, and costs what was reserved: what it did cost is not known.
+struct UnknownCost : RemoteTest {
+  void expect_unknown(const std::string& answer, const std::string& content = "application/json") {
+    const bool stream = content != "application/json";
+    acme(http(answer, "200 OK", content));
+    Recorder sink(stream);
+    run(request(stream), sink);
+    EXPECT_EQ(sink.said.back(), "done");
+    const Said lines = written();
+    ASSERT_EQ(lines.size(), 3U) << "it is asked once";
+    EXPECT_THAT(lines[1], StartsWith("unknown "));
+    const std::int64_t estimate = (reserved_pico + 999'999) / 1'000'000;
+    EXPECT_EQ(spent(), (std::pair<std::int64_t, std::int64_t>{estimate, 0}));
+    EXPECT_EQ(sink.receipt.billed_micro, estimate);
+  }
+  static std::string with(std::string answer, std::string_view old, std::string_view by) {
+    return answer.replace(answer.find(old), old.size(), by);
+  }
+};
+
+TEST_F(UnknownCost, WhereTheUsageIsNoNumberOfTokens) {
+  expect_unknown(with(kAnswer, "1000", "3000000000"));
+}
+
+TEST_F(UnknownCost, WhereTheUsageIsNegative) {
+  expect_unknown(with(kAnswer, R"(_tokens":3)", R"(_tokens":-3)"));
+}
+
+TEST_F(UnknownCost, WhereTheUsageThatHoldsIsNone) {
+  const auto counted = [](std::string_view count) {
+    return R"(data: {"choices":[],"usage":{"prompt_tokens":1000,"completion_tokens":)" + std::string(count) + "}}\n\n";
+  };
+  expect_unknown(event(R"({"content":"Hi"})", R"("stop")") + counted("1") + counted("-1") + "data: [DONE]\n\n",
+                 "text/event-stream");
+}
+
+TEST_F(UnknownCost, WhereTheTierIsAnother) {
+  expect_unknown(with(kAnswer, R"("model":"big")", R"("model":"big","service_tier":"priority")"));
+}
+
+TEST_F(RemoteTest, TheUsualTierHasTheUsualPrice) {
+  acme(http(R"({"service_tier":"default",)" + kAnswer.substr(1)));
+  Recorder sink(false);
+  run(request(false), sink);
+  EXPECT_EQ(sink.receipt.billed_micro, 3045);
+}
+
 TEST_F(RemoteTest, AnErrorOfTheProviderCostsNothing) {
   acme(http(R"({"error":{"message":"no","type":"server_error"}})", "500 Internal Server Error"));
   Recorder sink(false);

@@ -378,7 +378,7 @@ TEST_F(OthersTest, TheNextProviderComesBeforeAnotherTry) {
   Upstream other({kGood});
   configure({make("acme", acme), make("other", other)});
   const Recorder& sink = ask();
-  EXPECT_THAT(sink.said, Contains("commit other/huge escalated"));
+  EXPECT_THAT(sink.said, Contains("commit other/huge remote")) << "no local model was asked";
   EXPECT_THAT(moves(sink.receipt), ElementsAre("error upstream_failed: go on with other/huge"));
   EXPECT_EQ(sink.receipt.egress, "acme,other");
 }
@@ -401,6 +401,63 @@ TEST_F(OthersTest, ABudgetThatIsUsedUpGoesPastProvidersToALocalModel) {
   engine.answers = {{{says("Hi"), ends(types::FinishReason::kStop, 7, 1)}, {}, {}}};
   EXPECT_THAT(ask().said, Contains("commit m failed_over"));
   EXPECT_EQ(acme.requests + other.requests, 0);
+}
+
+// Before anything is computed: no draft is thrown away for an answer that nobody may pay for.
+TEST_F(OthersTest, ABudgetWithNothingLeftIsKnownFromTheStart) {
+  Upstream acme({kGood});
+  Upstream other({kGood});
+  route.local = "m";
+  configure({make("acme", acme), make("other", other)});
+  budgets.set_caps({.daily = ledger::Pico(), .monthly = {}, .provider_daily = {}});
+  engine.answers = {{{says("Hi"), ends(types::FinishReason::kStop, 7, 1)}, {}, {}}};
+  const Recorder& sink = ask();
+  EXPECT_THAT(sink.said, Contains("commit m local"));
+  EXPECT_THAT(moves(sink.receipt), Contains(testing::AllOf(testing::StartsWith("budget "), testing::HasSubstr("USD"),
+                                                           testing::EndsWith(": skip acme/big"))));
+  route.local_on_budget = false;
+  configure({make("acme", acme), make("other", other)});
+  EXPECT_EQ(ask().said.back(), "fail budget_exhausted") << "as the route wants it";
+  EXPECT_EQ(acme.requests + other.requests, 0);
+}
+
+TEST_F(OthersTest, ACapOfOneProviderIsNoCapOfTheNext) {
+  Upstream acme({kGood});
+  Upstream other({kGood});
+  configure({make("acme", acme), make("other", other)});
+  budgets.set_caps({.daily = {}, .monthly = {}, .provider_daily = {{"acme", ledger::Pico(ledger::Micro{1})}}});
+  const Recorder& sink = ask();
+  EXPECT_THAT(sink.said, Contains("commit other/huge remote"));
+  EXPECT_THAT(moves(sink.receipt), ElementsAre(testing::AllOf(testing::StartsWith("budget "), testing::HasSubstr("USD"),
+                                                              testing::EndsWith(": go on with other/huge"))));
+  EXPECT_EQ(acme.requests, 0);
+}
+
+// The client named the route: which models it has is not the client's fault.
+TEST_F(OthersTest, AModelThatAProviderDoesNotKnowIsNotTheLastWord) {
+  Upstream acme({"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"});
+  Upstream other({kGood});
+  configure({make("acme", acme), make("other", other)});
+  const Recorder& sink = ask();
+  EXPECT_THAT(sink.said, Contains("commit other/huge remote"));
+  EXPECT_THAT(moves(sink.receipt), ElementsAre("error model_not_found: go on with other/huge"));
+}
+
+TEST_F(RetryTest, WhereBytesWentIsToldByWholeNames) {
+  Upstream first({kDown});
+  Upstream second({kGood});
+  route.remote = {{"acme2", "big"}, {"acme", "big"}};
+  configure({make("acme2", first), make("acme", second)});
+  EXPECT_EQ(ask().receipt.egress, "acme2,acme");
+}
+
+TEST_F(OthersTest, AfterTheDeadlineNobodyIsAsked) {
+  Upstream acme({"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"});
+  Upstream other({kGood});
+  configure({make("acme", acme), make("other", other)});
+  const Recorder& sink = ask(false, base::Deadline::after_ms(clock, 150));
+  EXPECT_EQ(sink.said.back(), "fail deadline_exceeded");
+  EXPECT_EQ(other.requests, 0);
 }
 
 TEST_F(OthersTest, WhoIsLeftAloneIsSkippedAndNamed) {

@@ -59,10 +59,8 @@ TEST_F(BookTest, SettlingCommitsTheCostAndGivesTheRestBack) {
   const BucketId id = month("5.00");
   ASSERT_TRUE(reserve(id, "a", usd_of("3")).ok());
   EXPECT_EQ(state({}), "0.00 3.00");
-  const std::optional<Settlement> settlement = book_.settle("a", usd_of("1.25"));
-  ASSERT_TRUE(settlement);
-  EXPECT_EQ(settlement->committed, usd_of("1.25"));
-  EXPECT_EQ(settlement->over, Pico());
+  EXPECT_EQ(book_.settle("a", usd_of("1.25")), usd_of("1.25"));
+  EXPECT_EQ(book_.over(), 0U);
   EXPECT_EQ(state({}), "1.25 0.00");
   EXPECT_TRUE(reserve(id, "b", usd_of("3.75")).ok());
   EXPECT_FALSE(reserve(id, "c", usd_of("0.000001")).ok());
@@ -161,12 +159,12 @@ TEST_F(BookTest, ARequestIsRoundedUpOnceOverAllItsAttempts) {
   ASSERT_TRUE(reserve(to_first, "a", third, kNoon, "r").ok());
   ASSERT_TRUE(reserve(to_second, "b", third, kNoon, "r").ok());
   EXPECT_EQ(state({}), "0.00 0.000002");
-  EXPECT_EQ(book_.settle("b", third)->committed, micros(1));
-  EXPECT_EQ(book_.settle("a", third)->committed, Pico());
+  EXPECT_EQ(book_.settle("b", third), micros(1));
+  EXPECT_EQ(book_.settle("a", third), Pico());
   ASSERT_TRUE(reserve(to_first, "c", third, kNoon, "r").ok());
-  EXPECT_EQ(book_.settle("c", third)->committed, Pico());
+  EXPECT_EQ(book_.settle("c", third), Pico());
   ASSERT_TRUE(reserve(to_first, "d", third, kNoon, "r").ok());
-  EXPECT_EQ(book_.settle("d", third)->committed, micros(1));
+  EXPECT_EQ(book_.settle("d", third), micros(1));
   const Bill bill = book_.finish("r");
   EXPECT_EQ(bill.exact, Pico(Int128{1'200'000}));
   EXPECT_EQ(bill.billed, Micro{2});
@@ -284,12 +282,11 @@ TEST_F(BookTest, ACapBelowWhatIsCommittedRefusesAll) {
   EXPECT_TRUE(reserve(id, "c", kMaxAmount).ok());
 }
 
-TEST_F(BookTest, ACostOverTheReservationIsCommittedAndReported) {
+TEST_F(BookTest, ACostOverTheReservationIsCommittedAndCounted) {
   const BucketId id = month("1.00");
   ASSERT_TRUE(reserve(id, "a", usd_of("1")).ok());
-  const std::optional<Settlement> settlement = book_.settle("a", usd_of("1.5"));
-  EXPECT_EQ(settlement->committed, usd_of("1.5"));
-  EXPECT_EQ(settlement->over, usd_of("0.5"));
+  EXPECT_EQ(book_.settle("a", usd_of("1.5")), usd_of("1.5"));
+  EXPECT_EQ(book_.over(), 1U);
   EXPECT_EQ(state({}), "1.50 0.00");
   EXPECT_FALSE(reserve(id, "b", Pico()).ok());
 }
@@ -346,6 +343,33 @@ TEST_F(BookTest, GoesOnWhereTheJournalEnds) {
   EXPECT_EQ(expired[0].attempt, "a");
   EXPECT_EQ(state({}), "4.000001 0.90") << "0.3 micro-dollars and 1 USD, rounded up once";
   EXPECT_EQ(book_.finish("r").exact, Pico()) << "nobody is there to finish it";
+}
+
+TEST_F(BookTest, ACorrectionCountsAtOnce) {
+  const BucketId id = month("1.00");
+  ASSERT_TRUE(reserve(id, "a", usd_of("0.25")).ok());
+  ASSERT_TRUE(reserve(id, "b", usd_of("0.25")).ok());
+  ASSERT_TRUE(book_.settle("a", usd_of("0.25")));
+  book_.correct({}, kNoon, Micro{500'000});
+  EXPECT_EQ(state({}), "0.75 0.25") << "what is under way stays";
+  EXPECT_FALSE(reserve(id, "c", usd_of("0.01")).ok()) << "the cap holds";
+  book_.correct({}, kNoon, Micro{-700'000});
+  EXPECT_EQ(state({}), "0.05 0.25");
+  book_.correct({}, kNoon, Micro{-700'000});
+  EXPECT_EQ(state({}), "0.00 0.25") << "never less than nothing";
+  const BucketKey yesterday{.period = Period::kDay, .owner = Owner::kKey, .name = "k"};
+  book_.correct(yesterday, kNoon - 86'400, Micro{3});
+  EXPECT_EQ(state(yesterday, kNoon - 86'400), "0.000003 0.00");
+  EXPECT_EQ(state(yesterday), "0.00 0.00");
+}
+
+TEST_F(BookTest, AnErrorShowsWhoseBudgetItIs) {
+  const BucketKey key{.owner = Owner::kKey, .name = "k5k2"};
+  const BucketId id = book_.bucket(key, usd_of("0"), "alice");
+  const auto refused = reserve(id, "a", usd_of("1"));
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().message().find("k5k2"), std::string::npos);
+  EXPECT_NE(refused.error().message().find("the key \"alice\""), std::string::npos);
 }
 
 TEST_F(BookTest, AFullBookGoesOnAfterARestart) {

@@ -224,9 +224,9 @@ class Walk {
     const Attempt& attempt = open_[index];
     const std::string id = attempt.id;
     const Pico cost = pick(4) == 0 ? attempt.estimate : std::min(amount(), attempt.estimate);
-    const std::optional<Settlement> settlement = book_->settle(id, cost);
+    const std::optional<Pico> settlement = book_->settle(id, cost);
     ASSERT_TRUE(settlement);
-    ASSERT_EQ(settlement->over, Pico());
+    ASSERT_EQ(book_->over(), 0U);
     end(index, cost);
     ASSERT_FALSE(book_->settle(id, cost));
   }

@@ -138,9 +138,6 @@ TEST(PriceRow, ReadsEveryField) {
                        .message_tokens = 1,
                        .tool_tokens = 2,
                        .image_tokens = 3,
-                       .web_search_usd = "0.01",
-                       .web_search_tokens = 4,
-                       .service_tiers = {{"flex", "0.5"}, {"priority", "1.75"}},
                        .source = "https://example.com",
                        .checked = "2026-11-22"};
   const PriceRow row = *make_price_row(text);
@@ -155,8 +152,6 @@ TEST(PriceRow, ReadsEveryField) {
   EXPECT_EQ(row.message_tokens, 1);
   EXPECT_EQ(row.tool_tokens, 2);
   EXPECT_EQ(row.image_tokens, 3);
-  EXPECT_EQ(row.web_search, (WebSearch{.fee = *parse_usd("0.01"), .tokens = 4}));
-  EXPECT_EQ(row.service_tiers, (std::vector<ServiceTier>{{"flex", 500}, {"priority", 1'750}}));
   EXPECT_EQ(row.source, "https://example.com");
   EXPECT_EQ(row.checked, "2026-11-22");
 }
@@ -214,11 +209,6 @@ TEST(PriceRow, NamesTheFieldAtFault) {
   EXPECT_EQ(fault([](PriceText& t) { t.message_tokens = -1; }), "message_tokens");
   EXPECT_EQ(fault([](PriceText& t) { t.tool_tokens = -1; }), "tool_tokens");
   EXPECT_EQ(fault([](PriceText& t) { t.image_tokens = 1'000'000'001; }), "image_tokens");
-  EXPECT_EQ(fault([](PriceText& t) { t.web_search_usd = "x"; }), "web_search_usd");
-  EXPECT_EQ(fault([](PriceText& t) { t.web_search_usd = "1", t.web_search_tokens = -1; }), "web_search_tokens");
-  EXPECT_EQ(fault([](PriceText& t) { t.service_tiers = {{"", "1"}}; }), "service_tiers");
-  EXPECT_EQ(fault([](PriceText& t) { t.service_tiers = {{"x", "1.2345"}}; }), "service_tiers");
-  EXPECT_EQ(fault([](PriceText& t) { t.service_tiers = {{"x", "1001"}}; }), "service_tiers");
   EXPECT_EQ(fault([](PriceText& t) { t.checked = "2026-02-30"; }), "checked");
   PriceText text = good;
   text.output_usd = "two";

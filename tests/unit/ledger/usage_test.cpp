@@ -89,32 +89,13 @@ TEST(Cost, ALongPromptHasOtherRatesForAllOfItsTokens) {
   EXPECT_EQ(*cost(row, {.input = 1, .output = 300'000}), Pico(Micro{300'001}));
 }
 
-TEST(Cost, ServiceTiersAndSearchesNeedARule) {
-  PriceText text{.input_usd = "1", .output_usd = "1", .request_usd = "0.5"};
-  EXPECT_EQ(cost(row_of(text), {.input = 1}, {.service_tier = "priority"}).error().code(), ErrorCode::kUnknownPrice);
-  EXPECT_EQ(cost(row_of(text), {.input = 1}, {.web_searches = 1}).error().code(), ErrorCode::kUnknownPrice);
-  text.service_tiers = {{"priority", "1.75"}, {"flex", "0.5"}};
-  text.web_search_usd = "0.01";
-  const PriceRow row = row_of(text);
-  EXPECT_EQ(*cost(row, {.input = 4}, {.service_tier = "priority"}), *parse_usd("0.500007"));
-  EXPECT_EQ(*cost(row, {.input = 4}, {.service_tier = "flex", .web_searches = 3}), *parse_usd("0.530002"));
-  for (const char* standard : {"", "default", "standard", "standard_only"}) {
-    EXPECT_EQ(*cost(row, {.input = 4}, {.service_tier = standard}), *parse_usd("0.500004"));
-  }
-  EXPECT_FALSE(cost(row, {.input = 4}, {.service_tier = "auto"}).ok());
-  // A part of a pico-dollar is one.
-  text = {.input_usd = "0.000001", .output_usd = "0", .service_tiers = {{"flex", "0.5"}}};
-  EXPECT_EQ(*cost(row_of(text), {.input = 3}, {.service_tier = "flex"}), Pico(Int128{2}));
-}
-
 TEST(Cost, NonsenseIsAnError) {
   EXPECT_EQ(cost(sonnet(), {.input = -1}).error().code(), ErrorCode::kBadAnswer);
   EXPECT_EQ(cost(sonnet(), {.reasoning = kMaxCount + 1}).error().code(), ErrorCode::kBadAnswer);
-  EXPECT_EQ(cost(sonnet(), {}, {.web_searches = -1}).error().code(), ErrorCode::kBadAnswer);
   // The dearest row and the largest counts are still no overflow.
-  PriceText text{.input_usd = "1000000", .output_usd = "1000000", .service_tiers = {{"x", "1000"}}};
+  const PriceText text{.input_usd = "1000000", .output_usd = "1000000"};
   const TokenCounts most{kMaxCount, kMaxCount, kMaxCount, kMaxCount, kMaxCount, kMaxCount};
-  EXPECT_EQ(cost(row_of(text), most, {.service_tier = "x"}).error().code(), ErrorCode::kBadAnswer);
+  EXPECT_EQ(cost(row_of(text), most).error().code(), ErrorCode::kBadAnswer);
 }
 
 TEST(Disjoint, TakesThePartsOutOfTheirWholes) {
@@ -174,26 +155,15 @@ TEST(Bound, TakesTheRatesOfALongPromptWhenItMayBeOne) {
 TEST(Bound, WhatCostsNeedsARule) {
   const auto code = [](const AttemptFacts& facts) { return bound(sonnet(), facts).error().code(); };
   EXPECT_EQ(code({.images = 1}), ErrorCode::kUnknownPrice);
-  EXPECT_EQ(code({.paid = {.service_tier = "priority"}}), ErrorCode::kUnknownPrice);
-  EXPECT_EQ(code({.paid = {.web_searches = 1}}), ErrorCode::kUnknownPrice);
   EXPECT_EQ(code({.audio = true}), ErrorCode::kUnsupportedParameter);
   EXPECT_EQ(code({.prediction = true}), ErrorCode::kUnsupportedParameter);
   EXPECT_EQ(bound(sonnet(), {.images = 1}).error().message(),
             "the price p/m@2026-01-01 has no rule for images; add image_tokens to its [[price]] in the configuration");
 }
 
-TEST(Bound, CountsImagesTiersAndSearches) {
-  const PriceRow row = row_of({.input_usd = "1",
-                               .output_usd = "1",
-                               .message_tokens = 0,
-                               .image_tokens = 1'600,
-                               .web_search_usd = "0.01",
-                               .web_search_tokens = 500,
-                               .service_tiers = {{"priority", "2"}}});
+TEST(Bound, CountsImages) {
+  const PriceRow row = row_of({.input_usd = "1", .output_usd = "1", .message_tokens = 0, .image_tokens = 1'600});
   EXPECT_EQ(*bound(row, {.body_bytes = 10, .images = 2}), Pico(Micro{3'210}));
-  EXPECT_EQ(*bound(row, {.body_bytes = 10, .max_tokens = 5, .paid = {.service_tier = "priority"}}), Pico(Micro{30}));
-  // Two searches: the prompt of 10 + 2 x 500 is read three times, and two fees.
-  EXPECT_EQ(*bound(row, {.body_bytes = 10, .paid = {.web_searches = 2}}), Pico(Micro{3 * 1'010 + 20'000}));
 }
 
 TEST(Bound, IsNeverLessThanTheCost) {
@@ -207,10 +177,9 @@ TEST(Bound, IsNeverLessThanTheCost) {
                                .above_prompt_tokens = 500,
                                .above_input_usd = "0.9",
                                .above_cache_write_5m_usd = "4",
-                               .above_output_usd = "14",
-                               .service_tiers = {{"fast", "1.3"}}});
+                               .above_output_usd = "14"});
   for (std::int64_t bytes = 0; bytes < 2'000; bytes += 37) {
-    const AttemptFacts facts{.body_bytes = bytes, .n = 2, .max_tokens = bytes / 3, .paid = {.service_tier = "fast"}};
+    const AttemptFacts facts{.body_bytes = bytes, .n = 2, .max_tokens = bytes / 3};
     const Pico most = *bound(row, facts);
     const std::int64_t answer = facts.n * facts.max_tokens;
     for (const TokenCounts& counts :
@@ -218,7 +187,7 @@ TEST(Bound, IsNeverLessThanTheCost) {
           TokenCounts{.cache_write_5m = bytes, .reasoning = answer},
           TokenCounts{.cache_write_1h = bytes, .output = answer},
           TokenCounts{.input = bytes / 2, .cache_write_5m = bytes / 4, .reasoning = answer / 2}}) {
-      EXPECT_LE(*cost(row, counts, facts.paid), most);
+      EXPECT_LE(*cost(row, counts), most);
     }
   }
 }

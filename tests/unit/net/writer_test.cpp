@@ -103,7 +103,7 @@ class GoneHandler {
   void operator()(const HttpRequest&, ResponseWriter& writer, base::Yield yield) {
     base::Timer gone(yield.get_executor(), std::chrono::hours(1));
     int calls = 0;
-    writer.on_client_gone([&] {
+    const std::stop_callback left(writer.cancel_token(), [&] {
       ++calls;
       gone.cancel();
     });

@@ -39,6 +39,9 @@ TEST(Failure, TheCodeDecidesThenTheStatus) {
       {said(402), ErrorCode::kUpstreamRefused, FailureClass::kHardDown},
       {said(401), ErrorCode::kUpstreamRefused, FailureClass::kHardDown},
       {said(403), ErrorCode::kUpstreamRefused, FailureClass::kHardDown},
+      {said(400, "API_KEY_INVALID"), ErrorCode::kUpstreamRefused, FailureClass::kHardDown},
+      {said(400, "", "Your credit balance is too low to access the API"), ErrorCode::kUpstreamRefused,
+       FailureClass::kHardDown},
       {said(400, "context_length_exceeded"), ErrorCode::kContextLengthExceeded, FailureClass::kContextLength},
       {said(400, "", "This model's maximum context length is 8192"), ErrorCode::kContextLengthExceeded,
        FailureClass::kContextLength},
@@ -70,10 +73,27 @@ TEST(Failure, TheProvidersWordsAboutOurKeyAreNotHandedOn) {
   EXPECT_EQ(error_of("acme", fault, {}).param(), "tools[0]");
 }
 
+TEST(Failure, AKeyIsHiddenWhereverItStands) {
+  const auto hidden = [](std::string text, std::string_view key = "sk-0123456789") {
+    hide_key(text, key);
+    return text;
+  };
+  EXPECT_EQ(hidden("sk-0123456789 and sk-0123456789"), "(key) and (key)");
+  EXPECT_EQ(hidden("it was sk-01234..."), "it was (key)...") << "cut off in its midst";
+  EXPECT_EQ(hidden("it was sk-0123456789..."), "it was (key)...");
+  EXPECT_EQ(hidden("it was sk-01234"), "it was sk-01234") << "as a provider shortens it";
+  EXPECT_EQ(hidden("none of these", "none"), "none of these") << "no secret";
+  EXPECT_EQ(hidden("", "sk-0123456789"), "");
+}
+
 TEST(Failure, WhenToComeBackIsHandedOn) {
   EXPECT_EQ(error_of("acme", said(429), 1500).retry_after_ms(), 1500);
   EXPECT_EQ(error_of("acme", said(503), 20).retry_after_ms(), 20);
   EXPECT_FALSE(error_of("acme", said(503), {}).retry_after_ms());
+  types::RemoteError in_body = said(429);
+  in_body.retry_after_ms = 17'000;
+  EXPECT_EQ(error_of("acme", in_body, {}).retry_after_ms(), 17'000);
+  EXPECT_EQ(error_of("acme", in_body, 20).retry_after_ms(), 20) << "the header comes first";
 }
 
 TEST(Failure, RetryAfterIsReadAsSecondsMillisecondsOrADate) {
@@ -83,6 +103,8 @@ TEST(Failure, RetryAfterIsReadAsSecondsMillisecondsOrADate) {
   EXPECT_EQ(retry_after_ms("", "0.5", kNow), 500);
   EXPECT_EQ(retry_after_ms("", "Sun, 06 Nov 1994 08:49:47 GMT", kNow), 10'000);
   EXPECT_EQ(retry_after_ms("", "Sun, 06 Nov 1994 08:00:00 GMT", kNow), 0) << "it is past";
+  EXPECT_EQ(retry_after_ms("", "Sunday, 06-Nov-94 08:49:47 GMT", kNow), 10'000);
+  EXPECT_EQ(retry_after_ms("", "Sun Nov  6 08:49:47 1994", kNow), 10'000);
   EXPECT_EQ(retry_after_ms("", "999999999", kNow), 86'400'000) << "a day at most";
   for (const char* const none : {"", "soon", "-3", "12x", "nan"}) EXPECT_FALSE(retry_after_ms("", none, kNow)) << none;
 }

@@ -79,6 +79,19 @@ TEST_F(HealthTest, AKeyRestsForAsLongAsItIsToldAtThatModel) {
   EXPECT_EQ(next(), "sk-three");
 }
 
+// 403 may mean the prompt, or the model: a firewall says it, and so does an account that lacks a model.
+TEST_F(HealthTest, AForbiddenKeyRestsWhereThereAreOthers) {
+  const Turn::Failure forbidden{.failure = FailureClass::kHardDown, .forbidden = true};
+  EXPECT_TRUE(fail(forbidden).other_key);
+  EXPECT_THAT((std::vector{next(), next(), next()}), ElementsAre("sk-two", "sk-three", "sk-two"));
+  EXPECT_THAT((std::vector{next("n"), next("n")}), ElementsAre("sk-three", "sk-one"));
+  clock.pass_ms(30'000);
+  EXPECT_THAT((std::vector{next(), next(), next()}), ElementsAre("sk-two", "sk-three", "sk-one"));
+  health->set_keys({"sk-one"});
+  EXPECT_FALSE(fail(forbidden).other_key);
+  EXPECT_EQ(next(), "sk-one") << "one client's prompt takes the provider away from nobody";
+}
+
 TEST_F(HealthTest, WhatIsWrongWithKeysSaysNothingOfTheModel) {
   health->set_keys({"sk-one"});
   for (int i = 0; i < 10; ++i) {

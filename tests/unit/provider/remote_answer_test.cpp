@@ -9,6 +9,8 @@
 
 #include <boost/asio/io_context.hpp>
 
+#include "shoal/provider/provider.h"
+
 #include "unit/net/scripted_server.h"
 
 namespace shoal::provider {
@@ -16,6 +18,7 @@ namespace {
 
 using net::ScriptedServer;
 using testing::HasSubstr;
+using testing::Not;
 
 const std::string kWhole =
     R"({"id":"c1","object":"chat.completion","model":"big","choices":[{"index":0,"message":{"role":"assistant",)"
@@ -56,8 +59,18 @@ struct Heard {
 
 class RemoteAnswerTest : public testing::Test {
  protected:
+  static ProviderOptions options(std::int64_t first_token_ms = 5'000, std::int64_t token_ms = 5'000,
+                                 std::int64_t answer_ms = 5'000) {
+    ProviderOptions made;
+    made.name = "acme";
+    made.first_token_ms = first_token_ms;
+    made.token_ms = token_ms;
+    made.answer_ms = answer_ms;
+    return made;
+  }
+
   // What the pipeline would hear of a provider that sends `bytes`, and then closes or hangs.
-  Heard hear(const std::string& bytes, bool streams, AnswerLimits limits = {5'000, 5'000}, bool hangs = false,
+  Heard hear(const std::string& bytes, bool streams, const ProviderOptions& provider = options(), bool hangs = false,
              std::size_t answers = 1) {
     Heard heard;
     ScriptedServer server([&](int fd) {
@@ -67,7 +80,7 @@ class RemoteAnswerTest : public testing::Test {
     });
     bool done = false;
     base::spawn(io, "test", [&](base::Yield yield) {
-      heard = listen(server.port(), streams, limits, answers, yield);
+      heard = listen(server.port(), streams, provider, answers, yield);
       done = true;
     });
     io.restart();
@@ -77,7 +90,8 @@ class RemoteAnswerTest : public testing::Test {
     return heard;
   }
 
-  Heard listen(std::uint16_t port, bool streams, AnswerLimits limits, std::size_t answers, base::Yield yield) {
+  Heard listen(std::uint16_t port, bool streams, const ProviderOptions& provider, std::size_t answers,
+               base::Yield yield) {
     Heard heard;
     auto exchange = std::make_unique<net::HttpExchange>(client, net::Upstream{"127.0.0.1", port, false, true},
                                                         net::ClientLimits{}, std::stop_token());
@@ -85,7 +99,7 @@ class RemoteAnswerTest : public testing::Test {
     Question question;
     question.stream = streams;
     question.answers = answers;
-    RemoteAnswer answer(std::move(exchange), "acme", question, limits, clock, running);
+    RemoteAnswer answer(std::move(exchange), provider, question, clock, running);
     EXPECT_EQ(*running, 1U);
     for (;;) {
       auto event = answer.next({}, yield);
@@ -146,7 +160,7 @@ TEST_F(RemoteAnswerTest, AnAnswerThatDoesNotSayThatItIsCompleteIsAnError) {
     EXPECT_EQ(heard.error->code(), ErrorCode::kBadAnswer) << heard.why();
     EXPECT_THAT(heard.why(), HasSubstr("ended before its answer was complete"));
   }
-  const Heard of_two = hear(stream(kText + kFinish + kDone), true, {5'000, 5'000}, false, 2);
+  const Heard of_two = hear(stream(kText + kFinish + kDone), true, options(), false, 2);
   EXPECT_TRUE(of_two.error) << "one of two answers has ended";
 }
 
@@ -181,15 +195,37 @@ TEST_F(RemoteAnswerTest, AnErrorIsReadWhereverItStands) {
 }
 
 TEST_F(RemoteAnswerTest, SilenceIsAnErrorWhateverKeepsTheConnectionOpen) {
-  const AnswerLimits short_limits{40, 40};
+  const ProviderOptions short_limits = options(40, 40);
   EXPECT_THAT(hear("", true, short_limits, true).why(), HasSubstr("did not begin to answer within 40 ms"));
   EXPECT_THAT(hear(stream(kRole), true, short_limits, true).why(), HasSubstr("nothing to show within 40 ms"));
   EXPECT_THAT(hear(stream(kText), true, short_limits, true).why(), HasSubstr("nothing to show within 40 ms"));
+  const std::string part = with_length(kWhole).substr(0, with_length(kWhole).size() - 5);
+  for (const std::string& sent : {std::string(), part}) {
+    const Heard mute = hear(sent, false, options(5'000, 5'000, 40), true);
+    EXPECT_THAT(mute.why(), HasSubstr("acme did not answer within 40 ms")) << "of what is no stream";
+    EXPECT_EQ(mute.error->code(), ErrorCode::kUnreachable) << "another may be asked, and the breaker counts it";
+  }
+}
+
+// Some repeat the key that they refuse, wherever they find room for it.
+TEST_F(RemoteAnswerTest, AKeyThatIsRepeatedStaysHere) {
+  ProviderOptions provider = options();
+  const std::string key = "sk-canary-0123456789";
+  provider.keys = {"sk-another-0123456789", key};
+  const std::string error = R"({"error":{"message":"no )" + key + R"( here","param":")" + key + R"(","code":null}})";
+  for (const char* const status : {"200 OK", "400 Bad Request", "404 Not Found", "422 Unprocessable"}) {
+    const Heard heard = hear(with_length(error, status), false, provider);
+    ASSERT_TRUE(heard.error) << status;
+    EXPECT_THAT(heard.why() + heard.error->param(), Not(HasSubstr("canary"))) << status;
+    EXPECT_THAT(heard.why(), HasSubstr("no (key) here")) << status;
+  }
+  const Heard midway = hear(stream(kText + "data: " + error + "\n\n"), true, provider);
+  EXPECT_THAT(midway.why(), HasSubstr("no (key) here"));
 }
 
 TEST_F(RemoteAnswerTest, AnErrorWithoutEndIsNotReadForEver) {
-  const Heard heard = hear("HTTP/1.1 500 No\r\nContent-Length: 99999999\r\n\r\n" + std::string(200'000, 'x'), false,
-                           {5'000, 5'000}, true);
+  const Heard heard =
+      hear("HTTP/1.1 500 No\r\nContent-Length: 99999999\r\n\r\n" + std::string(200'000, 'x'), false, options(), true);
   ASSERT_TRUE(heard.error);
   EXPECT_EQ(heard.error->code(), ErrorCode::kUpstreamFailed);
 }

@@ -96,8 +96,8 @@ TEST(FindCalibration, SaysWhatDiffers) {
     change(running);
     const Calibration found = find_calibration(tables, running);
     EXPECT_FALSE(found.any());
-    return found.gap.value_or(Calibration::Gap{}).field + ": " + found.gap.value_or(Calibration::Gap{}).value +
-           " for " + found.gap.value_or(Calibration::Gap{}).wanted;
+    return found.gap.value_or(Gap{}).field + ": " + found.gap.value_or(Gap{}).value + " for " +
+           found.gap.value_or(Gap{}).wanted;
   };
   EXPECT_EQ(gap([](TableKey& key) { key.task = "banking"; }), "task: banking for snips");
   EXPECT_EQ(gap([](TableKey& key) { key.task.clear(); }), "task: unknown for snips");

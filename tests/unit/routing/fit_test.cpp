@@ -11,6 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "shoal/routing/calibration_file.h"
+#include "shoal/routing/groups.h"
 
 #include "unit/routing/tables.h"
 
@@ -66,6 +67,25 @@ TEST(Fit, FindsTheProbabilityOfAnswersThatItDidNotSee) {
     answers += bin.answers;
   }
   EXPECT_EQ(answers, 900U);
+}
+
+// What is said to be held out has no say in the table: another answer to it gives the same one.
+TEST(Fit, SaysWhatIsCleanForAThirdUse) {
+  auto labels = labels_of(3000, truth);
+  const FitOptions options{.held_out = 0.25, .seed = 9};
+  const auto table = fit_table(labels, options);
+  const std::uint64_t place = first_fitted_place(labels, options);
+  std::size_t clean = 0;
+  for (Label& label : labels) {
+    if (group_place(label.group, options.seed) >= place) continue;
+    ++clean;
+    label.right = !label.right;
+  }
+  EXPECT_EQ(clean, 750U);
+  const auto again = fit_table(labels, options);
+  EXPECT_EQ(again->logistic.weight, table->logistic.weight);
+  EXPECT_EQ(again->logistic.bias, table->logistic.bias);
+  EXPECT_NE(again->held_out.right, table->held_out.right);
 }
 
 TEST(Fit, StepsWinWhereTheTruthIsOne) {

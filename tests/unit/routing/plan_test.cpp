@@ -48,6 +48,28 @@ struct PlanTest : testing::Test {
   Plan made;
 };
 
+TEST_F(PlanTest, ARequestThatGainsEnoughGoesToAProviderAtOnce) {
+  const Reason outlook{"gain", "0.4", "router r, at least 0.2", "ask a provider first"};
+  world.outlook = outlook;
+  EXPECT_THAT(order(), ElementsAre("small?", "acme/big", "other/huge", "small!")) << "not enough";
+  EXPECT_THAT(made.reasons, ElementsAre(outlook));
+  world.gains = true;
+  EXPECT_THAT(order(), ElementsAre("acme/big", "other/huge", "small")) << "the local model follows, and is not judged";
+  EXPECT_THAT(made.reasons, ElementsAre(outlook));
+  route.local_on_remote_errors = route.local_on_budget = false;
+  EXPECT_THAT(order(), ElementsAre("acme/big", "other/huge"));
+}
+
+TEST_F(PlanTest, WhatGainsButMayNotLeaveIsAnsweredHere) {
+  world.outlook = Reason{"gain", "0.4", "router r, at least 0.2", "ask a provider first"};
+  world.gains = true;
+  local_only = true;
+  EXPECT_THAT(order(), ElementsAre("small"));
+  local_only = false;
+  prefer = Prefer::kLocal;
+  EXPECT_THAT(order(), ElementsAre("small", "acme/big", "other/huge")) << "the client's wish goes before";
+}
+
 TEST_F(PlanTest, ThePolicyIsTheOrder) {
   EXPECT_THAT(order(), ElementsAre("small?", "acme/big", "other/huge", "small!"));
   EXPECT_THAT(made.reasons, IsEmpty());
@@ -56,6 +78,8 @@ TEST_F(PlanTest, ThePolicyIsTheOrder) {
   route.policy = Policy::kLlmFirst;
   EXPECT_THAT(order(), ElementsAre("acme/big", "other/huge", "small"));
   route.local_on_remote_errors = false;
+  EXPECT_THAT(order(), ElementsAre("acme/big", "other/huge", "small")) << "when the budget is used up";
+  route.local_on_budget = false;
   EXPECT_THAT(order(), ElementsAre("acme/big", "other/huge"));
 }
 
@@ -68,6 +92,8 @@ TEST_F(PlanTest, WhereNothingSaysHowSureAnAnswerIsTheRouteDecides) {
   EXPECT_THAT(order(), ElementsAre("acme/big", "other/huge", "small"));
   EXPECT_THAT(made.reasons, Contains(Reason{"confidence", "null", "on_null_confidence", "escalate"}));
   route.local_on_remote_errors = false;
+  EXPECT_THAT(order(), ElementsAre("acme/big", "other/huge", "small")) << "when the budget is used up";
+  route.local_on_budget = false;
   EXPECT_THAT(order(), ElementsAre("acme/big", "other/huge"));
 }
 
@@ -86,15 +112,31 @@ TEST_F(PlanTest, WhyThereIsNoConfidenceIsTold) {
 }
 
 TEST_F(PlanTest, AModelThatWouldBeAskedInVainIsLeftOutWhereSomebodyElseIs) {
+  world.local_hindrance = Error(ErrorCode::kContextLengthExceeded, "too long");
+  world.hindered_by = {"context", "at least 9", "at most 4", ""};
+  EXPECT_THAT(order(), ElementsAre("acme/big", "other/huge"));
+  EXPECT_THAT(made.reasons, ElementsAre(Reason{"context", "at least 9", "at most 4", "skip small"}));
+  local_only = true;
+  EXPECT_THAT(order(), ElementsAre("small")) << "it says so itself";
+  local_only = false;
+  route.policy = Policy::kLlmFirst;
+  EXPECT_THAT(order(), ElementsAre("acme/big", "other/huge"));
+}
+
+// When providers fail and all their requests come here, there is a queue, and waiting in it is all that is left.
+TEST_F(PlanTest, AModelThatWouldAnswerLateComesLast) {
   world.local_hindrance = Error(ErrorCode::kOverloaded, "many wait");
   world.hindered_by = {"queue", "9 wait", "fewer than 4", ""};
-  EXPECT_THAT(order(), ElementsAre("acme/big", "other/huge"));
-  EXPECT_THAT(made.reasons, ElementsAre(Reason{"queue", "9 wait", "fewer than 4", "skip small"}));
+  EXPECT_THAT(order(), ElementsAre("acme/big", "other/huge", "small"));
+  EXPECT_THAT(made.reasons, ElementsAre(Reason{"queue", "9 wait", "fewer than 4", "ask small last"}));
   local_only = true;
   EXPECT_THAT(order(), ElementsAre("small")) << "it waits";
   local_only = false;
   route.policy = Policy::kLlmFirst;
-  EXPECT_THAT(order(), ElementsAre("acme/big", "other/huge"));
+  EXPECT_THAT(order(), ElementsAre("acme/big", "other/huge", "small"));
+  route.local_on_remote_errors = route.local_on_budget = false;
+  route.policy = Policy::kSlmFirst;
+  EXPECT_THAT(order(), ElementsAre("acme/big", "other/huge")) << "the route wants no answer of it after others";
 }
 
 TEST_F(PlanTest, AWishMovesWhomTheRouteAllows) {
@@ -107,7 +149,7 @@ TEST_F(PlanTest, AWishMovesWhomTheRouteAllows) {
   route.policy = Policy::kSlmFirst;
   prefer = Prefer::kRemote;
   EXPECT_THAT(order(), ElementsAre("acme/big", "other/huge", "small"));
-  route.local_on_remote_errors = false;
+  route.local_on_remote_errors = route.local_on_budget = false;
   EXPECT_THAT(order(), ElementsAre("acme/big", "other/huge"));
 }
 
@@ -130,6 +172,40 @@ TEST_F(PlanTest, NothingIsJudgedWhereThereIsNobodyToGoTo) {
   world.calibrated = false;
   EXPECT_THAT(order(), ElementsAre("small"));
   EXPECT_THAT(made.reasons, IsEmpty());
+}
+
+TEST_F(PlanTest, APromiseThatIsShownIsTold) {
+  route.risk = 0.05;
+  world.proof = Reason{"certificate", "2026-11-23", "risk at most 0.05", "threshold 0.87"};
+  EXPECT_THAT(order(), ElementsAre("small?", "acme/big", "other/huge", "small!"));
+  EXPECT_THAT(made.reasons, ElementsAre(*world.proof));
+}
+
+TEST_F(PlanTest, APromiseThatIsNotShownEscalates) {
+  route.risk = 0.05;
+  world.calibrated = false;
+  world.gap = Reason{"certificate", "void: quantisation Q8_0", "certified for Q4_1", "no threshold"};
+  route.on_null_confidence = NullConfidence::kEscalate;
+  EXPECT_THAT(order(), ElementsAre("acme/big", "other/huge", "small"));
+  EXPECT_THAT(made.reasons, ElementsAre(*world.gap, Reason{"confidence", "null", "on_null_confidence", "escalate"}));
+}
+
+// Where nothing may leave a promise is kept, too: judged while it is shown, refused when it is not.
+TEST_F(PlanTest, APromiseHoldsForWhatMustStayHere) {
+  route.risk = 0.05;
+  local_only = true;
+  EXPECT_THAT(order(), ElementsAre("small?"));
+  world.calibrated = false;
+  world.gap = Reason{"certificate", "void: quantisation Q8_0", "certified for Q4_1", "no threshold"};
+  route.on_null_confidence = NullConfidence::kEscalate;
+  EXPECT_THAT(order(), IsEmpty());
+  EXPECT_EQ(made.refusal->code(), ErrorCode::kLowConfidence);
+  EXPECT_THAT(made.refusal->message(), HasSubstr("void: quantisation Q8_0 (certified for Q4_1)"));
+  route.on_null_confidence = NullConfidence::kKeep;
+  EXPECT_THAT(order(), ElementsAre("small"));
+  route.risk = 0;
+  route.on_null_confidence = NullConfidence::kEscalate;
+  EXPECT_THAT(order(), ElementsAre("small")) << "a route that promises nothing";
 }
 
 TEST_F(PlanTest, WhatACandidateCannotDoTakesItOut) {

@@ -207,5 +207,29 @@ TEST_F(PrefixJudgeTest, WhatIsShownIsRoundedDownAndTheThresholdIsShownWhole) {
   EXPECT_EQ(other.reason().rule, "at least 0.805");
 }
 
+// What a certificate is made from is what the judge does, for every answer, mode and threshold.
+TEST_F(PrefixJudgeTest, KeepsUpToTheDecisiveConfidence) {
+  std::mt19937 random(7);
+  std::uniform_real_distribution<float> logprob(-0.8F, 0.0F);
+  std::uniform_real_distribution<double> threshold(0.3, 0.95);
+  int kept = 0;
+  for (int i = 0; i < 4'000; ++i) {
+    options.streams = i % 2 == 0;
+    options.tables.prefix = i % 5 == 0 ? nullptr : &prefix;
+    options.tables.whole = i % 7 == 0 ? nullptr : &whole;
+    options.threshold = threshold(random);
+    std::vector<float> logprobs(random() % 7);
+    for (float& one : logprobs) one = logprob(random);
+    PrefixJudge judge(options);
+    for (const float one : logprobs) judge.add(0, token(one));
+    const Verdict verdict = judge.finish(0);
+    const auto decisive = decisive_confidence(options.tables, options.streams, options.commit_tokens, logprobs);
+    EXPECT_EQ(verdict == Verdict::kKeep, decisive && *decisive >= options.threshold) << i;
+    kept += verdict == Verdict::kKeep ? 1 : 0;
+  }
+  EXPECT_GT(kept, 400);
+  EXPECT_LT(kept, 3'200);
+}
+
 }  // namespace
 }  // namespace shoal::routing

@@ -39,8 +39,7 @@ struct RelayTest : ServerTest {
       types::GenerationParams params;
       params.stream = true;
       params.include_usage = include_usage;
-      AnswerWriter answer(exchange, metrics, clock, {wire::openai::AnswerKind::kChat, "id", 1, {}}, params, answers,
-                          {});
+      AnswerWriter answer(exchange, metrics, clock, wire::openai::AnswerKind::kChat, params, answers, {});
       types::Receipt receipt;
       receipt.decision = types::Decision::kRemote;
       receipt.egress = "acme";

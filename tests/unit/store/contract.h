@@ -1,18 +1,21 @@
-// What every Store must do, whatever is below it: the tests are in contract_test.cpp and walk_test.cpp, and run for
-// each kind that is listed there.
+// What every Store must do, whatever is below it: the tests are in contract_test.cpp, costs_test.cpp and
+// walk_test.cpp, and run for each kind that is listed there.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <ostream>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 
 #include "shoal/store/sqlite/sqlite_store.h"
 #include "shoal/store/store.h"
 
+#include "history.h"
 #include "support/temporary_folder.h"
 
 namespace shoal::store {
@@ -60,6 +63,33 @@ class OnStore : public ::testing::TestWithParam<Kind> {
  private:
   test::TemporaryFolder folder_;
   std::unique_ptr<Store> store_;
+};
+
+// One that a history is applied to, and short questions to it.
+class StoreContract : public OnStore {
+ protected:
+  StoreContract() { must(store().use_journal("journal-1", 1)); }
+
+  void apply() { must(store().apply(history_.all())); }
+  Request request(const std::string& id) { return must(store().receipt(id)); }
+  Costs total(std::int64_t from = 0, std::int64_t to = kDay * 2) {
+    return must(store().costs(CostsBy::kDay, from, to)).total;
+  }
+  std::vector<CostRow> rows(CostsBy by) { return must(store().costs(by, 0, kDay * 2)).rows; }
+  // What a bucket of today has committed; -1: it is left out.
+  std::int64_t committed(ledger::Period period, ledger::Owner owner, const std::string& name = "") {
+    for (const Committed& one : must(store().committed(kDay, kMonth))) {
+      if (one.bucket == ledger::BucketKey{.period = period, .owner = owner, .name = name}) return one.amount.value;
+    }
+    return -1;
+  }
+  std::vector<std::string> receipt_ids(const ReceiptFilter& filter) {
+    std::vector<std::string> ids;
+    for (const ReceiptRow& row : must(store().receipts(filter))) ids.push_back(row.receipt.request);
+    return ids;
+  }
+
+  History history_;
 };
 
 }  // namespace shoal::store

@@ -256,7 +256,12 @@ TEST_F(FeederTest, WhileRecordsComeItRestsAndAFlushEndsTheRest) {
 }
 
 TEST_F(FeederTest, WhatCouldNotBeAppliedIsTriedAgain) {
-  open({.apply_every_ms = kLongMs, .first_retry_ms = kLongMs, .last_retry_ms = kLongMs});
+  std::vector<std::string> told;  // for the log
+  open({.apply_every_ms = kLongMs,
+        .first_retry_ms = kLongMs,
+        .last_retry_ms = kLongMs,
+        .on_failure = [&](const Error& error) { told.emplace_back(error.info().slug); },
+        .on_recovery = [&] { told.emplace_back("recovered"); }});
   run([&](const base::Yield& yield) {
     must(flush(yield));
     fail_next(ErrorCode::kIo, 2);
@@ -274,6 +279,7 @@ TEST_F(FeederTest, WhatCouldNotBeAppliedIsTriedAgain) {
   EXPECT_FALSE(feeder_->status().error);
   EXPECT_GE(feeder_->status().failures, 2U);
   EXPECT_EQ(feeder_->status().begun_anew, 0U);
+  EXPECT_EQ(told, (std::vector<std::string>{"io", "recovered"})) << "once for both tries";
 }
 
 TEST_F(FeederTest, ItTriesAgainByItself) {

@@ -101,7 +101,12 @@ inline audit::Receipt receipt(const std::string& request, audit::Decision decisi
           .durability = "batch",
           .status = 200,
           .confidence = 0.75,
-          .detail = R"({"why":["sure"]})"};
+          .detail = R"({"why":["sure"]})",
+          .baseline = {}};
+}
+
+inline audit::Baseline baseline(std::int64_t input, std::int64_t output) {
+  return {.provider = "openai", .model = "gpt-4o", .tokens = {.input = input, .output = output}};
 }
 
 // So many records as chance, begun with `seed`, makes them: the same ones each time.
@@ -127,6 +132,7 @@ inline void fill(History& history, unsigned seed, std::size_t count) {
     audit::Receipt end = receipt(id, static_cast<audit::Decision>(below(5)), at + 900);
     end.principal = "key" + std::to_string(below(5));
     end.route = "route" + std::to_string(below(4));
+    if (below(3) != 0) end.baseline = baseline(below(1000), below(1000));
     end.detail = '"' + std::string(static_cast<std::size_t>(below(300)), 'd') + '"';
     history.add(end);
   }

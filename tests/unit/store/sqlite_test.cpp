@@ -153,6 +153,26 @@ TEST(Sqlite, AFileOfALaterShoalIsNotTouched) {
   }
 }
 
+// No release had version 1. What it counted is made again from the journal.
+TEST(Sqlite, TablesOfVersionOneAreMadeAgain) {
+  const test::TemporaryFolder folder;
+  History history;
+  fill(history, 1, 200);
+  {
+    Database old = open_file(folder.path() / "receipts.db", kReceiptsApplication);
+    must(
+        old.execute("CREATE TABLE feed (one INTEGER); CREATE TABLE attempt (sequence INTEGER PRIMARY KEY) STRICT;"
+                    "CREATE TABLE bill (sequence INTEGER PRIMARY KEY REFERENCES attempt ON DELETE CASCADE) STRICT;"
+                    "INSERT INTO attempt VALUES (1); INSERT INTO bill VALUES (1); PRAGMA user_version = 1"));
+  }
+  {
+    auto store = open(folder.path());
+    EXPECT_EQ(store->last_sequence(), 0U);
+    must(store->apply(history.all()));
+  }
+  EXPECT_EQ(dump(folder.path()), fresh_dump(history));
+}
+
 TEST(Sqlite, OneThatIsNoDatabaseIsMovedAside) {
   const test::TemporaryFolder folder;
   History history;

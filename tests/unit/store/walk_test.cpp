@@ -89,13 +89,18 @@ struct Model {
   [[nodiscard]] std::map<std::string, Costs> costs(CostsBy by) const {
     std::map<std::string, Costs> all;
     const auto name = [&](std::int64_t unix_ms, const std::string& route, const std::string& key,
-                          const std::string& model) {
+                          const std::string& model, const std::string& provider) {
       if (by == CostsBy::kRoute) return route;
       if (by == CostsBy::kKey) return key;
+      if (by == CostsBy::kProvider) return provider;
       return by == CostsBy::kModel ? model : ledger::date_text(unix_ms / 1000);
     };
+    const auto provider_of = [](const audit::Receipt& one) {
+      const bool here = one.decision == Decision::kLocal || one.decision == Decision::kFailedOver;
+      return std::string(!here && one.model.starts_with("openai/") && one.egress == "openai" ? "openai" : "");
+    };
     for (const auto& [id, one] : receipts) {
-      Costs& costs = all[name(one.unix_ms, one.route, one.principal, one.model)];
+      Costs& costs = all[name(one.unix_ms, one.route, one.principal, one.model, provider_of(one))];
       ++costs.requests;
       costs.local += one.decision == Decision::kLocal ? 1 : 0;
       costs.remote += one.decision == Decision::kRemote ? 1 : 0;
@@ -115,8 +120,14 @@ struct Model {
       if (one.state == AttemptState::kOpen || one.state == AttemptState::kNotSent) continue;
       const auto receipt = receipts.find(one.intent.request);
       const bool answered = receipt != receipts.end();
-      Costs& costs = all[name(one.intent.unix_ms, one.intent.route, one.intent.principal,
-                              answered ? receipt->second.model : one.intent.model)];
+      const std::int64_t day_ms = answered ? receipt->second.unix_ms : one.intent.unix_ms;
+      const audit::Intent& intent = one.intent;
+      if (answered && receipt->second.baseline_micro >= 0 && adds[i] != 0) {
+        all[name(day_ms, intent.route, intent.principal, receipt->second.model, provider_of(receipt->second))]
+            .with_baseline_committed.value += adds[i];
+      }
+      Costs& costs =
+          all[name(day_ms, intent.route, intent.principal, intent.provider + "/" + intent.model, intent.provider)];
       ++costs.attempts;
       costs.tokens.input += one.tokens.input;
       costs.tokens.cache_read += one.tokens.cache_read;
@@ -126,7 +137,6 @@ struct Model {
       costs.tokens.reasoning += one.tokens.reasoning;
       costs.cost += one.cost;
       costs.committed.value += adds[i];
-      if (answered && receipt->second.baseline_micro >= 0) costs.with_baseline_committed.value += adds[i];
       if (one.state != AttemptState::kUnknown) continue;
       ++costs.unknown;
       costs.unknown_cost += one.cost;
@@ -218,9 +228,10 @@ class Walk {
   void end_request() {
     audit::Receipt end = receipt(request(), static_cast<Decision>(number(0, 4)), time());
     end.principal = name({"alice", "bob", ""});
-    end.model = name({"small", "large", "local"});
+    end.model = name({"openai/small", "openai/large", "local"});
     end.route = name({"chat", "code"});
     end.baseline_micro = number(-1, 100);
+    if (number(0, 3) != 0) end.baseline = baseline(number(0, 1000), number(0, 1000));
     history.add(end);
     model.receipts.emplace(end.request, end);
   }
@@ -235,7 +246,7 @@ class StoreWalk : public OnStore {
   StoreWalk() { must(store().use_journal("journal-1", 1)); }
 
   void expect_equal(const Model& model) {
-    for (const CostsBy by : {CostsBy::kRoute, CostsBy::kKey, CostsBy::kModel, CostsBy::kDay}) {
+    for (const CostsBy by : {CostsBy::kRoute, CostsBy::kKey, CostsBy::kModel, CostsBy::kProvider, CostsBy::kDay}) {
       const CostReport report = must(store().costs(by, 0, kDay * 2));
       const auto expected = model.costs(by);
       Costs total;
@@ -315,6 +326,18 @@ TEST_P(StoreWalk, RepricedSumsAreThoseOfTheModel) {
                                .tokens = one.tokens});
       if (cost) one.cost = *cost;
     }
+    for (auto& [id, one] : walk.model.receipts) {
+      if (!one.baseline) continue;
+      const auto cost = price({.provider = one.baseline->provider,
+                               .model = one.baseline->model,
+                               .at = one.unix_ms / 1000,
+                               .tokens = one.baseline->tokens});
+      if (cost) one.baseline_micro = ledger::round_up_to_micro(*cost).value;
+    }
+    expect_equal(walk.model);
+    // What comes after it is counted with what it found.
+    for (int step = 0; step < kSteps; ++step) walk.step();
+    must(store().apply(walk.history.all()));
     expect_equal(walk.model);
     if (HasFailure()) return;
   }

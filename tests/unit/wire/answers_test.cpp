@@ -3,6 +3,8 @@
 
 #include "shoal/wire/anthropic/answer.h"
 #include "shoal/wire/gemini/answer.h"
+#include "shoal/wire/json_walk.h"
+#include "shoal/wire/openai/parse.h"
 #include "shoal/wire/openai/print.h"
 #include "shoal/wire/openai/upstream.h"
 
@@ -43,6 +45,7 @@ TEST(AnthropicAnswer, AllOfIt) {
   ASSERT_EQ(event.deltas.size(), 1U);
   EXPECT_EQ(event.deltas[0].text, "ab");
   EXPECT_EQ(event.deltas[0].reasoning, "hm");
+  EXPECT_EQ(event.deltas[0].thinking_blocks, (std::vector<types::ThinkingBlock>{{"hm", "x", ""}, {"", "", "x"}}));
   EXPECT_EQ(event.deltas[0].finish, FinishReason::kToolCalls);
   EXPECT_EQ(event.deltas[0].tool_calls,
             (std::vector<types::ToolCallDelta>{{0, "t1", "f", R"({"a":"b c","d":[1,2]})"}, {1, "t2", "g", "{}"}}));
@@ -67,9 +70,14 @@ TEST(AnthropicAnswer, ReasonsAndUsage) {
                 .usage,
             (types::Usage{10, 1, 0, 6, 0, 0}))
       << "five minutes, when it is not said how long";
-  EXPECT_EQ(error_of(answer(R"("end_turn")", R"({"input_tokens":-1})")), "bad_answer");
-  EXPECT_EQ(error_of(answer(R"("end_turn")", R"({"input_tokens":2000000000,"cache_read_input_tokens":2000000000})")),
-            "bad_answer");
+  for (const char* bad : {R"({"input_tokens":-1})", R"({"input_tokens":3,"output_tokens":3000000000})",
+                          R"({"input_tokens":2000000000,"cache_read_input_tokens":2000000000})"}) {
+    const RemoteEvent event = event_of(answer(R"("end_turn")", bad));
+    EXPECT_TRUE(event.bad_usage && !event.usage && event.last) << bad;
+    EXPECT_EQ(event.deltas.at(0).text, "x");
+  }
+  EXPECT_EQ(event_of(answer(R"("end_turn")", R"({"service_tier":"standard"})")).service_tier, "");
+  EXPECT_EQ(event_of(answer(R"("end_turn")", R"({"service_tier":"priority"})")).service_tier, "priority");
 }
 
 TEST(AnthropicAnswer, Errors) {
@@ -96,11 +104,22 @@ TEST(GeminiAnswer, AllOfIt) {
   EXPECT_EQ(event.deltas[0].text, "ab");
   EXPECT_EQ(event.deltas[0].finish, FinishReason::kToolCalls) << "Gemini says STOP to calls as well";
   EXPECT_EQ(event.deltas[0].tool_calls,
-            (std::vector<types::ToolCallDelta>{{0, "call_r_0_0", "f", R"({"x":1})"}, {1, "c2", "g", "{}"}}));
+            (std::vector<types::ToolCallDelta>{{0, "call_r_0_0", "f", R"({"x":1})", "eA=="}, {1, "c2", "g", "{}"}}));
   EXPECT_EQ(event.deltas[1].text, "c");
   EXPECT_EQ(event.deltas[1].finish, FinishReason::kLength);
   EXPECT_EQ(event.usage, (types::Usage{9, 773, 4, 0, 0, 768}));
   EXPECT_TRUE(event.last);
+}
+
+TEST(GeminiAnswer, StandsWithoutItsUsage) {
+  for (const char* bad : {R"({"promptTokenCount":-1})", R"({"candidatesTokenCount":3000000000})",
+                          R"({"candidatesTokenCount":2000000000,"thoughtsTokenCount":2000000000})"}) {
+    const RemoteEvent event = event_of(gemini::parse_answer(
+        R"({"candidates":[{"content":{"parts":[{"text":"x"}]},"finishReason":"STOP"}],"usageMetadata":)" +
+        std::string(bad) + "}"));
+    EXPECT_TRUE(event.bad_usage && !event.usage && event.last) << bad;
+    EXPECT_EQ(event.deltas.at(0).text, "x");
+  }
 }
 
 TEST(GeminiAnswer, ReasonsAndErrors) {
@@ -161,6 +180,16 @@ TEST(RemoteChunks, OnePieceOfEachKind) {
       chunk(delta),
       R"([{"index":0,"delta":{"tool_calls":[{"index":0,"id":"c","type":"function","function":{"name":"f","arguments":""}},)"
       R"({"index":1,"function":{"arguments":"{}"}}]},"logprobs":null,"finish_reason":"tool_calls"}]})");
+  delta = {};
+  delta.tool_calls = {{0, "c", "f", "{}", "sig"}};
+  EXPECT_NE(chunk(delta).find(R"("arguments":"{}"},"extra_content":{"google":{"thought_signature":"sig"}}}])"),
+            std::string::npos);
+  delta = {};
+  delta.thinking_blocks = {{"hm", "s", ""}, {"", "", "d"}};
+  delta.first_thinking_block = 2;
+  EXPECT_EQ(chunk(delta),
+            R"([{"index":0,"delta":{"thinking_blocks":[{"index":2,"type":"thinking","thinking":"hm","signature":"s"},)"
+            R"({"index":3,"type":"redacted_thinking","data":"d"}]},"logprobs":null,"finish_reason":null}]})");
   EXPECT_EQ(chunk({}), R"([{"index":0,"delta":{},"logprobs":null,"finish_reason":null}]})");
 }
 
@@ -219,6 +248,34 @@ TEST(RemoteAnswer, PrintedInWhole) {
   EXPECT_EQ(back.deltas.at(0).tool_calls, called.tool_calls);
   EXPECT_EQ(back.deltas.at(1).refusal, "no");
   EXPECT_EQ(back.usage, receipt.usage);
+}
+
+// What a client does at the second turn of an agent: it says the message that it got.
+types::Message said_again(const AnswerDelta& answer) {
+  std::string out;
+  const std::vector<openai::Choice> all = {openai::choice_of(answer)};
+  types::Receipt receipt;
+  openai::append_answer(out, head(), all, {}, {.receipt = receipt});
+  const std::string printed = choices(out);
+  JsonWalk items(printed);
+  EXPECT_TRUE(items.next());
+  const auto request =
+      openai::parse_chat_request(R"({"messages":[)" + std::string(json_member(items.value(), "message")) + "]}");
+  EXPECT_TRUE(request.ok()) << request.error().message() << out;
+  return request.ok() ? request->messages.at(0) : types::Message();
+}
+
+TEST(RemoteAnswer, CanBeSaidAgain) {
+  AnswerDelta answer;
+  answer.reasoning = "hm";
+  answer.thinking_blocks = {{"hm", "s", ""}, {"", "", "d"}};
+  answer.tool_calls = {{0, "c", "f", "{}", "sig"}};
+  answer.finish = FinishReason::kToolCalls;
+  const types::Message message = said_again(answer);
+  EXPECT_EQ(message.thinking_blocks, answer.thinking_blocks);
+  EXPECT_EQ(message.tool_calls, (std::vector<types::ToolCall>{{"c", "f", "{}", "sig"}}));
+  answer.tool_calls.clear();
+  EXPECT_EQ(said_again(answer).thinking_blocks, answer.thinking_blocks) << "thoughts alone, as a limit leaves them";
 }
 
 }  // namespace

@@ -53,6 +53,17 @@ TEST(ParseNeeds, EachParameterByItsName) {
            Case{R"("store":true)", {{kStored, "store"}, {kOpenAi, "store"}}},
            Case{R"("prompt_cache_retention":"24h")",
                 {{kStored, "prompt_cache_retention"}, {kOpenAi, "prompt_cache_retention"}}},
+           Case{R"("prompt_cache_options":{"mode":"explicit"})", {{kOpenAi, "prompt_cache_options"}}},
+           Case{R"("moderation":{"model":"m"})", {{kOpenAi, "moderation"}}},
+           Case{R"("tools":[{"type":"custom","custom":{"name":"f"}},{"type":"custom","custom":{"name":"g"}}])",
+                {{kOpenAi, "tools[0].custom"}, {kOpenAi, "tools[1].custom"}, {kTools, "tools"}}},
+           Case{R"("tool_choice":{"type":"custom","custom":{"name":"f"}})",
+                {{kOpenAi, "tool_choice.custom"}, {kTools, "tool_choice"}}},
+           Case{R"("tool_choice":{"type":"allowed_tools","allowed_tools":{"mode":"auto","tools":[]}})",
+                {{kOpenAi, "tool_choice.allowed_tools"}, {kTools, "tool_choice"}}},
+           Case{R"("stream":true,"stream_options":{"include_obfuscation":true})",
+                {{kOpenAi, "stream_options.include_obfuscation"}}},
+           Case{R"("stream":true,"stream_options":{"include_obfuscation":false})", {}},
            Case{R"("ignore_eos":true)", {{kSignals, "ignore_eos"}}},
            Case{R"("x_shoal":{"signals":true,"p_true":true,"hidden_state":"base64"})",
                 {{kSignals, "x_shoal.signals"}, {kSignals, "x_shoal.p_true"}, {kSignals, "x_shoal.hidden_state"}}},
@@ -126,8 +137,11 @@ TEST(ParseTools, WhatIsWrongIsNamed) {
           Case{R"("tools":["f"])", "invalid_request", "tools[0]", "object"},
           Case{R"("tools":[{"function":{"name":"f"}}])", "invalid_request", "tools[0].type", "missing"},
           Case{R"("tools":[{"type":"function"}])", "invalid_request", "tools[0].function", "missing"},
-          Case{R"("tools":[{"type":"custom","custom":{"name":"f"}}])", "unsupported_parameter", "tools[0].type",
-               "custom"},
+          Case{R"("tools":[{"type":"mcp","mcp":{"name":"f"}}])", "unsupported_parameter", "tools[0].type",
+               "\"mcp\"; supported are function, custom"},
+          Case{R"("tools":[{"type":"custom"}])", "invalid_request", "tools[0].custom", "missing"},
+          Case{R"("tools":[{"type":"custom","custom":{"name":"f"},"function":{"name":"f"}}])", "invalid_request",
+               "tools[0].function", "does not belong"},
           Case{R"("tools":[{"type":"function","function":{}}])", "invalid_request", "tools[0].function.name",
                "missing"},
           Case{R"("tools":[{"type":"function","function":{"name":""}}])", "invalid_request", "tools[0].function.name",
@@ -142,8 +156,7 @@ TEST(ParseTools, WhatIsWrongIsNamed) {
                "invalid_request", "tools[1].function.name", "second time"},
           Case{R"("tool_choice":"always")", "invalid_request", "tool_choice", "always"},
           Case{R"("tool_choice":7)", "invalid_request", "tool_choice", "not 7"},
-          Case{R"("tool_choice":{"type":"allowed_tools","allowed_tools":{}})", "unsupported_parameter",
-               "tool_choice.type", "allowed_tools"},
+          Case{R"("tool_choice":{"type":"file_search"})", "unsupported_parameter", "tool_choice.type", "allowed_tools"},
           Case{
               R"("tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":{"type":"function","function":{"name":"g"}})",
               "invalid_request", "tool_choice.function.name", "not one of the tools"},
@@ -218,10 +231,53 @@ TEST(ParseMessages, OlderFormsAndRefusals) {
   EXPECT_EQ(needs(R"({"role":"function","name":"f","content":"1"})"),
             (Needs{{kTools, "messages[0].role"}, {kOpenAi, "messages[0].role"}}));
   EXPECT_EQ(needs(R"({"role":"assistant","refusal":"no"})"), (Needs{{kOpenAi, "messages[0].refusal"}}));
-  EXPECT_EQ(needs(R"({"role":"assistant","content":"a","reasoning_content":"b"})"),
-            (Needs{{kReasoning, "messages[0].reasoning_content"}, {kOpenAi, "messages[0].reasoning_content"}}));
+  EXPECT_EQ(needs(R"({"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"custom",)"
+                  R"("custom":{"name":"f","input":"x"}}]})"),
+            (Needs{{kOpenAi, "messages[0].tool_calls[0].custom"}, {kTools, "messages[0].tool_calls"}}));
+  EXPECT_EQ(needs(R"({"role":"user","content":[{"type":"text","text":"a","cache_control":{"type":"ephemeral"}},)"
+                  R"({"type":"text","text":"b","prompt_cache_breakpoint":{"mode":"explicit"}}]})"),
+            (Needs{{kOpenAi, "messages[0].content[0].cache_control"},
+                   {kOpenAi, "messages[0].content[1].prompt_cache_breakpoint"}}));
   EXPECT_EQ(needs(R"({"role":"assistant","audio":{"id":"x"}})"),
             (Needs{{kAudio, "messages[0].audio"}, {kOpenAi, "messages[0].audio"}}));
+}
+
+// Whoever answers: what came with an answer may be said again.
+TEST(ParseMessages, ThoughtsAskForNothing) {
+  for (const char* thoughts : {
+           R"("reasoning_content":"b")",
+           R"("reasoning":"b","reasoning_details":[{"type":"reasoning.encrypted"}])",
+           R"("thinking_blocks":[])",
+           R"("parsed":{"a":1},"annotations":[])",
+           R"("thinking_blocks":[{"type":"thinking","thinking":"b","signature":null}])",
+       }) {
+    const types::ChatRequest request =
+        parsed(talk(R"({"role":"assistant","content":"a",)" + std::string(thoughts) + "}"));
+    EXPECT_EQ(request.needs, Needs{}) << thoughts;
+    EXPECT_EQ(request.messages.at(0).content, "a") << thoughts;
+  }
+  EXPECT_EQ(parsed(talk(R"({"role":"assistant","content":null,"reasoning_content":"b"})")).messages.size(), 1U);
+  const types::ChatRequest parts =
+      parsed(talk(R"({"role":"assistant","content":[{"type":"thinking","thinking":[{"type":"text","text":"b"}]},)"
+                  R"({"type":"text","text":"a"}]})"));
+  EXPECT_EQ(parts.messages.at(0).content, "a");
+  EXPECT_EQ(parts.needs, Needs{});
+  const auto block = [](std::string_view value) {
+    return parse_chat_request(
+        talk(R"({"role":"assistant","content":"a","thinking_blocks":[)" + std::string(value) + "]}"));
+  };
+  const std::string at = "messages[0].thinking_blocks[0]";
+  EXPECT_REFUSED(block("1"), "invalid_request", at, "an object");
+  EXPECT_REFUSED(block(R"({"thinking":"b"})"), "invalid_request", at + ".type", "missing");
+  EXPECT_REFUSED(block(R"({"type":"text","thinking":"b"})"), "invalid_request", at + ".type", "redacted_thinking");
+  EXPECT_REFUSED(block(R"({"type":"redacted_thinking"})"), "invalid_request", at + ".data", "redacted_thinking");
+  EXPECT_REFUSED(block(R"({"type":"thinking","data":"d"})"), "invalid_request", at + ".data", "redacted_thinking");
+  EXPECT_REFUSED(parse_chat_request(talk(R"({"role":"user","content":"a","reasoning_content":"b"})")),
+                 "invalid_request", "messages[0].reasoning_content", "only for an assistant");
+  EXPECT_REFUSED(
+      parse_chat_request(talk(R"({"role":"assistant","tool_calls":[{"id":"c","type":"function","function":)"
+                              R"({"name":"f","arguments":""},"extra_content":{"google":{"thought_signature":1}}}]})")),
+      "invalid_request", "messages[0].tool_calls[0].extra_content.google.thought_signature", "a string");
 }
 
 TEST(ParseMessages, Parts) {
@@ -290,7 +346,7 @@ TEST(ParseMessages, WhatIsWrongIsNamed) {
     EXPECT_REFUSED(parse_chat_request(talk(c.message)), "invalid_request", c.param, c.text);
   }
   EXPECT_REFUSED(parse_chat_request(talk(part(R"({"type":"video","video":{}})"))), "unsupported_parameter",
-                 "messages[0].content[0]", "video");
+                 "messages[0].content[0].type", "video");
 }
 
 TEST(ParseMessages, EndpointsOfShoalAloneRefuseThemAtOnce) {

@@ -112,6 +112,8 @@ TEST(Relay, AReceiptGoesBeforeTheLastBrace) {
   EXPECT_EQ(with_x_shoal(R"({"id":"a","usage":null})", R"({"route":"x"})"),
             R"({"id":"a","usage":null,"x_shoal":{"route":"x"}})");
   EXPECT_EQ(with_x_shoal("{}", "1"), R"({"x_shoal":1})");
+  EXPECT_EQ(with_x_shoal(" { \n} ", "1"), " {\"x_shoal\":1 \n} ");
+  EXPECT_EQ(with_x_shoal(R"({"x\u005fshoal":{"of":"another"},"a":1})", "1"), R"({"a":1,"x_shoal":1})") << "escaped";
   EXPECT_EQ(with_x_shoal("{\"a\":\"}\"}\n", "1"), "{\"a\":\"}\",\"x_shoal\":1}\n");
   EXPECT_EQ(with_x_shoal(R"({"x_shoal":{"of":"another"},"a":1})", "1"), R"({"a":1,"x_shoal":1})");
   EXPECT_EQ(with_x_shoal(R"({"a":1,"x_shoal":{"of":"another"}})", "1"), R"({"a":1,"x_shoal":1})");

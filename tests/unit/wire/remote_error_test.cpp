@@ -57,6 +57,10 @@ TEST(RemoteError, TheShapesThatProvidersSend) {
                "|server_error||m"},
           Case{"Gemini", R"({"error":{"code":400,"message":"no key","status":"INVALID_ARGUMENT","details":[]}})",
                "INVALID_ARGUMENT|400||no key"},
+          Case{
+              "Gemini, a key",
+              R"({"error":{"code":400,"message":"m","status":"INVALID_ARGUMENT","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"API_KEY_INVALID"}]}})",
+              "INVALID_ARGUMENT|API_KEY_INVALID||m"},
           Case{"Gemini, its OpenAI surface",
                R"([{"error":{"code":429,"message":"quota","status":"RESOURCE_EXHAUSTED"}}])",
                "RESOURCE_EXHAUSTED|429||quota"},
@@ -68,6 +72,20 @@ TEST(RemoteError, TheShapesThatProvidersSend) {
       }) {
     EXPECT_EQ(read(418, c.body), c.wanted) << c.who;
   }
+}
+
+TEST(RemoteError, GeminiSaysInTheBodyWhenToComeBack) {
+  const auto wait = [](std::string_view delay) {
+    return parse_error(429,
+                       R"({"error":{"details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":")" +
+                           std::string(delay) + R"("}],"code":429,"message":"m"}})")
+        .retry_after_ms;
+  };
+  EXPECT_EQ(wait("17s"), 17'000);
+  EXPECT_EQ(wait("0.25s"), 250);
+  EXPECT_EQ(wait("999999999s"), 86'400'000) << "a day at most";
+  EXPECT_EQ(wait("-3s"), 0);
+  for (const char* const none : {"", "s", "17", "17m", "nans"}) EXPECT_FALSE(wait(none)) << none;
 }
 
 TEST(RemoteError, NothingSaidIsSaidSo) {

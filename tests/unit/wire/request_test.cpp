@@ -66,6 +66,39 @@ TEST(PrintAnthropic, AConversation) {
       R"({"model":"m","max_tokens":100,"messages":[{"role":"user","content":"a"},{"role":"system","content":"b"}]})");
 }
 
+// The second turn of an agent, as OpenAI's SDK says it.
+constexpr std::string_view kThoughts =
+    R"({"role":"user","content":"?"},{"role":"assistant","content":null,"refusal":null,"reasoning_content":"hm",)"
+    R"("thinking_blocks":[{"type":"thinking","thinking":"hm","signature":"s","index":0},)"
+    R"({"type":"redacted_thinking","data":"d"}],"tool_calls":[{"id":"c1","type":"function",)"
+    R"("function":{"name":"f","arguments":"{}"},"extra_content":{"google":{"thought_signature":"sig"}}},)"
+    R"({"id":"c2","type":"function","function":{"name":"g","arguments":"{}"}}]},)"
+    R"({"role":"tool","tool_call_id":"c1","content":"one"},{"role":"tool","tool_call_id":"c2","content":"two"})";
+
+TEST(PrintAnthropic, SignedThoughtsComeFirst) {
+  const std::string printed = talk(kAnthropic, kThoughts);
+  EXPECT_NE(printed.find(R"({"role":"assistant","content":[{"type":"thinking","thinking":"hm","signature":"s"},)"
+                         R"({"type":"redacted_thinking","data":"d"},{"type":"tool_use","id":"c1")"),
+            std::string::npos)
+      << printed;
+  EXPECT_NE(talk(kAnthropic, R"({"role":"assistant","content":"a","thinking_blocks":[{"type":"thinking",)"
+                             R"("thinking":"","signature":"s"}]})")
+                .find(R"("content":[{"type":"thinking","thinking":"","signature":"s"},{"type":"text","text":"a"}])"),
+            std::string::npos);
+}
+
+TEST(PrintGemini, ACallHasTheSignatureThatItCameWith) {
+  OutgoingOptions older = options();
+  older.model = "gemini-2.5-flash";
+  for (const OutgoingOptions& to : {options(), older}) {
+    const std::string printed = talk(kGemini, kThoughts, to);
+    EXPECT_NE(printed.find(R"({"role":"model","parts":[{"functionCall":{"id":"c1","name":"f","args":{}},)"
+                           R"("thoughtSignature":"sig"},{"functionCall":{"id":"c2","name":"g","args":{}}}]})"),
+              std::string::npos)
+        << printed;
+  }
+}
+
 TEST(PrintAnthropic, ParametersAndTools) {
   EXPECT_EQ(with(kAnthropic, R"("max_tokens":7,"stop":"x","stream":true,"user":"u","reasoning_effort":"low")"),
             R"({"model":"m","max_tokens":7,"messages":[{"role":"user","content":"hi"}],"stop_sequences":["x"],)"
@@ -106,8 +139,24 @@ TEST(PrintAnthropic, SamplingOnlyForModelsThatTakeIt) {
       with(kAnthropic, R"("temperature":0.7,"top_p":0.5,"top_k":5)", older),
       R"({"model":"m","max_tokens":100,"messages":[{"role":"user","content":"hi"}],"temperature":0.7,"top_p":0.5,"top_k":5})");
   EXPECT_EQ(with(kAnthropic, R"("temperature":1.5)", older), "unsupported_parameter temperature");
+  EXPECT_EQ(with(kAnthropic, R"("n":1)", older),
+            R"({"model":"m","max_tokens":100,"messages":[{"role":"user","content":"hi"}]})");
   EXPECT_EQ(anthropic::version(older), "2023-06-01");
   EXPECT_EQ(anthropic::version(options()), "2026-10-21");
+}
+
+// A provider's default may be another.
+TEST(PrintSampling, WhatAClientGivesIsSentWereItADefault) {
+  constexpr std::string_view kDefaults = R"("temperature":1,"top_p":1,"top_k":0)";
+  OutgoingOptions sampling = options();
+  sampling.sampling = true;
+  const auto says = [](const std::string& printed, std::string_view what) {
+    return printed.find(what) != std::string::npos ? "" : printed;
+  };
+  EXPECT_EQ(says(with(kAnthropic, kDefaults, sampling), kDefaults), "");
+  EXPECT_EQ(says(with(kOpenAi, kDefaults), kDefaults), "");
+  EXPECT_EQ(says(with(kGemini, kDefaults), R"("temperature":1,"topP":1,"topK":0)"), "");
+  EXPECT_EQ(says(with(kGemini, R"("temperature":null,"top_p":1)"), R"({"maxOutputTokens":100,"topP":1})"), "");
 }
 
 TEST(PrintAnthropic, NothingIsDropped) {
@@ -189,10 +238,8 @@ TEST(PrintGemini, ParametersAndTools) {
       hi +
           R"("generationConfig":{"maxOutputTokens":7,"candidateCount":2,"stopSequences":["x","y"],"temperature":0.5,)"
           R"("topP":0.9,"topK":4,"presencePenalty":1,"frequencyPenalty":-1,"seed":-5,"thinkingConfig":{"thinkingLevel":"LOW"}}})");
-  EXPECT_EQ(
-      with(kGemini, R"("reasoning_effort":"none","response_format":{"type":"json_object"})"),
-      hi +
-          R"("generationConfig":{"maxOutputTokens":100,"responseMimeType":"application/json","thinkingConfig":{"thinkingBudget":0}}})");
+  EXPECT_EQ(with(kGemini, R"("response_format":{"type":"json_object"})"),
+            hi + R"("generationConfig":{"maxOutputTokens":100,"responseMimeType":"application/json"}})");
   EXPECT_EQ(
       with(kGemini,
            R"("response_format":{"type":"json_schema","json_schema":{"name":"n","schema":{"type":"object"}}})"),
@@ -212,6 +259,42 @@ TEST(PrintGemini, ParametersAndTools) {
             printed + R"("toolConfig":{"functionCallingConfig":{"mode":"ANY"}},)" + end);
   EXPECT_EQ(choice(R"(,"tool_choice":{"type":"function","function":{"name":"g"}})"),
             printed + R"("toolConfig":{"functionCallingConfig":{"mode":"ANY","allowedFunctionNames":["g"]}},)" + end);
+}
+
+// An effort is a level or a budget, as the model has it.
+TEST(PrintGemini, EffortsOfEachGeneration) {
+  const auto thinking = [](std::string_view model, std::string_view effort) {
+    OutgoingOptions to = options();
+    to.model = model;
+    const std::string printed = with(kGemini, R"("reasoning_effort":")" + std::string(effort) + '"', to);
+    const std::size_t at = printed.find(R"("maxOutputTokens":100)");
+    return at == std::string::npos ? printed : printed.substr(at + 21);
+  };
+  constexpr std::string_view kRefused = "unsupported_parameter reasoning_effort";
+  struct Case {
+    const char* effort;
+    const char* flash25;
+    const char* level;
+  };
+  for (const Case& c : {Case{"minimal", "1024", "MINIMAL"}, Case{"low", "1024", "LOW"},
+                        Case{"medium", "8192", "MEDIUM"}, Case{"high", "24576", "HIGH"}}) {
+    const std::string budget = R"(,"thinkingConfig":{"thinkingBudget":)" + std::string(c.flash25) + "}}}";
+    const std::string level = R"(,"thinkingConfig":{"thinkingLevel":")" + std::string(c.level) + R"("}}})";
+    for (const char* model : {"gemini-2.5-flash", "gemini-2.5-pro", "models/gemini-2.5-flash-lite"}) {
+      EXPECT_EQ(thinking(model, c.effort), budget) << model;
+    }
+    for (const char* model :
+         {"gemini-3-pro-preview", "gemini-3.5-flash", "models/gemini-3-flash", "gemini-flash-latest"}) {
+      EXPECT_EQ(thinking(model, c.effort), level) << model;
+    }
+    EXPECT_EQ(thinking("gemini-2.0-flash", c.effort), kRefused) << "it does not think";
+  }
+  EXPECT_EQ(thinking("gemini-2.5-flash", "none"), R"(,"thinkingConfig":{"thinkingBudget":0}}})");
+  EXPECT_EQ(thinking("gemini-2.5-pro", "none"), kRefused) << "it always thinks";
+  EXPECT_EQ(thinking("gemini-3-pro-preview", "none"), kRefused);
+  EXPECT_EQ(thinking("gemini-2.0-flash", "none"), "}}");
+  EXPECT_EQ(thinking("gemini-2.5-flash", "xhigh"), kRefused);
+  EXPECT_EQ(thinking("gemini-3.5-flash", "xhigh"), R"(,"thinkingConfig":{"thinkingLevel":"XHIGH"}}})");
 }
 
 TEST(PrintGemini, NothingIsDropped) {
@@ -254,6 +337,7 @@ TEST(PrintOpenAi, ReadsBackAsItWas) {
   const std::string bodies[] = {
       R"({"messages":[)" + std::string(kTalk) + "]}",
       R"({"messages":[)" + std::string(kImages) + "]}",
+      R"({"messages":[)" + std::string(kThoughts) + "]}",
       R"({"messages":[{"role":"user","name":"bob","content":[{"type":"image_url","image_url":{"url":"https://x","detail":"low"}}]}]})",
       R"({"messages":[{"role":"assistant","tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{"}}]},)"
       R"({"role":"tool","tool_call_id":"c","content":""}]})",

@@ -143,6 +143,54 @@ TEST(AnthropicStream, APausedTurnIsNoAnswer) {
   EXPECT_EQ(std::get<types::RemoteError>(*reply).code, "pause_turn");
 }
 
+TEST(AnthropicStream, AThoughtIsSignedAtItsEnd) {
+  const auto reader = make_stream_reader(types::Dialect::kAnthropic, openai::AnswerKind::kChat, 1);
+  std::vector<std::pair<std::size_t, types::ThinkingBlock>> blocks;
+  std::string thought;
+  for (
+      const char* event : {
+          R"({"type":"message_start","message":{"id":"m"}})",
+          R"({"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"","signature":""}})",
+          R"({"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"h"}})",
+          R"({"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"m"}})",
+          R"({"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":"s"}})",
+          R"({"type":"content_block_stop","index":0})",
+          R"({"type":"content_block_start","index":1,"content_block":{"type":"redacted_thinking","data":"d"}})",
+          R"({"type":"content_block_stop","index":1})",
+          R"({"type":"content_block_start","index":2,"content_block":{"type":"thinking","thinking":"","signature":""}})",
+          R"({"type":"content_block_delta","index":2,"delta":{"type":"signature_delta","signature":"unseen"}})",
+          R"({"type":"content_block_stop","index":2})",
+          R"({"type":"content_block_start","index":3,"content_block":{"type":"thinking"}})",
+          R"({"type":"content_block_stop","index":3})",
+      }) {
+    const auto reply = reader->read({}, event);
+    ASSERT_TRUE(reply.ok()) << event;
+    for (const types::AnswerDelta& delta : std::get<types::RemoteEvent>(**reply).deltas) {
+      thought += delta.reasoning;
+      for (std::size_t i = 0; i < delta.thinking_blocks.size(); ++i) {
+        blocks.emplace_back(delta.first_thinking_block + i, delta.thinking_blocks[i]);
+      }
+    }
+  }
+  EXPECT_EQ(thought, "hm");
+  using types::ThinkingBlock;
+  EXPECT_EQ(blocks, (std::vector<std::pair<std::size_t, ThinkingBlock>>{{0, ThinkingBlock{"hm", "s", ""}},
+                                                                        {1, ThinkingBlock{"", "", "d"}},
+                                                                        {2, ThinkingBlock{"", "unseen", ""}}}));
+}
+
+TEST(AnthropicStream, WhatItCountedWrongOnceIsNeverKnown) {
+  const auto reader = make_stream_reader(types::Dialect::kAnthropic, openai::AnswerKind::kChat, 1);
+  for (const char* event :
+       {R"({"type":"message_start","message":{"id":"m","usage":{"input_tokens":-1}}})",
+        R"({"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":5}})"}) {
+    const auto reply = reader->read({}, event);
+    ASSERT_TRUE(reply.ok()) << event;
+    const auto& said = std::get<types::RemoteEvent>(**reply);
+    EXPECT_TRUE(said.bad_usage && !said.usage) << event;
+  }
+}
+
 TEST(GeminiStream, RefusesWhatItCannotBe) {
   using enum types::Dialect;
   EXPECT_TRUE(refused(kGemini, {"1"}));

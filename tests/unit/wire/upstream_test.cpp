@@ -88,6 +88,20 @@ TEST(ParseChunk, ToolCallsInPieces) {
             (types::ToolCallDelta{0, "", "f", "{}"}));
 }
 
+TEST(ParseChunk, SignedThoughts) {
+  const AnswerDelta call =
+      delta(R"({"tool_calls":[{"index":0,"id":"c","type":"function","function":{"name":"f","arguments":"{}"},)"
+            R"("extra_content":{"google":{"thought_signature":"Q29u"}}}]})");
+  ASSERT_EQ(call.tool_calls.size(), 1U);
+  EXPECT_EQ(call.tool_calls[0].thought_signature, "Q29u");
+  const AnswerDelta blocks =
+      delta(R"({"thinking_blocks":[{"index":2,"type":"thinking","thinking":"hm","signature":"sig"},)"
+            R"({"index":3,"type":"redacted_thinking","data":"xyz"}]})");
+  EXPECT_EQ(blocks.first_thinking_block, 2U);
+  EXPECT_EQ(blocks.thinking_blocks, (std::vector<types::ThinkingBlock>{{"hm", "sig", ""}, {"", "", "xyz"}}));
+  EXPECT_TRUE(delta(R"({"thinking_blocks":"hm","content":"a"})").thinking_blocks.empty()) << "another server's";
+}
+
 TEST(ParseChunk, SeveralAnswers) {
   const RemoteEvent event =
       chunk(R"({"choices":[{"index":2,"delta":{"content":"c"}},{"delta":{},"index":0,"finish_reason":"length"}]})");
@@ -185,11 +199,24 @@ TEST(ParseChunk, Usage) {
             (types::Usage{1, 2, 0, 0, 0, 0}));
   for (const char* bad : {R"({"prompt_tokens":-1})", R"({"prompt_tokens":"9"})", R"({"completion_tokens":1.5})",
                           R"({"completion_tokens":3000000000})"}) {
-    EXPECT_NE(
-        wrong(parse_chunk(R"({"choices":[],"usage":)" + std::string(bad) + "}", AnswerKind::kChat)).find("tokens"),
-        std::string::npos)
-        << bad;
+    const RemoteEvent event =
+        chunk(R"({"choices":[{"index":0,"delta":{"content":"x"}}],"usage":)" + std::string(bad) + "}");
+    EXPECT_TRUE(event.bad_usage && !event.usage) << bad;
+    EXPECT_EQ(event.deltas.at(0).text, "x") << "the answer stands";
   }
+  EXPECT_FALSE(chunk(R"({"choices":[],"usage":{"prompt_tokens":1}})").bad_usage);
+}
+
+TEST(ParseChunk, ATierThatIsNotTheUsualOneIsTold) {
+  const auto tier = [](std::string_view value) {
+    return chunk(R"({"choices":[],"service_tier":)" + std::string(value) + "}").service_tier;
+  };
+  for (const char* usual : {"null", R"("default")", R"("standard")", R"("auto")", R"("on_demand")", R"("")"}) {
+    EXPECT_EQ(tier(usual), "") << usual;
+  }
+  EXPECT_EQ(tier(R"("priority")"), "priority");
+  EXPECT_EQ(tier(R"("flex")"), "flex");
+  EXPECT_EQ(tier(R"("scale")"), "scale");
 }
 
 TEST(ParseChunk, WhatIsNoChunkIsSaidSo) {

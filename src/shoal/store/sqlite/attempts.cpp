@@ -5,16 +5,12 @@
 #include <limits>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "shoal/store/sqlite/columns.h"
 
 namespace shoal::store::sqlite {
 namespace {
-
-constexpr std::string_view kRead =
-    "SELECT sequence, id, unix_ms, principal, route, provider, model, state, ended_sequence, input, cache_read, "
-    "cache_write_5m, cache_write_1h, output, reasoning, reserved_milli, reserved_pico, cost_milli, cost_pico, "
-    "committed_micro, alone, compared, answered_by FROM attempt JOIN bill USING (sequence) WHERE request = ? "
-    "ORDER BY sequence";
 
 constexpr std::string_view kInsert =
     "INSERT INTO attempt (sequence, id, request, unix_ms, principal, route, provider, model, state, reserved_milli, "
@@ -25,32 +21,6 @@ constexpr std::string_view kEnd =
     "UPDATE attempt SET state = ?, ended_sequence = ?, ended_ms = ?, input = ?, cache_read = ?, cache_write_5m = ?, "
     "cache_write_1h = ?, output = ?, reasoning = ?, said_milli = ?, said_pico = ?, status = ?, failure = ?, "
     "upstream_id = ? WHERE sequence = ?";
-
-Result<AttemptRow> read_row(const Rows& rows) {
-  AttemptRow row;
-  row.sequence = rows.integer(0);
-  row.id = rows.text(1);
-  row.unix_ms = rows.integer(2);
-  row.principal = rows.text(3);
-  row.route = rows.text(4);
-  row.provider = rows.text(5);
-  row.model = rows.text(6);
-  row.state = SHOAL_TRY(parse_state(rows.text(7)));
-  row.ended_sequence = rows.optional_integer(8);
-  row.tokens = {.input = rows.integer(9),
-                .cache_read = rows.integer(10),
-                .cache_write_5m = rows.integer(11),
-                .cache_write_1h = rows.integer(12),
-                .output = rows.integer(13),
-                .reasoning = rows.integer(14)};
-  row.reserved = join(rows.integer(15), rows.integer(16));
-  row.bill.cost = join(rows.integer(17), rows.integer(18));
-  row.bill.committed.value = rows.integer(19);
-  row.bill.alone = rows.integer(20) != 0;
-  row.bill.compared = rows.integer(21) != 0;
-  if (!rows.null(22)) row.bill.answered_by = rows.text(22);
-  return row;
-}
 
 bool has_ended(const AttemptRow& row) {
   return row.state != AttemptState::kOpen;
@@ -76,14 +46,41 @@ void commit_in_order(std::vector<AttemptRow>& rows) {
 
 }  // namespace
 
-Costs costs_of(AttemptState state, const audit::TokenCounts& tokens, const Bill& bill) {
+Answered answered_by(const audit::Receipt& receipt) {
+  Answered out{.day = day_of_ms(receipt.unix_ms), .model = receipt.model, .compared = false};
+  const std::size_t slash = receipt.model.find('/');
+  const bool here = receipt.decision == audit::Decision::kLocal || receipt.decision == audit::Decision::kFailedOver;
+  if (here || slash == std::string::npos) return out;
+  const std::string_view provider = std::string_view(receipt.model).substr(0, slash);
+  for (std::string_view rest = receipt.egress; !rest.empty();) {
+    const std::size_t end = std::min(rest.find(','), rest.size());
+    if (rest.substr(0, end) == provider) {
+      out.provider = provider;
+      out.model = receipt.model.substr(slash + 1);
+      break;
+    }
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  return out;
+}
+
+Place AttemptRow::place() const {
+  const std::int64_t taken = day_of_ms(unix_ms);
+  return {.day = bill.answered ? bill.answered->day : taken,
+          .taken = taken,
+          .route = route,
+          .principal = principal,
+          .model = model,
+          .provider = provider};
+}
+
+Costs AttemptRow::costs() const {
   Costs costs;
   if (state == AttemptState::kOpen || state == AttemptState::kNotSent) return costs;
   costs.attempts = 1;
   costs.tokens = tokens;
   costs.cost = bill.cost;
   costs.committed = bill.committed;
-  if (bill.compared) costs.with_baseline_committed = bill.committed;
   if (state == AttemptState::kUnknown) {
     costs.unknown = 1;
     costs.unknown_cost = bill.cost;
@@ -91,28 +88,77 @@ Costs costs_of(AttemptState state, const audit::TokenCounts& tokens, const Bill&
   return costs;
 }
 
-Place AttemptRow::place() const {
-  return {.day = day_of_ms(unix_ms),
+Place AttemptRow::place_compared() const {
+  return {.day = bill.answered->day,
+          .taken = bill.answered->day,
           .route = route,
           .principal = principal,
-          .model = bill.answered_by ? *bill.answered_by : model,
-          .provider = provider};
+          .model = bill.answered->model,
+          .provider = bill.answered->provider};
 }
 
-Costs AttemptRow::costs() const {
-  return costs_of(state, tokens, bill);
+Costs AttemptRow::costs_compared() const {
+  Costs costs;
+  costs.with_baseline_committed = bill.committed;
+  return costs;
+}
+
+void AttemptRow::add_to(DaySums& sums) const {
+  sums.add(place(), costs());
+  if (bill.answered && bill.answered->compared) sums.add(place_compared(), costs_compared());
+}
+
+void AttemptRow::take_from(DaySums& sums) const {
+  sums.subtract(place(), costs());
+  if (bill.answered && bill.answered->compared) sums.subtract(place_compared(), costs_compared());
+}
+
+const std::string_view Attempts::kColumns =
+    "sequence, id, unix_ms, principal, route, provider, model, state, ended_sequence, input, cache_read, "
+    "cache_write_5m, cache_write_1h, output, reasoning, reserved_milli, reserved_pico, cost_milli, cost_pico, "
+    "committed_micro, alone, answered_day, answered_model, answered_provider, compared";
+
+Result<AttemptRow> Attempts::read_row(const Rows& rows) {
+  AttemptRow row;
+  row.sequence = rows.integer(0);
+  row.id = rows.text(1);
+  row.unix_ms = rows.integer(2);
+  row.principal = rows.text(3);
+  row.route = rows.text(4);
+  row.provider = rows.text(5);
+  row.model = rows.text(6);
+  row.state = SHOAL_TRY(parse_state(rows.text(7)));
+  row.ended_sequence = rows.optional_integer(8);
+  row.tokens = {.input = rows.integer(9),
+                .cache_read = rows.integer(10),
+                .cache_write_5m = rows.integer(11),
+                .cache_write_1h = rows.integer(12),
+                .output = rows.integer(13),
+                .reasoning = rows.integer(14)};
+  row.reserved = join(rows.integer(15), rows.integer(16));
+  row.bill.cost = join(rows.integer(17), rows.integer(18));
+  row.bill.committed.value = rows.integer(19);
+  row.bill.alone = rows.integer(20) != 0;
+  if (!rows.null(21)) {
+    row.bill.answered = Answered{.day = rows.integer(21),
+                                 .model = std::string(rows.text(22)),
+                                 .provider = std::string(rows.text(23)),
+                                 .compared = rows.integer(24) != 0};
+  }
+  return row;
 }
 
 Result<void> Attempts::prepare(Database& database) {
   database_ = &database;
-  read_ = SHOAL_TRY(database.prepare(kRead));
+  read_ = SHOAL_TRY(database.prepare(
+      fmt::format("SELECT {} FROM attempt JOIN bill USING (sequence) WHERE request = ? ORDER BY sequence", kColumns)));
   insert_ = SHOAL_TRY(database.prepare(kInsert));
-  insert_bill_ = SHOAL_TRY(database.prepare(
-      "INSERT INTO bill (cost_milli, cost_pico, committed_micro, alone, compared, answered_by, sequence) "
-      "VALUES (?, ?, ?, ?, ?, ?, ?)"));
+  insert_bill_ = SHOAL_TRY(
+      database.prepare("INSERT INTO bill (cost_milli, cost_pico, committed_micro, alone, answered_day, answered_model, "
+                       "answered_provider, compared, sequence) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"));
   update_bill_ = SHOAL_TRY(database.prepare(
-      "UPDATE bill SET cost_milli = ?, cost_pico = ?, committed_micro = ?, alone = ?, compared = ?, answered_by = ? "
-      "WHERE sequence = ?"));
+      "UPDATE bill SET cost_milli = ?, cost_pico = ?, committed_micro = ?, alone = ?, answered_day = ?, "
+      "answered_model = ?, answered_provider = ?, compared = ? WHERE sequence = ?"));
   end_ = SHOAL_TRY(database.prepare(kEnd));
   give_up_ = SHOAL_TRY(database.prepare("UPDATE attempt SET state = 'unknown', ended_ms = ? WHERE sequence = ?"));
   unsettled_ = SHOAL_TRY(
@@ -132,8 +178,8 @@ Result<void> Attempts::update(const std::vector<AttemptRow>& before, std::vector
   commit_in_order(now);
   for (std::size_t i = 0; i < now.size(); ++i) {
     now[i].bill.alone = now.size() == 1;
-    sums.subtract(before[i].place(), before[i].costs());
-    sums.add(now[i].place(), now[i].costs());
+    before[i].take_from(sums);
+    now[i].add_to(sums);
     if (now[i].bill != before[i].bill) SHOAL_TRY(write(now[i].sequence, now[i].bill, update_bill_));
   }
   return {};
@@ -169,8 +215,13 @@ Result<std::optional<Attempts::Found>> Attempts::unsettled(std::string_view id) 
 
 Result<void> Attempts::write(std::int64_t sequence, const Bill& bill, Statement& statement) {
   const SplitPico cost = split(bill.cost);
-  return run(statement, cost.milli, cost.pico, bill.committed.value, bill.alone, bill.compared, bill.answered_by,
-             sequence);
+  if (!bill.answered) {
+    return run(statement, cost.milli, cost.pico, bill.committed.value, bill.alone, std::nullopt, std::nullopt,
+               std::nullopt, false, sequence);
+  }
+  const Answered& answered = *bill.answered;
+  return run(statement, cost.milli, cost.pico, bill.committed.value, bill.alone, answered.day, answered.model,
+             answered.provider, answered.compared, sequence);
 }
 
 }  // namespace shoal::store::sqlite

@@ -19,13 +19,35 @@
 
 namespace shoal::store::sqlite {
 
+// What the receipt of a request says of where it is counted.
+struct Answered {
+  std::int64_t day = 0;  // midnight, unix seconds
+  std::string model{};
+  std::string provider{};  // empty: none
+  bool compared = false;   // it has a baseline
+
+  bool operator==(const Answered&) const = default;
+};
+
+// "openai/gpt-4o-mini" is a model of a provider when something was sent to "openai"; else it is the name of a local
+// one. `compared` is for the caller to say.
+[[nodiscard]] Answered answered_by(const audit::Receipt& receipt);
+// Where the receipt is counted. What it gets outlives it.
+[[nodiscard]] inline Place place_of(const audit::Receipt& receipt, const Answered& answered) {
+  return {.day = answered.day,
+          .taken = answered.day,
+          .route = receipt.route,
+          .principal = receipt.principal,
+          .model = answered.model,
+          .provider = answered.provider};
+}
+
 // How an attempt is counted. Written to `bill`.
 struct Bill {
   ledger::Pico cost{};
   ledger::Micro committed{};
-  bool alone = true;      // no other attempt of its request has ended: what it adds follows from its own cost
-  bool compared = false;  // the receipt of its request has a baseline
-  std::optional<std::string> answered_by{};  // the model that its receipt has
+  bool alone = true;  // no other attempt of its request has ended: what it adds follows from its own cost
+  std::optional<Answered> answered{};  // once its request has a receipt
 
   bool operator==(const Bill&) const = default;
 };
@@ -45,13 +67,18 @@ struct AttemptRow {
   ledger::Pico reserved{};
   Bill bill{};
 
-  [[nodiscard]] Place place() const;
-  // What it adds to the sums of its day.
-  [[nodiscard]] Costs costs() const;
-};
+  // What it adds to the sums, and takes from them again: nothing while it is open, and when nothing was sent.
+  void add_to(DaySums& sums) const;
+  void take_from(DaySums& sums) const;
 
-// What it adds: nothing while it is open, and when nothing was sent.
-[[nodiscard]] Costs costs_of(AttemptState state, const audit::TokenCounts& tokens, const Bill& bill);
+ private:
+  // Where it is counted, and with what.
+  [[nodiscard]] Place place() const;
+  [[nodiscard]] Costs costs() const;
+  // The same of what its request is compared by, which stands with whoever answered it.
+  [[nodiscard]] Place place_compared() const;
+  [[nodiscard]] Costs costs_compared() const;
+};
 
 class Attempts {
  public:
@@ -60,6 +87,9 @@ class Attempts {
 
   // By their intents.
   Result<std::vector<AttemptRow>> read(std::string_view request);
+  // A row of kColumns, of attempt JOIN bill.
+  static const std::string_view kColumns;
+  static Result<AttemptRow> read_row(const Rows& rows);
   // Writes what follows for each now that it is `now`, and was `before`: state, end, tokens, cost and what the receipt
   // says are as they are to be. REQUIRES: all attempts of a request, in the same order.
   Result<void> update(const std::vector<AttemptRow>& before, std::vector<AttemptRow> now, DaySums& sums);

@@ -83,6 +83,20 @@ Costs read_costs(const Rows& rows, int at) {
   return costs;
 }
 
+Result<void> visit_rows(Statement& statement, std::int64_t from, std::int64_t to, const DaySums::Visit& visit) {
+  Rows rows(statement, from, to);
+  while (SHOAL_TRY(rows.next())) {
+    const Place place{.day = rows.integer(0),
+                      .taken = rows.integer(1),
+                      .route = rows.text(2),
+                      .principal = rows.text(3),
+                      .model = rows.text(4),
+                      .provider = rows.text(5)};
+    SHOAL_TRY(visit(place, read_costs(rows, 6)));
+  }
+  return {};
+}
+
 }  // namespace
 
 bool add_to(Costs& into, const Costs& more) {
@@ -102,17 +116,19 @@ bool subtract_from(Costs& from, const Costs& less) {
 }
 
 Result<void> DaySums::prepare(Database& database) {
-  constexpr std::string_view kWhere = "day = ? AND route = ? AND principal = ? AND model = ? AND provider = ?";
+  constexpr std::string_view kPlace = "day, taken, route, principal, model, provider";
+  constexpr std::string_view kWhere =
+      "day = ? AND taken = ? AND route = ? AND principal = ? AND model = ? AND provider = ?";
   find_ = SHOAL_TRY(database.prepare(fmt::format("SELECT {} FROM day_sum WHERE {}", kColumns, kWhere)));
   put_ = SHOAL_TRY(database.prepare(
-      fmt::format("INSERT OR REPLACE INTO day_sum (day, route, principal, model, provider, {}) VALUES "
-                  "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                  kColumns)));
+      fmt::format("INSERT OR REPLACE INTO day_sum ({}, {}) VALUES "
+                  "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                  kPlace, kColumns)));
   remove_ = SHOAL_TRY(database.prepare(fmt::format("DELETE FROM day_sum WHERE {}", kWhere)));
   range_ = SHOAL_TRY(database.prepare(
-      fmt::format("SELECT day, route, principal, model, provider, {} FROM day_sum WHERE day >= ? AND day < ? "
-                  "ORDER BY day, route, principal, model, provider",
-                  kColumns)));
+      fmt::format("SELECT {0}, {1} FROM day_sum WHERE day >= ? AND day < ? ORDER BY {0}", kPlace, kColumns)));
+  taken_range_ = SHOAL_TRY(
+      database.prepare(fmt::format("SELECT {}, {} FROM day_sum WHERE taken >= ? AND taken < ?", kPlace, kColumns)));
   return {};
 }
 
@@ -120,6 +136,7 @@ void DaySums::change(const Place& place, const Costs& costs, bool (*how)(Costs&,
   auto found = changes_.find(place);
   if (found == changes_.end()) {
     Key key{.day = place.day,
+            .taken = place.taken,
             .route = std::string(place.route),
             .principal = std::string(place.principal),
             .model = std::string(place.model),
@@ -136,7 +153,7 @@ Result<void> DaySums::flush() {
     const Place place = key.place();
     Costs sum;
     {
-      Rows rows(find_, place.day, place.route, place.principal, place.model, place.provider);
+      Rows rows(find_, place.day, place.taken, place.route, place.principal, place.model, place.provider);
       if (SHOAL_TRY(rows.next())) sum = read_costs(rows, 0);
     }
     fits = add_to(sum, change) && fits;
@@ -148,11 +165,12 @@ Result<void> DaySums::flush() {
 }
 
 Result<void> DaySums::write(const Place& place, const Costs& costs) {
-  if (costs == Costs()) return run(remove_, place.day, place.route, place.principal, place.model, place.provider);
+  if (costs == Costs())
+    return run(remove_, place.day, place.taken, place.route, place.principal, place.model, place.provider);
   const SplitPico cost = split(costs.cost);
   const SplitPico unknown = split(costs.unknown_cost);
-  return run(put_, place.day, place.route, place.principal, place.model, place.provider, costs.requests, costs.local,
-             costs.remote, costs.escalated, costs.failed_over, costs.refused, costs.prompt_tokens,
+  return run(put_, place.day, place.taken, place.route, place.principal, place.model, place.provider, costs.requests,
+             costs.local, costs.remote, costs.escalated, costs.failed_over, costs.refused, costs.prompt_tokens,
              costs.completion_tokens, costs.local_ms, costs.attempts, costs.tokens.input, costs.tokens.cache_read,
              costs.tokens.cache_write_5m, costs.tokens.cache_write_1h, costs.tokens.output, costs.tokens.reasoning,
              cost.milli, cost.pico, costs.committed.value, costs.unknown, unknown.milli, unknown.pico,
@@ -160,18 +178,12 @@ Result<void> DaySums::write(const Place& place, const Costs& costs) {
              costs.with_baseline_local_ms);
 }
 
-Result<void> DaySums::visit(std::int64_t from, std::int64_t to,
-                            const std::function<Result<void>(const Place&, const Costs&)>& visit) {
-  Rows rows(range_, from, to);
-  while (SHOAL_TRY(rows.next())) {
-    const Place place{.day = rows.integer(0),
-                      .route = rows.text(1),
-                      .principal = rows.text(2),
-                      .model = rows.text(3),
-                      .provider = rows.text(4)};
-    SHOAL_TRY(visit(place, read_costs(rows, 5)));
-  }
-  return {};
+Result<void> DaySums::visit(std::int64_t from, std::int64_t to, const Visit& visit) {
+  return visit_rows(range_, from, to, visit);
+}
+
+Result<void> DaySums::visit_taken(std::int64_t from, std::int64_t to, const Visit& visit) {
+  return visit_rows(taken_range_, from, to, visit);
 }
 
 }  // namespace shoal::store::sqlite

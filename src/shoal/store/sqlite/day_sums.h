@@ -18,11 +18,12 @@ namespace shoal::store::sqlite {
 
 // Where a row is counted.
 struct Place {
-  std::int64_t day = 0;  // midnight, unix seconds
+  std::int64_t day = 0;    // midnight, unix seconds
+  std::int64_t taken = 0;  // the day of the budgets that its money was taken from
   std::string_view route;
   std::string_view principal;
-  std::string_view model;
-  std::string_view provider{};  // of an attempt; empty: a receipt
+  std::string_view model;       // as the provider calls it
+  std::string_view provider{};  // empty: none
 
   auto operator<=>(const Place&) const = default;
 };
@@ -45,20 +46,24 @@ class DaySums {
     overflow_ = false;
   }
 
-  // Calls `visit` with each row of the days that begin in [from, to), by day. What it gets is good for the call.
-  Result<void> visit(std::int64_t from, std::int64_t to,
-                     const std::function<Result<void>(const Place&, const Costs&)>& visit);
+  // What it gets is good for the call.
+  using Visit = std::function<Result<void>(const Place&, const Costs&)>;
+  // Calls `visit` with each row of the days that begin in [from, to), by day.
+  Result<void> visit(std::int64_t from, std::int64_t to, const Visit& visit);
+  // The same of the days on which money was taken.
+  Result<void> visit_taken(std::int64_t from, std::int64_t to, const Visit& visit);
 
  private:
   // A Place that has its own text.
   struct Key {
     std::int64_t day;
+    std::int64_t taken;
     std::string route;
     std::string principal;
     std::string model;
     std::string provider;
 
-    [[nodiscard]] Place place() const { return {day, route, principal, model, provider}; }
+    [[nodiscard]] Place place() const { return {day, taken, route, principal, model, provider}; }
   };
   struct Less {
     using is_transparent = void;
@@ -76,6 +81,7 @@ class DaySums {
   Statement put_;
   Statement remove_;
   Statement range_;
+  Statement taken_range_;
 };
 
 }  // namespace shoal::store::sqlite

@@ -24,7 +24,9 @@ constexpr std::string_view kAttemptColumns =
 
 constexpr std::string_view kReceiptColumns =
     "sequence, request, unix_ms, principal, route, model, decision, egress, billed_micro, baseline_micro, "
-    "prompt_tokens, completion_tokens, local_ms, durability, status, confidence";
+    "prompt_tokens, completion_tokens, local_ms, durability, status, confidence, without_micro, compared_provider, "
+    "compared_model, input, cache_read, cache_write_5m, cache_write_1h, output, reasoning";
+constexpr int kAfterReceipt = 25;  // the column that follows
 
 audit::Intent read_intent(const Rows& rows) {
   return {.attempt = std::string(rows.text(1)),
@@ -98,7 +100,22 @@ Result<audit::Receipt> read_receipt(const Rows& rows) {
   receipt.durability = rows.text(13);
   receipt.status = static_cast<std::int32_t>(rows.integer(14));
   if (!rows.null(15)) receipt.confidence = rows.real(15);
+  if (!rows.null(17)) {
+    receipt.baseline = audit::Baseline{.provider = std::string(rows.text(17)),
+                                       .model = std::string(rows.text(18)),
+                                       .tokens = {.input = rows.integer(19),
+                                                  .cache_read = rows.integer(20),
+                                                  .cache_write_5m = rows.integer(21),
+                                                  .cache_write_1h = rows.integer(22),
+                                                  .output = rows.integer(23),
+                                                  .reasoning = rows.integer(24)}};
+  }
   return receipt;
+}
+
+std::optional<ledger::Micro> read_baseline(const Rows& rows) {
+  const std::int64_t micro = rows.integer(16);
+  return micro < 0 ? std::nullopt : std::optional(ledger::Micro{micro});
 }
 
 std::string name_in(const Place& place, CostsBy by) {
@@ -108,7 +125,9 @@ std::string name_in(const Place& place, CostsBy by) {
     case CostsBy::kKey:
       return std::string(place.principal);
     case CostsBy::kModel:
-      return std::string(place.model);
+      return place.provider.empty() ? std::string(place.model) : fmt::format("{}/{}", place.provider, place.model);
+    case CostsBy::kProvider:
+      return std::string(place.provider);
     case CostsBy::kDay:
       return ledger::date_text(place.day);
   }
@@ -143,7 +162,8 @@ Result<Request> read_request(Database& database, std::string_view request) {
     if (SHOAL_TRY(rows.next())) {
       found.sequence = static_cast<std::uint64_t>(rows.integer(0));
       found.receipt = SHOAL_TRY(read_receipt(rows));
-      found.receipt->detail = rows.text(16);
+      found.receipt->detail = rows.text(kAfterReceipt);
+      found.baseline = read_baseline(rows);
     }
   }
   Statement attempts = SHOAL_TRY(database.prepare(fmt::format(
@@ -181,7 +201,8 @@ Result<std::vector<ReceiptRow>> read_receipts(Database& database, const ReceiptF
     ReceiptRow row;
     row.sequence = static_cast<std::uint64_t>(rows.integer(0));
     row.receipt = SHOAL_TRY(read_receipt(rows));
-    row.committed.value = rows.integer(16);
+    row.committed.value = rows.integer(kAfterReceipt);
+    row.baseline = read_baseline(rows);
     found.push_back(std::move(row));
   }
   return found;
@@ -215,10 +236,10 @@ Result<std::vector<Committed>> read_committed(DaySums& sums, std::int64_t day_st
   };
   const std::int64_t from = std::min(day.start, month.start);
   const std::int64_t to = std::max(day.end, month.end);
-  SHOAL_TRY(sums.visit(from, to, [&](const Place& place, const Costs& costs) -> Result<void> {
+  SHOAL_TRY(sums.visit_taken(from, to, [&](const Place& place, const Costs& costs) -> Result<void> {
     if (costs.committed.value == 0) return {};
-    if (day.holds(place.day) && !add(ledger::Period::kDay, place, costs.committed.value)) return too_large();
-    if (month.holds(place.day) && !add(ledger::Period::kMonth, place, costs.committed.value)) return too_large();
+    if (day.holds(place.taken) && !add(ledger::Period::kDay, place, costs.committed.value)) return too_large();
+    if (month.holds(place.taken) && !add(ledger::Period::kMonth, place, costs.committed.value)) return too_large();
     return {};
   }));
   std::vector<Committed> committed;

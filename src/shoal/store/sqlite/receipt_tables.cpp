@@ -30,16 +30,18 @@ bool can_be_counted(const audit::Intent& intent) {
   return !intent.attempt.empty() && !intent.request.empty() && is_time(intent.unix_ms) &&
          is_amount(intent.reserved_pico);
 }
+bool are_counts(const audit::TokenCounts& tokens) {
+  return is_count(tokens.input) && is_count(tokens.cache_read) && is_count(tokens.cache_write_5m) &&
+         is_count(tokens.cache_write_1h) && is_count(tokens.output) && is_count(tokens.reasoning);
+}
 bool can_be_counted(const audit::Outcome& outcome) {
-  const audit::TokenCounts& tokens = outcome.tokens;
-  return is_time(outcome.unix_ms) && is_amount(outcome.cost_pico) && is_count(tokens.input) &&
-         is_count(tokens.cache_read) && is_count(tokens.cache_write_5m) && is_count(tokens.cache_write_1h) &&
-         is_count(tokens.output) && is_count(tokens.reasoning);
+  return is_time(outcome.unix_ms) && is_amount(outcome.cost_pico) && are_counts(outcome.tokens);
 }
 bool can_be_counted(const audit::Receipt& receipt) {
   return !receipt.request.empty() && is_time(receipt.unix_ms) && is_count(receipt.prompt_tokens) &&
          is_count(receipt.completion_tokens) && is_count(receipt.local_ms) && receipt.billed_micro >= 0 &&
-         receipt.billed_micro <= kMaxMicro && receipt.baseline_micro >= -1 && receipt.baseline_micro <= kMaxMicro;
+         receipt.billed_micro <= kMaxMicro && receipt.baseline_micro >= -1 && receipt.baseline_micro <= kMaxMicro &&
+         (!receipt.baseline || are_counts(receipt.baseline->tokens));
 }
 
 constexpr std::string_view kOutOfBounds = "it has a number that nothing can have, or no id";
@@ -114,9 +116,13 @@ Result<void> ReceiptTables::prepare() {
   SHOAL_TRY(attempts_.prepare(database_));
   insert_receipt_ = SHOAL_TRY(database_.prepare(
       "INSERT INTO receipt (sequence, request, unix_ms, principal, route, model, decision, egress, billed_micro, "
-      "baseline_micro, prompt_tokens, completion_tokens, local_ms, durability, status, confidence, detail) VALUES "
-      "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"));
-  receipt_of_ = SHOAL_TRY(database_.prepare("SELECT model, baseline_micro >= 0 FROM receipt WHERE request = ?"));
+      "baseline_micro, prompt_tokens, completion_tokens, local_ms, durability, status, confidence, detail, "
+      "without_micro) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"));
+  compare_ = SHOAL_TRY(
+      database_.prepare("UPDATE receipt SET compared_provider = ?, compared_model = ?, input = ?, cache_read = ?, "
+                        "cache_write_5m = ?, cache_write_1h = ?, output = ?, reasoning = ? WHERE sequence = ?"));
+  receipt_of_ = SHOAL_TRY(
+      database_.prepare("SELECT unix_ms, model, decision, egress, without_micro FROM receipt WHERE request = ?"));
   insert_aside_ = SHOAL_TRY(database_.prepare("INSERT INTO aside (sequence, type, payload, why) VALUES (?, ?, ?, ?)"));
   used_statement_ = SHOAL_TRY(
       database_.prepare("INSERT INTO last_used VALUES (?, ?) ON CONFLICT DO UPDATE SET unix_ms = excluded.unix_ms "
@@ -220,8 +226,13 @@ Result<Bill> ReceiptTables::bill_of_new(const std::string& request, bool alone) 
   Bill bill{.alone = alone};
   Rows rows(receipt_of_, request);
   if (SHOAL_TRY(rows.next())) {
-    bill.answered_by = rows.text(0);
-    bill.compared = rows.integer(1) != 0;
+    audit::Receipt receipt;
+    receipt.unix_ms = rows.integer(0);
+    receipt.model = rows.text(1);
+    receipt.decision = SHOAL_TRY(parse_decision(rows.text(2)));
+    receipt.egress = rows.text(3);
+    bill.answered = answered_by(receipt);
+    bill.answered->compared = rows.integer(4) >= 0;
   }
   return bill;
 }
@@ -257,19 +268,19 @@ Result<void> ReceiptTables::apply_receipt(std::int64_t sequence, const audit::Re
   SHOAL_TRY(run(insert_receipt_, sequence, receipt->request, receipt->unix_ms, receipt->principal, receipt->route,
                 receipt->model, audit::name_of(receipt->decision), receipt->egress, receipt->billed_micro,
                 receipt->baseline_micro, receipt->prompt_tokens, receipt->completion_tokens, receipt->local_ms,
-                receipt->durability, receipt->status, receipt->confidence, receipt->detail));
+                receipt->durability, receipt->status, receipt->confidence, receipt->detail, receipt->baseline_micro));
   if (database_.changes() == 0) return set_aside(sequence, record, "its request has a receipt");
-  sums_.add({.day = day_of_ms(receipt->unix_ms),
-             .route = receipt->route,
-             .principal = receipt->principal,
-             .model = receipt->model},
-            costs_of(*receipt));
+  if (const auto& baseline = receipt->baseline) {
+    const audit::TokenCounts& tokens = baseline->tokens;
+    SHOAL_TRY(run(compare_, baseline->provider, baseline->model, tokens.input, tokens.cache_read, tokens.cache_write_5m,
+                  tokens.cache_write_1h, tokens.output, tokens.reasoning, sequence));
+  }
+  Answered answered = answered_by(*receipt);
+  answered.compared = receipt->baseline_micro >= 0;
+  sums_.add(place_of(*receipt, answered), costs_of(*receipt));
   const std::vector<AttemptRow> before = SHOAL_TRY(attempts_.read(receipt->request));
   std::vector<AttemptRow> now = before;
-  for (AttemptRow& row : now) {
-    row.bill.answered_by = receipt->model;
-    row.bill.compared = receipt->baseline_micro >= 0;
-  }
+  for (AttemptRow& row : now) row.bill.answered = answered;
   SHOAL_TRY(attempts_.update(before, std::move(now), sums_));
   note_use(receipt->principal, receipt->unix_ms);
   return {};

@@ -82,6 +82,7 @@ class ReceiptTables {
   Attempts attempts_;
   std::map<std::string, std::int64_t, std::less<>> used_;  // of a transaction: principal, and when last
   Statement insert_receipt_;
+  Statement compare_;
   Statement receipt_of_;
   Statement insert_aside_;
   Statement used_statement_;

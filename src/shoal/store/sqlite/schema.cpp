@@ -10,7 +10,18 @@ namespace {
 
 // Amounts in pico-dollars have 128 bits, so they stand in two columns: x_milli, whole thousandths of a dollar, and
 // x_pico, the rest, below 10^9. Rows are numbered as the journal numbers its records.
-constexpr std::array<std::string_view, 1> kReceiptsVersions = {R"sql(
+//
+// Version 1 counted otherwise, and no release had it: its tables go, and the journal fills those of version 2.
+constexpr std::array<std::string_view, 2> kReceiptsVersions = {"", R"sql(
+DROP TABLE IF EXISTS feed;
+DROP TABLE IF EXISTS lost;
+DROP TABLE IF EXISTS aside;
+DROP TABLE IF EXISTS bill;
+DROP TABLE IF EXISTS attempt;
+DROP TABLE IF EXISTS receipt;
+DROP TABLE IF EXISTS day_sum;
+DROP TABLE IF EXISTS last_used;
+
 -- One row: which record was applied last. The records of an earlier journal end at `before`, and those of this one are
 -- counted on from there.
 CREATE TABLE feed (
@@ -68,18 +79,23 @@ CREATE INDEX attempt_request ON attempt (request);
 -- The few that an outcome may still come for.
 CREATE UNIQUE INDEX attempt_unsettled ON attempt (id) WHERE state IN ('open', 'unknown');
 
--- What follows for it: what it costs by the prices of now, what that adds to its request rounded up, and where it is
--- counted: answered_by is the model of the receipt, compared says whether that has a baseline.
+-- What follows for it: what it costs by the prices of now, what that adds to its request rounded up, and what the
+-- receipt says, once there is one: the day on which all of the request is counted, who answered it, and whether it is
+-- known what it would have cost without Shoal.
 CREATE TABLE bill (
   sequence INTEGER PRIMARY KEY REFERENCES attempt ON DELETE CASCADE,
   cost_milli INTEGER NOT NULL,
   cost_pico INTEGER NOT NULL,
   committed_micro INTEGER NOT NULL,
   alone INTEGER NOT NULL,  -- 1: no other attempt of its request has ended, so what it adds follows from its own cost
-  compared INTEGER NOT NULL,
-  answered_by TEXT
+  answered_day INTEGER,
+  answered_model TEXT,
+  answered_provider TEXT,  -- empty: none
+  compared INTEGER NOT NULL
 ) STRICT;
 
+-- baseline_micro is what the journal says; without_micro is the same by the prices of now. -1: not known. What stands
+-- below it is what it is the price of.
 CREATE TABLE receipt (
   sequence INTEGER PRIMARY KEY,
   request TEXT NOT NULL,
@@ -97,7 +113,16 @@ CREATE TABLE receipt (
   durability TEXT NOT NULL,
   status INTEGER NOT NULL,
   confidence REAL,
-  detail TEXT NOT NULL
+  detail TEXT NOT NULL,
+  without_micro INTEGER NOT NULL,
+  compared_provider TEXT,
+  compared_model TEXT,
+  input INTEGER NOT NULL DEFAULT 0,
+  cache_read INTEGER NOT NULL DEFAULT 0,
+  cache_write_5m INTEGER NOT NULL DEFAULT 0,
+  cache_write_1h INTEGER NOT NULL DEFAULT 0,
+  output INTEGER NOT NULL DEFAULT 0,
+  reasoning INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE UNIQUE INDEX receipt_request ON receipt (request);
 -- Each ends with the sequence, so that the newest come first.
@@ -105,9 +130,11 @@ CREATE INDEX receipt_principal ON receipt (principal);
 CREATE INDEX receipt_route ON receipt (route);
 CREATE INDEX receipt_model ON receipt (model);
 
--- Sums of all receipts (provider is empty) and all attempts of a day, those that were pruned too.
+-- Sums of all receipts and all attempts of a day, those that were pruned too. Money is also summed by the day on which
+-- the budgets were taken, which is another one for a request over midnight.
 CREATE TABLE day_sum (
   day INTEGER NOT NULL,  -- its midnight
+  taken INTEGER NOT NULL,
   route TEXT NOT NULL,
   principal TEXT NOT NULL,
   model TEXT NOT NULL,
@@ -138,8 +165,9 @@ CREATE TABLE day_sum (
   baseline_micro INTEGER NOT NULL,
   with_baseline_micro INTEGER NOT NULL,
   with_baseline_local_ms INTEGER NOT NULL,
-  PRIMARY KEY (day, route, principal, model, provider)
+  PRIMARY KEY (day, taken, route, principal, model, provider)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX day_sum_taken ON day_sum (taken);
 
 CREATE TABLE last_used (principal TEXT PRIMARY KEY, unix_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 )sql"};

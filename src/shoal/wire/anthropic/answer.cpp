@@ -40,42 +40,10 @@ Result<std::optional<RemoteError>> read_stop(std::string_view object, AnswerDelt
   return std::optional<RemoteError>();
 }
 
-// Counts are said again when they change, and cumulative. Input, reading and writing are apart from each other; the
-// pieces of written_tokens are said at the start only.
-struct Counts {
-  types::Usage& usage;
-  std::int32_t& input;
-  std::int32_t& written;
-
-  Result<void> add(std::string_view object) {
-    JsonWalk walk(object);
-    while (walk.next()) {
-      const std::string_view value = walk.value();
-      if (json_is_null(value)) continue;
-      if (walk.is("input_tokens")) {
-        input = SHOAL_TRY(read_count(value, "input_tokens"));
-      } else if (walk.is("output_tokens")) {
-        usage.completion_tokens = SHOAL_TRY(read_count(value, "output_tokens"));
-      } else if (walk.is("cache_read_input_tokens")) {
-        usage.cached_tokens = SHOAL_TRY(read_count(value, "cache_read_input_tokens"));
-      } else if (walk.is("cache_creation_input_tokens")) {
-        written = SHOAL_TRY(read_count(value, "cache_creation_input_tokens"));
-      } else if (walk.is("cache_creation")) {
-        usage.cache_write_1h_tokens =
-            SHOAL_TRY(read_count(json_member(value, "ephemeral_1h_input_tokens"), "ephemeral_1h_input_tokens"));
-      } else if (walk.is("output_tokens_details")) {
-        usage.reasoning_tokens = SHOAL_TRY(read_count(json_member(value, "thinking_tokens"), "thinking_tokens"));
-      }
-    }
-    usage.cache_write_1h_tokens = std::min(usage.cache_write_1h_tokens, written);
-    usage.cache_write_5m_tokens = written - usage.cache_write_1h_tokens;
-    const std::int64_t prompt = std::int64_t{input} + usage.cached_tokens + written;
-    if (prompt > std::numeric_limits<std::int32_t>::max()) return bad_answer("usage", "a number of tokens", object);
-    usage.prompt_tokens = static_cast<std::int32_t>(prompt);
-    usage.reasoning_tokens = std::min(usage.reasoning_tokens, usage.completion_tokens);
-    return {};
-  }
-};
+void add_thought(types::ThinkingBlock thought, AnswerDelta& delta) {
+  const bool says = !thought.thinking.empty() || !thought.signature.empty() || !thought.redacted.empty();
+  if (says) delta.thinking_blocks.push_back(std::move(thought));
+}
 
 // One block of a whole message.
 Result<void> read_block(std::string_view block, AnswerDelta& delta) {
@@ -83,7 +51,15 @@ Result<void> read_block(std::string_view block, AnswerDelta& delta) {
   if (type == "text") {
     delta.text += SHOAL_TRY(read_text(json_member(block, "text"), "a text"));
   } else if (type == "thinking") {
-    delta.reasoning += SHOAL_TRY(read_text(json_member(block, "thinking"), "a thought"));
+    types::ThinkingBlock thought;
+    thought.thinking = SHOAL_TRY(read_text(json_member(block, "thinking"), "a thought"));
+    thought.signature = SHOAL_TRY(read_text(json_member(block, "signature"), "a signature"));
+    delta.reasoning += thought.thinking;
+    add_thought(std::move(thought), delta);
+  } else if (type == "redacted_thinking") {
+    types::ThinkingBlock thought;
+    thought.redacted = SHOAL_TRY(read_text(json_member(block, "data"), "a redacted thought"));
+    add_thought(std::move(thought), delta);
   } else if (type == "tool_use") {
     types::ToolCallDelta call;
     call.index = delta.tool_calls.size();
@@ -99,6 +75,39 @@ Result<void> read_block(std::string_view block, AnswerDelta& delta) {
 
 }  // namespace
 
+// Input, reading and writing are apart from each other; the pieces of what is written are said at the start only.
+void Counts::add(std::string_view object, RemoteEvent& event) {
+  JsonWalk walk(object);
+  while (walk.next()) {
+    const std::string_view value = walk.value();
+    if (json_is_null(value)) continue;
+    if (walk.is("input_tokens")) {
+      input_ = read_count(value, bad_);
+    } else if (walk.is("output_tokens")) {
+      usage_.completion_tokens = read_count(value, bad_);
+    } else if (walk.is("cache_read_input_tokens")) {
+      usage_.cached_tokens = read_count(value, bad_);
+    } else if (walk.is("cache_creation_input_tokens")) {
+      written_ = read_count(value, bad_);
+    } else if (walk.is("cache_creation")) {
+      usage_.cache_write_1h_tokens = read_count(json_member(value, "ephemeral_1h_input_tokens"), bad_);
+    } else if (walk.is("output_tokens_details")) {
+      usage_.reasoning_tokens = read_count(json_member(value, "thinking_tokens"), bad_);
+    } else if (walk.is("service_tier")) {
+      event.service_tier = read_service_tier(value);
+    }
+  }
+  usage_.cache_write_1h_tokens = std::min(usage_.cache_write_1h_tokens, written_);
+  usage_.cache_write_5m_tokens = written_ - usage_.cache_write_1h_tokens;
+  const std::int64_t prompt = std::int64_t{input_} + usage_.cached_tokens + written_;
+  bad_ = bad_ || prompt > std::numeric_limits<std::int32_t>::max();
+  event.bad_usage = bad_;
+  if (bad_) return;
+  usage_.prompt_tokens = static_cast<std::int32_t>(prompt);
+  usage_.reasoning_tokens = std::min(usage_.reasoning_tokens, usage_.completion_tokens);
+  event.usage = usage_;
+}
+
 Result<RemoteReply> parse_answer(std::string_view body) {
   SHOAL_TRY(check_answer(body));
   if (json_member(body, "type") == R"("error")") return RemoteReply(parse_error(0, body));
@@ -112,11 +121,7 @@ Result<RemoteReply> parse_answer(std::string_view body) {
   event.id = SHOAL_TRY(read_text(json_member(body, "id"), "an id"));
   event.model = SHOAL_TRY(read_text(json_member(body, "model"), "a model"));
   if (const std::string_view counts = json_member(body, "usage"); json_is_object(counts)) {
-    types::Usage usage;
-    std::int32_t input = 0;
-    std::int32_t written = 0;
-    SHOAL_TRY((Counts{usage, input, written}.add(counts)));
-    event.usage = usage;
+    Counts().add(counts, event);
   }
   event.last = delta.finish.has_value();
   return RemoteReply(std::move(event));
@@ -130,8 +135,7 @@ Result<void> EventReader::start(std::string_view message, RemoteEvent& event) {
   started_ = true;
   event.id = SHOAL_TRY(read_text(json_member(message, "id"), "an id"));
   event.model = SHOAL_TRY(read_text(json_member(message, "model"), "a model"));
-  SHOAL_TRY((Counts{usage_, input_tokens_, written_tokens_}.add(json_member(message, "usage"))));
-  event.usage = usage_;
+  counts_.add(json_member(message, "usage"), event);
   return {};
 }
 
@@ -141,6 +145,17 @@ Result<void> EventReader::check_block(std::string_view data, Block wanted) const
   const bool right = block_ != Block::kNone && SHOAL_TRY(read_index(index, "an index of a block")) == block_index_;
   if (right && (wanted == block_ || wanted == Block::kNone)) return {};
   return bad_answer("an event", "about the block that is open", data);
+}
+
+// What the start of a block says of its thought: signed at its end, and said in whole only then.
+void EventReader::hold_thought(AnswerDelta& delta) {
+  thought_ = {};
+  if (block_ == Block::kThinking && !delta.thinking_blocks.empty()) {
+    thought_ = std::move(delta.thinking_blocks.back());
+    delta.thinking_blocks.pop_back();
+  }
+  delta.first_thinking_block = thoughts_;
+  thoughts_ += delta.thinking_blocks.size();
 }
 
 Result<void> EventReader::start_block(std::string_view data, AnswerDelta& delta) {
@@ -156,8 +171,9 @@ Result<void> EventReader::start_block(std::string_view data, AnswerDelta& delta)
            : type == "thinking" ? Block::kThinking
            : type == "tool_use" ? Block::kTool
                                 : Block::kOther;
-  if (block_ != Block::kTool) return read_block(block, delta);
   SHOAL_TRY(read_block(block, delta));
+  hold_thought(delta);
+  if (block_ != Block::kTool) return {};
   types::ToolCallDelta& call = delta.tool_calls.back();
   call.index = calls_++;
   // {} stands for what follows in pieces.
@@ -175,6 +191,10 @@ Result<void> EventReader::add_to_block(std::string_view data, AnswerDelta& delta
   } else if (type == "thinking_delta") {
     SHOAL_TRY(check_block(data, Block::kThinking));
     delta.reasoning = SHOAL_TRY(read_text(json_member(piece, "thinking"), "a thought"));
+    thought_.thinking += delta.reasoning;
+  } else if (type == "signature_delta") {
+    SHOAL_TRY(check_block(data, Block::kThinking));
+    thought_.signature += SHOAL_TRY(read_text(json_member(piece, "signature"), "a signature"));
   } else if (type == "input_json_delta") {
     SHOAL_TRY(check_block(data, Block::kNone));
     std::string arguments = SHOAL_TRY(read_text(json_member(piece, "partial_json"), "partial_json"));
@@ -182,7 +202,7 @@ Result<void> EventReader::add_to_block(std::string_view data, AnswerDelta& delta
     has_arguments_ = true;
     delta.tool_calls.push_back({calls_ - 1, "", "", std::move(arguments)});
   } else {
-    SHOAL_TRY(check_block(data, Block::kNone));  // a signature, a citation
+    SHOAL_TRY(check_block(data, Block::kNone));  // a citation
   }
   return {};
 }
@@ -190,14 +210,16 @@ Result<void> EventReader::add_to_block(std::string_view data, AnswerDelta& delta
 Result<void> EventReader::stop_block(std::string_view data, AnswerDelta& delta) {
   SHOAL_TRY(check_block(data, Block::kNone));
   if (block_ == Block::kTool && !has_arguments_) delta.tool_calls.push_back({calls_ - 1, "", "", "{}"});
+  add_thought(std::exchange(thought_, {}), delta);
+  delta.first_thinking_block = thoughts_;
+  thoughts_ += delta.thinking_blocks.size();
   block_ = Block::kNone;
   return {};
 }
 
 // message_delta
 Result<std::optional<RemoteError>> EventReader::end(std::string_view data, RemoteEvent& event) {
-  SHOAL_TRY((Counts{usage_, input_tokens_, written_tokens_}.add(json_member(data, "usage"))));
-  event.usage = usage_;
+  counts_.add(json_member(data, "usage"), event);
   AnswerDelta delta;
   if (auto error = SHOAL_TRY(read_stop(json_member(data, "delta"), delta))) return error;
   if (delta.finish) {

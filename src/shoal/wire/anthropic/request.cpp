@@ -10,6 +10,7 @@
 #include "shoal/wire/json.h"
 #include "shoal/wire/json_walk.h"
 #include "shoal/wire/json_writer.h"
+#include "shoal/wire/signatures.h"
 
 namespace shoal::wire::anthropic {
 namespace {
@@ -54,7 +55,7 @@ Result<void> write_call(JsonWriter& json, const types::ToolCall& call, const std
 }
 
 Result<void> write_message(JsonWriter& json, const Message& message, const std::string& path) {
-  const bool blocks = !message.parts.empty() || !message.tool_calls.empty();
+  const bool blocks = !message.parts.empty() || !message.tool_calls.empty() || !message.thinking_blocks.empty();
   json.object().key("role").string(message.role == Role::kAssistant ? "assistant"
                                    : message.role == Role::kSystem  ? "system"
                                                                     : "user");
@@ -63,6 +64,7 @@ Result<void> write_message(JsonWriter& json, const Message& message, const std::
     return {};
   }
   json.key("content").array();
+  for (const types::ThinkingBlock& block : message.thinking_blocks) write_thinking_block(json, block);
   if (message.parts.empty() && !message.content.empty()) write_text(json, message.content);
   for (std::size_t i = 0; i < message.parts.size(); ++i) {
     const types::ContentPart& part = message.parts[i];
@@ -170,9 +172,9 @@ Result<void> write_output(JsonWriter& json, const types::ChatRequest& request) {
 
 Result<void> write_sampling(JsonWriter& json, const types::SamplingParams& s) {
   if (s.temperature > 1) return unsaid("temperature", kWords);  // theirs ends at 1
-  if (s.temperature != 1) json.key("temperature").number(s.temperature);
-  if (s.top_p != 1) json.key("top_p").number(s.top_p);
-  if (s.top_k != 0) json.key("top_k").integer(s.top_k);
+  if (s.given.temperature || s.temperature != 1) json.key("temperature").number(s.temperature);
+  if (s.given.top_p || s.top_p != 1) json.key("top_p").number(s.top_p);
+  if (s.given.top_k || s.top_k != 0) json.key("top_k").integer(s.top_k);
   return {};
 }
 
@@ -190,7 +192,8 @@ Result<std::string> print_request(const types::ChatRequest& request, const Outgo
   JsonWriter json(out);
   json.object().key("model").string(options.model).key("max_tokens").integer(*limit);
   SHOAL_TRY(write_messages(json, request.messages));
-  SHOAL_TRY(write_sampling(json, p.sampling));
+  // What is left of it for a model that takes none asks for nothing.
+  if (options.sampling) SHOAL_TRY(write_sampling(json, p.sampling));
   if (!p.stop.empty()) {
     json.key("stop_sequences").array();
     for (const std::string& stop : p.stop) json.string(stop);

@@ -22,7 +22,7 @@ inline constexpr std::string_view kVersionHeader = "anthropic-version";
 
 // The body. System messages before all others become `system`; later ones stay in their place. Results of tools that
 // follow each other are one turn, as the API demands. The name of a JSON schema has no place and is a label only; a
-// format is always strict.
+// format is always strict. Signed thoughts come first in their message, as the API demands.
 // Errors: kUnsupportedParameter for what the API cannot be told; kInvalidRequest when neither the request nor `options`
 // limits the answer, or a call's arguments are no JSON object.
 [[nodiscard]] Result<std::string> print_request(const types::ChatRequest& request, const OutgoingOptions& options);

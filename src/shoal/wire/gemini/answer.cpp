@@ -41,8 +41,9 @@ std::optional<FinishReason> finish_of(std::string_view reason) {
   return std::nullopt;
 }
 
-Result<std::optional<types::Usage>> read_usage(std::string_view object) {
-  if (!json_is_object(object)) return std::optional<types::Usage>();
+void read_usage(std::string_view object, RemoteEvent& event) {
+  if (!json_is_object(object)) return;
+  bool bad = false;
   std::int64_t prompt = 0;
   std::int64_t completion = 0;
   types::Usage usage;
@@ -50,22 +51,23 @@ Result<std::optional<types::Usage>> read_usage(std::string_view object) {
   while (walk.next()) {
     const std::string_view value = walk.value();
     if (walk.is("promptTokenCount") || walk.is("toolUsePromptTokenCount")) {
-      prompt += SHOAL_TRY(read_count(value, "promptTokenCount"));
+      prompt += read_count(value, bad);
     } else if (walk.is("candidatesTokenCount")) {
-      completion += SHOAL_TRY(read_count(value, "candidatesTokenCount"));
+      completion += read_count(value, bad);
     } else if (walk.is("thoughtsTokenCount")) {
-      usage.reasoning_tokens = SHOAL_TRY(read_count(value, "thoughtsTokenCount"));
+      usage.reasoning_tokens = read_count(value, bad);
       completion += usage.reasoning_tokens;
     } else if (walk.is("cachedContentTokenCount")) {
-      usage.cached_tokens = SHOAL_TRY(read_count(value, "cachedContentTokenCount"));
+      usage.cached_tokens = read_count(value, bad);
     }
   }
   constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
-  if (prompt > kMost || completion > kMost) return bad_answer("usageMetadata", "a number of tokens", object);
+  event.bad_usage = bad || prompt > kMost || completion > kMost;
+  if (event.bad_usage) return;
   usage.prompt_tokens = static_cast<std::int32_t>(prompt);
   usage.completion_tokens = static_cast<std::int32_t>(completion);
   keep_parts_within(usage);
-  return std::optional(usage);
+  event.usage = usage;
 }
 
 }  // namespace
@@ -88,6 +90,7 @@ Result<void> ChunkReader::read_part(std::string_view part, std::string_view resp
       const std::string_view arguments = json_member(called, "args");
       if (!json_is_null(arguments) && !json_is_object(arguments)) return bad_answer("args", "an object", arguments);
       call.arguments = json_is_null(arguments) ? "{}" : compact_json(arguments);
+      call.thought_signature = SHOAL_TRY(read_text(json_member(part, "thoughtSignature"), "a thoughtSignature"));
       delta.tool_calls.push_back(std::move(call));
     }
   }
@@ -128,7 +131,7 @@ Result<RemoteReply> ChunkReader::read_object(std::string_view text) {
   RemoteEvent event;
   event.id = SHOAL_TRY(read_text(json_member(text, "responseId"), "a responseId"));
   event.model = SHOAL_TRY(read_text(json_member(text, "modelVersion"), "a modelVersion"));
-  event.usage = SHOAL_TRY(read_usage(json_member(text, "usageMetadata")));
+  read_usage(json_member(text, "usageMetadata"), event);
   JsonWalk candidates(json_member(text, "candidates"));
   while (candidates.next()) {
     if (auto broken = SHOAL_TRY(read_candidate(candidates.value(), event.id, event))) {

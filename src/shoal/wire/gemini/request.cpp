@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
@@ -23,12 +24,17 @@ constexpr std::string_view kDialect = "Gemini's API";
 constexpr Vocabulary kWords = {
     .dialect = kDialect, .n = true, .seed = true, .penalties = true, .temperature = true, .top_p = true, .top_k = true};
 constexpr std::size_t kMaxStops = 5;
-// Gemini 3 refuses calls in the history without their signature, and takes this in its place:
-// ai.google.dev/gemini-api/docs/thought-signatures.
+// Gemini 3 refuses calls in the history without their signature. For those that another model made, or a client lost,
+// it takes this in its place: ai.google.dev/gemini-api/docs/thought-signatures.
 constexpr std::string_view kNoSignature = "skip_thought_signature_validator";
 
+// "gemini-2.5-flash", without the folder that may stand before it.
+std::string_view model_name(std::string_view model) {
+  return model.substr(model.rfind('/') + 1);
+}
+
 bool wants_signatures(std::string_view model) {
-  return !model.starts_with("gemini-1.") && !model.starts_with("gemini-2.");
+  return !model_name(model).starts_with("gemini-1.") && !model_name(model).starts_with("gemini-2.");
 }
 
 Error bad(std::string param, std::string_view message) {
@@ -50,7 +56,7 @@ Result<void> write_part(JsonWriter& json, const types::ContentPart& part, const 
   return {};
 }
 
-Result<void> write_call(JsonWriter& json, const types::ToolCall& call, bool signature, const std::string& path) {
+Result<void> write_call(JsonWriter& json, const types::ToolCall& call, bool wants_signature, const std::string& path) {
   const std::string_view input = call.arguments.empty() ? std::string_view("{}") : std::string_view(call.arguments);
   if (!json_is_object(input) || !check_json(input).ok()) {
     return bad(path + ".function.arguments", fmt::format("must be the text of a JSON object for {}", kDialect));
@@ -58,7 +64,11 @@ Result<void> write_call(JsonWriter& json, const types::ToolCall& call, bool sign
   json.object().key("functionCall").object();
   if (!call.id.empty()) json.key("id").string(call.id);
   json.key("name").string(call.name).key("args").raw(input).end_object();
-  if (signature) json.key("thoughtSignature").string(kNoSignature);
+  if (!call.thought_signature.empty()) {
+    json.key("thoughtSignature").string(call.thought_signature);
+  } else if (wants_signature) {
+    json.key("thoughtSignature").string(kNoSignature);
+  }
   json.end_object();
   return {};
 }
@@ -116,8 +126,8 @@ Result<void> Printer::write_message(std::size_t index) {
   }
   for (std::size_t i = 0; i < message.tool_calls.size(); ++i) {
     // Of parallel calls the first has the signature.
-    const bool signature = i == 0 && wants_signatures(options_.model);
-    SHOAL_TRY(write_call(json_, message.tool_calls[i], signature, fmt::format("{}.tool_calls[{}]", path, i)));
+    const bool wants_signature = i == 0 && wants_signatures(options_.model);
+    SHOAL_TRY(write_call(json_, message.tool_calls[i], wants_signature, fmt::format("{}.tool_calls[{}]", path, i)));
   }
   json_.end_array().end_object();
   return {};
@@ -185,14 +195,15 @@ Result<void> Printer::write_tools() {
 
 Result<void> Printer::write_sampling() {
   const types::SamplingParams& s = request_.params.sampling;
-  const auto unless = [this](std::string_view key, float value, float usual) {
-    if (value != usual) json_.key(key).number(value);
+  const auto write_if = [this](bool asked, std::string_view key, float value) {
+    if (asked) json_.key(key).number(value);
   };
-  unless("temperature", s.temperature, 1);
-  unless("topP", s.top_p, 1);
-  if (s.top_k != 0) json_.key("topK").integer(s.top_k);
-  unless("presencePenalty", s.presence_penalty, 0);
-  unless("frequencyPenalty", s.frequency_penalty, 0);
+  // Its own defaults of the first three are others, and differ from model to model.
+  write_if(s.given.temperature || s.temperature != 1, "temperature", s.temperature);
+  write_if(s.given.top_p || s.top_p != 1, "topP", s.top_p);
+  if (s.given.top_k || s.top_k != 0) json_.key("topK").integer(s.top_k);
+  write_if(s.presence_penalty != 0, "presencePenalty", s.presence_penalty);
+  write_if(s.frequency_penalty != 0, "frequencyPenalty", s.frequency_penalty);
   if (!s.seed) return {};
   const auto seed = static_cast<std::int64_t>(*s.seed);
   if (seed < std::numeric_limits<std::int32_t>::min() || seed > std::numeric_limits<std::int32_t>::max()) {
@@ -212,20 +223,31 @@ Result<void> Printer::write_format() {
   return {};
 }
 
+// From Gemini 3 on there are levels, and no word for none at all: ai.google.dev/gemini-api/docs/thinking. Gemini 2.5
+// has budgets, which Google's own API of OpenAI's dialect gives each effort: ai.google.dev/gemini-api/docs/openai.
+// Those before do not think.
 Result<void> Printer::write_thinking() {
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 5> kLevels = {
-      {{"minimal", "MINIMAL"}, {"low", "LOW"}, {"medium", "MEDIUM"}, {"high", "HIGH"}, {"xhigh", "XHIGH"}}};
-  const std::string& effort = request_.reasoning_effort;
-  if (effort.empty()) return {};
-  const auto* level = std::ranges::find(kLevels, effort, &std::pair<std::string_view, std::string_view>::first);
-  if (level == kLevels.end() && effort != "none") return unsaid("reasoning_effort", kWords);
-  json_.key("thinkingConfig").object();
-  if (effort == "none") {
-    json_.key("thinkingBudget").integer(0);
-  } else {
-    json_.key("thinkingLevel").string(level->second);
+  struct Effort {
+    std::string_view name;
+    std::string_view level;
+    std::optional<std::int64_t> budget;
+  };
+  constexpr std::array kEfforts = {Effort{"none", {}, 0},          Effort{"minimal", "MINIMAL", 1024},
+                                   Effort{"low", "LOW", 1024},     Effort{"medium", "MEDIUM", 8192},
+                                   Effort{"high", "HIGH", 24'576}, Effort{"xhigh", "XHIGH", {}}};
+  if (request_.reasoning_effort.empty()) return {};
+  const auto* effort = std::ranges::find(kEfforts, request_.reasoning_effort, &Effort::name);
+  if (effort == kEfforts.end()) return unsaid("reasoning_effort", kWords);
+  const std::string_view model = model_name(options_.model);
+  const bool none = effort->name == "none";
+  if (model.starts_with("gemini-2.5-")) {
+    if (!effort->budget || (none && model.starts_with("gemini-2.5-pro"))) return unsaid("reasoning_effort", kWords);
+    json_.key("thinkingConfig").object().key("thinkingBudget").integer(*effort->budget).end_object();
+    return {};
   }
-  json_.end_object();
+  if (none && !wants_signatures(model)) return {};
+  if (none || !wants_signatures(model)) return unsaid("reasoning_effort", kWords);
+  json_.key("thinkingConfig").object().key("thinkingLevel").string(effort->level).end_object();
   return {};
 }
 

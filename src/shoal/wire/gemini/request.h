@@ -18,8 +18,8 @@ inline constexpr std::string_view kKeyHeader = "x-goog-api-key";
 [[nodiscard]] std::string target(std::string_view model, bool stream);
 
 // The body, which does not name the model. System messages come before all others and become systemInstruction; `user`
-// has no place and is not sent. Calls in the history of models from Gemini 3 on get the documented stand-in for the
-// signature that OpenAI's dialect cannot carry.
+// has no place and is not sent. A call in the history has the signature that came with it; for models from Gemini 3 on
+// one that has none gets the documented stand-in.
 // Errors: kUnsupportedParameter for what the API cannot be told (a system message later on, images by address,
 // logprobs,
 // ...); kInvalidRequest when a call's arguments are no JSON object, or a result belongs to no call.

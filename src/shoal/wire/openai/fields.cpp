@@ -95,8 +95,9 @@ constexpr std::array kGeneration = {
         R"("oneOf":[{"type":"string","minLength":1},{"type":"array","maxItems":16,"items":{"type":"string","minLength":1}}])"),
     field("n", kInteger, "Answers for each prompt.", 1, 16),
     field("stream", kBoolean, "Send the answer as server-sent events while it is written."),
-    field("stream_options", kObject, "Only with stream.", kAnyLow, kAnyHigh,
-          R"("type":"object","properties":{"include_usage":{"type":"boolean"}},"additionalProperties":false)"),
+    field(
+        "stream_options", kObject, "Only with stream.", kAnyLow, kAnyHigh,
+        R"("type":"object","properties":{"include_usage":{"type":"boolean"},"include_obfuscation":{"type":"boolean"}},"additionalProperties":false)"),
     needs(NeedKind::kSignals, field("ignore_eos", kBoolean, "Go on past the end-of-sequence token."), "false"),
     field("user", kString, "The client's own id of its user."),
     field("x_shoal", kObject, "Shoal's own switches.", kAnyLow, kAnyHigh,
@@ -143,6 +144,8 @@ constexpr std::array kChatOnly = {
     verbatim(NeedKind::kPaid, field("web_search_options", kObject, "Let a provider search the web.")),
     verbatim(NeedKind::kStored, field("store", kBoolean, "Let a provider keep the answer."), "false"),
     verbatim(NeedKind::kStored, field("prompt_cache_retention", kString, "How long a provider keeps the prompt.")),
+    verbatim(NeedKind::kOpenAi, field("prompt_cache_options", kObject, "How a provider keeps the prompt.")),
+    verbatim(NeedKind::kOpenAi, field("moderation", kObject, "Let a provider moderate the request and the answer.")),
 };
 
 constexpr std::array kCompletionOnly = {
@@ -168,6 +171,7 @@ constexpr std::array kMessage = {
         R"("oneOf":[{"type":"string"},{"type":"array","minItems":1,"items":{"$ref":"#/components/schemas/ContentPart"}}])"),
     accepted("name", kString, "Accepted; chat templates have no place for it."),
     accepted("annotations", kArray, "Of an earlier answer; accepted and not used."),
+    accepted("parsed", kAny, "What OpenAI's SDK made of content; accepted and not used."),
     needs(NeedKind::kTools,
           field("tool_calls", kArray, "Of an assistant: the functions that it called.", kAnyLow, kAnyHigh,
                 R"("type":"array","items":{"$ref":"#/components/schemas/ToolCall"})"),
@@ -176,33 +180,50 @@ constexpr std::array kMessage = {
     verbatim(NeedKind::kTools, field("function_call", kObject, "The older form of tool_calls.")),
     verbatim(NeedKind::kOpenAi, field("refusal", kString, "Of an assistant: why it did not answer.")),
     verbatim(NeedKind::kAudio, field("audio", kObject, "Of an assistant: an earlier spoken answer.")),
-    verbatim(NeedKind::kReasoning, field("reasoning_content", kString, "Of an assistant: what it thought."), R"("")"),
+    accepted("reasoning_content", kString, "Of an assistant: what it thought; for providers of this dialect alone."),
+    accepted("reasoning", kString, "Another name of reasoning_content."),
+    accepted("reasoning_details", kArray, "Of an assistant: what it thought; for providers of this dialect alone."),
+    field("thinking_blocks", kArray, "Of an assistant: what it thought, signed by Anthropic, which wants it back.",
+          kAnyLow, kAnyHigh, R"("type":"array","items":{"$ref":"#/components/schemas/ThinkingBlock"})"),
+};
+
+constexpr std::array kThinkingBlock = {
+    required(field("type", kString, "Which of the others it has.", kAnyLow, kAnyHigh,
+                   R"("type":"string","enum":["thinking","redacted_thinking"])")),
+    field("thinking", kString, "The thought."),
+    field("signature", kString, "By which Anthropic knows the thought again."),
+    field("data", kString, "A thought that Anthropic alone can read."),
+    accepted("index", kInteger, "Of the stream that it came in; accepted and not used."),
 };
 
 // `type` and, by its value, one of the others.
 constexpr std::array kContentPart = {
     required(field("type", kString, "Which of the others it has.", kAnyLow, kAnyHigh,
-                   R"("type":"string","enum":["text","image_url","input_audio","file","refusal"])")),
+                   R"("type":"string","enum":["text","image_url","input_audio","file","refusal","thinking"])")),
     field("text", kString, "The text."),
     field("image_url", kObject, "An image; only from a user.", kAnyLow, kAnyHigh,
           R"("$ref":"#/components/schemas/ImageUrl")"),
     field("input_audio", kObject, "A recording: its data and its format."),
     field("file", kObject, "A document."),
     field("refusal", kString, "Of an assistant: why it did not answer."),
+    field("thinking", kAny, "Of an assistant: what it thought; for providers of this dialect alone."),
+    verbatim(NeedKind::kOpenAi, field("prompt_cache_breakpoint", kObject, "That a provider keeps the prompt to here.")),
+    verbatim(NeedKind::kOpenAi, field("cache_control", kObject, "The same, for OpenRouter and LiteLLM.")),
 };
 
 constexpr std::array kImageUrl = {
     required(field("url", kString, "Where the image is, or the image itself as data:image/png;base64,...")),
     field("detail", kString, "How closely it is looked at.", kAnyLow, kAnyHigh,
-          R"("type":"string","enum":["auto","low","high"])"),
+          R"("type":"string","enum":["auto","low","high","original"])"),
 };
 
-constexpr std::string_view kOnlyFunction = R"("type":"string","enum":["function"])";
+constexpr std::string_view kToolTypes = R"("type":"string","enum":["function","custom"])";
 
+// `type` and, by its value, one of the others; so with choices and calls.
 constexpr std::array kTool = {
-    required(field("type", kString, "Only functions.", kAnyLow, kAnyHigh, kOnlyFunction)),
-    required(
-        field("function", kObject, "The function.", kAnyLow, kAnyHigh, R"("$ref":"#/components/schemas/Function")")),
+    required(field("type", kString, "Which of the others it has.", kAnyLow, kAnyHigh, kToolTypes)),
+    field("function", kObject, "The function.", kAnyLow, kAnyHigh, R"("$ref":"#/components/schemas/Function")"),
+    verbatim(NeedKind::kOpenAi, field("custom", kObject, "A tool that takes text and no JSON.")),
 };
 
 constexpr std::array kFunction = {
@@ -213,9 +234,11 @@ constexpr std::array kFunction = {
 };
 
 constexpr std::array kNamedToolChoice = {
-    required(field("type", kString, "Only functions.", kAnyLow, kAnyHigh, kOnlyFunction)),
-    required(field("function", kObject, "The one to call.", kAnyLow, kAnyHigh,
-                   R"("$ref":"#/components/schemas/FunctionName")")),
+    required(field("type", kString, "Which of the others it has.", kAnyLow, kAnyHigh,
+                   R"("type":"string","enum":["function","custom","allowed_tools"])")),
+    field("function", kObject, "The one to call.", kAnyLow, kAnyHigh, R"("$ref":"#/components/schemas/FunctionName")"),
+    verbatim(NeedKind::kOpenAi, field("custom", kObject, "The custom tool to call.")),
+    verbatim(NeedKind::kOpenAi, field("allowed_tools", kObject, "Those of tools that may be called.")),
 };
 
 constexpr std::array kFunctionName = {
@@ -224,15 +247,18 @@ constexpr std::array kFunctionName = {
 
 constexpr std::array kToolCall = {
     required(field("id", kString, "By which its result names it.")),
-    required(field("type", kString, "Only functions.", kAnyLow, kAnyHigh, kOnlyFunction)),
-    required(field("function", kObject, "What was called.", kAnyLow, kAnyHigh,
-                   R"("$ref":"#/components/schemas/CalledFunction")")),
+    required(field("type", kString, "Which of the others it has.", kAnyLow, kAnyHigh, kToolTypes)),
+    field("function", kObject, "What was called.", kAnyLow, kAnyHigh,
+          R"("$ref":"#/components/schemas/CalledFunction")"),
+    verbatim(NeedKind::kOpenAi, field("custom", kObject, "The custom tool that was called.")),
     accepted("index", kInteger, "Of the stream that it came in; accepted and not used."),
+    field("extra_content", kObject, "What came with the call: Gemini wants its google.thought_signature back."),
 };
 
 constexpr std::array kCalledFunction = {
     required(field("name", kString, "Of the function.")),
     required(field("arguments", kString, "Its arguments, as the model wrote them.")),
+    accepted("parsed_arguments", kAny, "What OpenAI's SDK made of arguments; accepted and not used."),
 };
 
 constexpr std::array kResponseFormat = {
@@ -251,7 +277,8 @@ constexpr std::array kJsonSchemaFormat = {
 
 constexpr std::array kStreamOptions = {
     field("include_usage", kBoolean, "End the stream with a chunk that has the usage."),
-    refused("include_obfuscation", "false"),
+    verbatim(NeedKind::kOpenAi, field("include_obfuscation", kBoolean, "Hide the lengths of a provider's chunks."),
+             "false"),
 };
 
 constexpr std::array kGenerationXShoal = {
@@ -325,8 +352,9 @@ constexpr std::array kClassifyOnly = {
     required(
         field("input", kAny, "A text, or up to 256 texts.", kAnyLow, kAnyHigh,
               R"("oneOf":[{"type":"string"},{"type":"array","minItems":1,"maxItems":256,"items":{"type":"string"}}])")),
-    required(field("labels", kArray, "The classes; all different.", kAnyLow, kAnyHigh,
-                   R"("type":"array","minItems":2,"maxItems":256,"items":{"type":"string","minLength":1})")),
+    field("labels", kArray, "The classes; all different. This or task.", kAnyLow, kAnyHigh,
+          R"("type":"array","minItems":2,"maxItems":256,"items":{"type":"string","minLength":1})"),
+    field("task", kString, "A task that `shoal tune probe` trained; its labels are the classes. This or labels."),
     field("instruction", kString, "What to do with the text; a question that lists the labels when absent."),
     field("content_free", kString, "A text without content; N/A when absent. With calibrate only."),
     foreign("prompt", "input"),
@@ -383,6 +411,9 @@ std::span<const FieldSpec> named_tool_choice_fields() {
 }
 std::span<const FieldSpec> function_name_fields() {
   return kFunctionName;
+}
+std::span<const FieldSpec> thinking_block_fields() {
+  return kThinkingBlock;
 }
 std::span<const FieldSpec> tool_call_fields() {
   return kToolCall;

@@ -17,6 +17,7 @@ namespace shoal::wire::openai {
 [[nodiscard]] std::span<const FieldSpec> function_fields();
 [[nodiscard]] std::span<const FieldSpec> named_tool_choice_fields();
 [[nodiscard]] std::span<const FieldSpec> function_name_fields();
+[[nodiscard]] std::span<const FieldSpec> thinking_block_fields();
 [[nodiscard]] std::span<const FieldSpec> tool_call_fields();
 [[nodiscard]] std::span<const FieldSpec> called_function_fields();
 [[nodiscard]] std::span<const FieldSpec> response_format_fields();

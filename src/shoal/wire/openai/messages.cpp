@@ -71,32 +71,20 @@ void read_image(Fields& in, types::ContentPart& part) {
   Fields inner(*image, in.path_of("image_url"), image_url_fields());
   if (auto url = inner.text("url")) read_url(inner, *std::move(url), part);
   part.detail = inner.text("detail").value_or("");
-  constexpr std::array kDetails = {"", "auto", "low", "high"};
+  constexpr std::array kDetails = {"", "auto", "low", "high", "original"};
   if (std::ranges::count(kDetails, part.detail) == 0) {
-    inner.fail(
-        bad(inner.path_of("detail"), fmt::format("must be auto, low or high, not \"{}\"", shortened(part.detail))));
+    inner.fail(bad(inner.path_of("detail"),
+                   fmt::format("must be auto, low, high or original, not \"{}\"", shortened(part.detail))));
   }
   in.finish(inner);
 }
 
 // Nothing: a part that only the client's bytes hold.
 std::optional<types::ContentPart> read_part(Fields& in, types::Role role, const std::string& at) {
-  constexpr std::array<std::string_view, 5> kTypes = {"text", "image_url", "input_audio", "file", "refusal"};
-  const std::string type = in.text("type").value_or("");
-  if (!in.ok() || type.empty()) return std::nullopt;
-  if (std::ranges::count(kTypes, type) == 0) {
-    in.fail(Error(ErrorCode::kUnsupportedParameter,
-                  fmt::format("{} is of type \"{}\"; text, image_url, input_audio, file and refusal are supported", at,
-                              shortened(type)))
-                .with_param(at));
-    return std::nullopt;
-  }
-  for (const std::string_view other : kTypes) {
-    const bool there = in.any(other) != nullptr;
-    if (there == (other == type) || !in.ok()) continue;
-    in.fail(bad(in.path_of(other), there ? fmt::format("does not belong to a part of type \"{}\"", type)
-                                         : "is missing; the type needs it"));
-  }
+  constexpr std::array<std::string_view, 6> kTypes = {"text", "image_url", "input_audio",
+                                                      "file", "refusal",   "thinking"};
+  const std::string type = read_type(in, kTypes);
+  if (type.empty()) return std::nullopt;
   types::ContentPart part;
   if (type == "text") {
     part.text = in.text("text").value_or("");
@@ -107,6 +95,10 @@ std::optional<types::ContentPart> read_part(Fields& in, types::Role role, const 
     read_image(in, part);
     in.need(NeedKind::kImages, at);
     return part;
+  }
+  if (type == "thinking") {  // Mistral's
+    if (role != types::Role::kAssistant) in.fail(bad(at, "is only for an assistant"));
+    return std::nullopt;
   }
   in.need(type == "input_audio" ? NeedKind::kAudio : NeedKind::kOpenAi, at, true);
   return std::nullopt;
@@ -131,10 +123,16 @@ void read_parts(Fields& in, const json::array& values, const std::string& path, 
   if (only_texts) message.parts.clear();
 }
 
+bool has_items(Fields& in, std::string_view key) {
+  const json::array* values = in.array(key);
+  return values != nullptr && !values->empty();
+}
+
 // What belongs to one role only, and what a message of that role cannot do without.
 void check_role(Fields& in, const types::Message& message, bool has_content) {
   const bool assistant = message.role == types::Role::kAssistant;
-  for (const std::string_view key : {"tool_calls", "function_call", "refusal", "audio", "reasoning_content"}) {
+  for (const std::string_view key : {"tool_calls", "function_call", "refusal", "audio", "reasoning_content",
+                                     "reasoning", "reasoning_details", "thinking_blocks"}) {
     if (!assistant && in.any(key) != nullptr) in.fail(bad(in.path_of(key), "is only for an assistant"));
   }
   const bool is_result = in.text("role") == "tool";
@@ -142,11 +140,35 @@ void check_role(Fields& in, const types::Message& message, bool has_content) {
     in.fail(bad(in.path_of("tool_call_id"), "is missing; a tool's message names the call that it answers"));
   }
   if (!is_result && !message.tool_call_id.empty()) in.fail(bad(in.path_of("tool_call_id"), "is only for a tool"));
-  const bool instead = assistant && (!message.tool_calls.empty() || in.any("function_call") != nullptr ||
-                                     in.any("refusal") != nullptr || in.any("audio") != nullptr);
+  constexpr std::array kInstead = {"function_call", "refusal", "audio", "reasoning_content", "reasoning"};
+  const bool instead =
+      assistant && (has_items(in, "tool_calls") || has_items(in, "thinking_blocks") ||
+                    std::ranges::any_of(kInstead, [&in](const char* key) { return in.any(key) != nullptr; }));
   if (!has_content && !instead && in.ok()) {
     in.fail(bad(in.path_of("content"), "is missing; it must be a string or an array of parts"));
   }
+}
+
+types::ThinkingBlock read_thinking_block(Fields& in, const json::value& value, const std::string& at) {
+  types::ThinkingBlock block;
+  if (!value.is_object()) {
+    in.fail(wrong_type(at, "an object, as in {\"type\": \"thinking\", \"thinking\": \"...\"}", value));
+    return block;
+  }
+  Fields inner(value.get_object(), at, thinking_block_fields());
+  const std::string type = inner.text("type").value_or("");
+  block.thinking = inner.text("thinking").value_or("");
+  block.signature = inner.text("signature").value_or("");
+  block.redacted = inner.text("data").value_or("");
+  if (!type.empty() && type != "thinking" && type != "redacted_thinking") {
+    inner.fail(
+        bad(inner.path_of("type"), fmt::format("must be thinking or redacted_thinking, not \"{}\"", shortened(type))));
+  }
+  if (!type.empty() && (type == "thinking") == !block.redacted.empty()) {
+    inner.fail(bad(inner.path_of("data"), "is what a block of the type redacted_thinking has, and no other"));
+  }
+  in.finish(inner);
+  return block;
 }
 
 types::Message read_message(Fields& in) {
@@ -166,7 +188,14 @@ types::Message read_message(Fields& in) {
   }
   if (const json::array* calls = in.array("tool_calls")) {
     for (std::size_t i = 0; i < calls->size() && in.ok(); ++i) {
-      message.tool_calls.push_back(read_tool_call(in, (*calls)[i], item_path(in.path_of("tool_calls"), i)));
+      auto call = read_tool_call(in, (*calls)[i], item_path(in.path_of("tool_calls"), i));
+      if (call) message.tool_calls.push_back(*std::move(call));
+    }
+  }
+  if (const json::array* blocks = in.array("thinking_blocks")) {
+    for (std::size_t i = 0; i < blocks->size() && in.ok(); ++i) {
+      message.thinking_blocks.push_back(
+          read_thinking_block(in, (*blocks)[i], item_path(in.path_of("thinking_blocks"), i)));
     }
   }
   check_role(in, message, content != nullptr);
@@ -177,6 +206,25 @@ types::Message read_message(Fields& in) {
 
 Error bad(std::string path, std::string_view message) {
   return Error(ErrorCode::kInvalidRequest, fmt::format("{} {}", path, message)).with_param(std::move(path));
+}
+
+std::string read_type(Fields& in, std::span<const std::string_view> types) {
+  std::string type = in.text("type").value_or("");
+  if (!in.ok() || type.empty()) return {};
+  if (std::ranges::count(types, type) == 0) {
+    const std::string path = in.path_of("type");
+    in.fail(Error(ErrorCode::kUnsupportedParameter,
+                  fmt::format("{} is \"{}\"; supported are {}", path, shortened(type), fmt::join(types, ", ")))
+                .with_param(path));
+    return {};
+  }
+  for (const std::string_view other : types) {
+    const bool there = in.any(other) != nullptr;
+    if (there == (other == type) || !in.ok()) continue;
+    in.fail(bad(in.path_of(other),
+                there ? fmt::format("does not belong to the type \"{}\"", type) : "is missing; the type needs it"));
+  }
+  return in.ok() ? type : std::string();
 }
 
 std::vector<types::Message> read_messages(Fields& in, const json::array& values, const std::string& path) {

@@ -99,15 +99,20 @@ void read_x_shoal(Fields& in, types::GenerationParams& params) {
 void read_generation(Fields& in, types::GenerationParams& params) {
   types::SamplingParams& s = params.sampling;
   const auto number = [&in](std::string_view key, float& out) {
-    if (auto value = in.number(key)) out = static_cast<float>(*value);
+    const auto value = in.number(key);
+    if (value) out = static_cast<float>(*value);
+    return value.has_value();
   };
-  number("temperature", s.temperature);
-  number("top_p", s.top_p);
+  s.given.temperature = number("temperature", s.temperature);
+  s.given.top_p = number("top_p", s.top_p);
   number("min_p", s.min_p);
   number("presence_penalty", s.presence_penalty);
   number("frequency_penalty", s.frequency_penalty);
   number("repetition_penalty", s.repetition_penalty);
-  if (auto value = in.integer("top_k")) s.top_k = static_cast<std::int32_t>(*value);
+  if (auto value = in.integer("top_k")) {
+    s.given.top_k = true;
+    s.top_k = static_cast<std::int32_t>(*value);
+  }
   if (auto value = in.integer("seed")) s.seed = static_cast<std::uint64_t>(*value);
   if (auto value = in.integer("max_tokens")) params.max_tokens = static_cast<std::int32_t>(*value);
   params.n = static_cast<std::int32_t>(in.integer("n").value_or(1));
@@ -386,6 +391,18 @@ Result<types::ScoreRequest> parse_score_request(std::string_view body) {
   return request;
 }
 
+namespace {
+
+// A trained task has its own labels, and asks no model that generates.
+void refuse_with_task(Fields& in) {
+  for (const std::string_view key : {"labels", "model", "instruction", "normalize", "calibrate", "content_free"}) {
+    if (in.any(key) != nullptr)
+      return in.fail(bad(std::string(key), "is for labels, and a task has its own; send one of them"));
+  }
+}
+
+}  // namespace
+
 Result<types::ClassifyRequest> parse_classify_request(std::string_view body) {
   const JsonDocument document = SHOAL_TRY(JsonDocument::parse(body));
   Fields in(*SHOAL_TRY(document.request_object()), "", classify_fields());
@@ -415,8 +432,12 @@ Result<types::ClassifyRequest> parse_classify_request(std::string_view body) {
       }
     }
   }
-  if (in.ok()) read_labels(in, 2, request.labels);
+  request.task = in.text("task").value_or("");
+  if (in.ok() && request.task.empty()) read_labels(in, 2, request.labels);
+  if (in.ok() && !request.task.empty()) refuse_with_task(in);
   SHOAL_TRY(in.finish());
+  if (request.task.empty() && request.labels.empty()) return bad("labels", "is missing; send labels or task");
+  if (request.inputs.empty()) return bad("input", "is missing");
   return request;
 }
 

@@ -13,6 +13,7 @@
 
 #include "shoal/wire/json_text.h"
 #include "shoal/wire/json_writer.h"
+#include "shoal/wire/signatures.h"
 
 namespace shoal::wire::openai {
 namespace {
@@ -295,11 +296,18 @@ void append_message(std::string& out, const Choice& choice) {
     json.string(choice.refusal);
   }
   if (!choice.reasoning.empty()) json.key("reasoning_content").string(choice.reasoning);
+  if (!choice.thinking_blocks.empty()) {
+    json.key("thinking_blocks").array();
+    for (const types::ThinkingBlock& block : choice.thinking_blocks) write_thinking_block(json, block);
+    json.end_array();
+  }
   if (!choice.tool_calls.empty()) {
     json.key("tool_calls").array();
     for (const types::ToolCall& call : choice.tool_calls) {
       json.object().key("id").string(call.id).key("type").string("function").key("function").object();
-      json.key("name").string(call.name).key("arguments").string(call.arguments).end_object().end_object();
+      json.key("name").string(call.name).key("arguments").string(call.arguments).end_object();
+      write_extra_content(json, call.thought_signature);
+      json.end_object();
     }
     json.end_array();
   }
@@ -313,7 +321,18 @@ void append_tool_piece(JsonWriter& json, const types::ToolCallDelta& piece) {
   if (!piece.id.empty()) json.key("id").string(piece.id).key("type").string("function");
   json.key("function").object();
   if (!piece.name.empty()) json.key("name").string(piece.name);
-  json.key("arguments").string(piece.arguments).end_object().end_object();
+  json.key("arguments").string(piece.arguments).end_object();
+  write_extra_content(json, piece.thought_signature);
+  json.end_object();
+}
+
+// One piece for each block: who joins nothing has them in whole as well.
+void append_thinking_pieces(JsonWriter& json, const types::AnswerDelta& delta) {
+  json.key("thinking_blocks").array();
+  for (std::size_t i = 0; i < delta.thinking_blocks.size(); ++i) {
+    write_thinking_block(json, delta.thinking_blocks[i], delta.first_thinking_block + i);
+  }
+  json.end_array();
 }
 
 std::string opening(const AnswerHead& head, std::string_view object) {
@@ -365,9 +384,10 @@ Choice choice_of(const types::AnswerDelta& answer) {
   choice.text = answer.text;
   choice.reason = *answer.finish;
   choice.reasoning = answer.reasoning;
+  choice.thinking_blocks = answer.thinking_blocks;
   choice.refusal = answer.refusal;
   for (const types::ToolCallDelta& call : answer.tool_calls) {
-    choice.tool_calls.push_back({call.id, call.name, call.arguments});
+    choice.tool_calls.push_back({call.id, call.name, call.arguments, call.thought_signature});
   }
   return choice;
 }
@@ -500,6 +520,7 @@ void ChunkPrinter::append_delta(std::string& out, const types::AnswerDelta& delt
     json.object();
     if (!delta.text.empty()) json.key("content").string(delta.text);
     if (!delta.reasoning.empty()) json.key("reasoning_content").string(delta.reasoning);
+    if (!delta.thinking_blocks.empty()) append_thinking_pieces(json, delta);
     if (!delta.refusal.empty()) json.key("refusal").string(delta.refusal);
     if (!delta.tool_calls.empty()) {
       json.key("tool_calls").array();

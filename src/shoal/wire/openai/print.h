@@ -49,6 +49,7 @@ struct Choice {
   std::vector<types::Token> tokens;  // used when log-probabilities were asked for
   // Of chats only, from elsewhere.
   std::string reasoning{};
+  std::vector<types::ThinkingBlock> thinking_blocks{};
   std::string refusal{};
   std::vector<types::ToolCall> tool_calls{};
 };

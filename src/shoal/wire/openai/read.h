@@ -2,6 +2,8 @@
 // request out of `in`, which collects the first fault and the needs. Threads: any; pure.
 #pragma once
 
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,12 +29,16 @@ namespace shoal::wire::openai {
 
 [[nodiscard]] std::vector<types::Message> read_messages(Fields& in, const boost::json::array& values,
                                                         const std::string& path);
+// The `type` of an object, which names the member that describes it: one of `types`, with that member and without the
+// others. Empty: it has none, or `in` a fault.
+[[nodiscard]] std::string read_type(Fields& in, std::span<const std::string_view> types);
 // tools, tool_choice and parallel_tool_calls.
 void read_tools(Fields& in, types::ChatRequest& request);
 void read_response_format(Fields& in, types::ResponseFormat& format);
 void check_modalities(Fields& in);
-// {"id","type","function":{"name","arguments"}}
-[[nodiscard]] types::ToolCall read_tool_call(Fields& in, const boost::json::value& value, const std::string& path);
+// {"id","type","function":{"name","arguments"}}; nothing: a call that only the client's bytes hold.
+[[nodiscard]] std::optional<types::ToolCall> read_tool_call(Fields& in, const boost::json::value& value,
+                                                            const std::string& path);
 
 // For endpoints that only Shoal's own engine has: what it cannot do is a fault. After the last reader.
 void refuse_needs(Fields& in);

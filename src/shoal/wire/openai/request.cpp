@@ -1,6 +1,7 @@
 #include "shoal/wire/openai/request.h"
 
 #include "shoal/wire/json_writer.h"
+#include "shoal/wire/signatures.h"
 
 namespace shoal::wire::openai {
 namespace {
@@ -61,8 +62,15 @@ void write_message(JsonWriter& json, const types::Message& message) {
     json.key("tool_calls").array();
     for (const types::ToolCall& call : message.tool_calls) {
       json.object().key("id").string(call.id).key("type").string("function").key("function").object();
-      json.key("name").string(call.name).key("arguments").string(call.arguments).end_object().end_object();
+      json.key("name").string(call.name).key("arguments").string(call.arguments).end_object();
+      write_extra_content(json, call.thought_signature);
+      json.end_object();
     }
+    json.end_array();
+  }
+  if (!message.thinking_blocks.empty()) {
+    json.key("thinking_blocks").array();
+    for (const types::ThinkingBlock& block : message.thinking_blocks) write_thinking_block(json, block);
     json.end_array();
   }
   if (!message.tool_call_id.empty()) json.key("tool_call_id").string(message.tool_call_id);
@@ -106,16 +114,16 @@ void write_format(JsonWriter& json, const types::ResponseFormat& format) {
 }
 
 void write_sampling(JsonWriter& json, const types::SamplingParams& s) {
-  const auto unless = [&json](std::string_view key, float value, float usual) {
-    if (value != usual) json.key(key).number(value);
+  const auto write_if = [&json](bool asked, std::string_view key, float value) {
+    if (asked) json.key(key).number(value);
   };
-  unless("temperature", s.temperature, 1);
-  unless("top_p", s.top_p, 1);
-  if (s.top_k != 0) json.key("top_k").integer(s.top_k);
-  unless("min_p", s.min_p, 0);
-  unless("presence_penalty", s.presence_penalty, 0);
-  unless("frequency_penalty", s.frequency_penalty, 0);
-  unless("repetition_penalty", s.repetition_penalty, 1);
+  write_if(s.given.temperature || s.temperature != 1, "temperature", s.temperature);
+  write_if(s.given.top_p || s.top_p != 1, "top_p", s.top_p);
+  if (s.given.top_k || s.top_k != 0) json.key("top_k").integer(s.top_k);
+  write_if(s.min_p != 0, "min_p", s.min_p);
+  write_if(s.presence_penalty != 0, "presence_penalty", s.presence_penalty);
+  write_if(s.frequency_penalty != 0, "frequency_penalty", s.frequency_penalty);
+  write_if(s.repetition_penalty != 1, "repetition_penalty", s.repetition_penalty);
   if (s.seed) json.key("seed").integer(static_cast<std::int64_t>(*s.seed));
   if (s.logit_bias.empty()) return;
   json.key("logit_bias").object();

@@ -31,14 +31,9 @@ void check_name(Fields& in, std::string_view key, std::string_view name) {
                                            kMaxName, shortened(name))));
 }
 
-// The only type that there is here: another is known to OpenAI ("custom", "allowed_tools") and not honoured.
-void check_function_type(Fields& in) {
-  const auto type = in.text("type");
-  if (!type || *type == "function") return;
-  in.fail(Error(ErrorCode::kUnsupportedParameter,
-                fmt::format("{} is \"{}\"; only \"function\" is supported", in.path_of("type"), shortened(*type)))
-              .with_param(in.path_of("type")));
-}
+// Custom tools are OpenAI's alone: of their members nothing but the name is read.
+constexpr std::array<std::string_view, 2> kToolTypes = {"function", "custom"};
+constexpr std::array<std::string_view, 3> kChoiceTypes = {"function", "custom", "allowed_tools"};
 
 // Of an array that is not read: that its items are of the right kind.
 void check_items(Fields& in, std::string_view key, bool (json::value::*fits)() const noexcept,
@@ -60,7 +55,10 @@ types::Tool read_tool(Fields& in, const json::value& value, const std::string& p
     return tool;
   }
   Fields outer(value.get_object(), path, tool_fields());
-  check_function_type(outer);
+  if (read_type(outer, kToolTypes) == "custom") {
+    const json::value* name = outer.object("custom")->if_contains("name");
+    if (name != nullptr && name->is_string()) tool.name = view(name->get_string());
+  }
   if (const json::object* function = outer.object("function")) {
     Fields inner(*function, outer.path_of("function"), function_fields());
     if (auto name = inner.text("name")) {
@@ -99,14 +97,26 @@ std::optional<types::ToolChoice> read_tool_choice(Fields& in) {
   }
   choice.kind = types::ToolChoice::Kind::kNamed;
   Fields outer(value->get_object(), "tool_choice", named_tool_choice_fields());
-  check_function_type(outer);
+  const bool named = read_type(outer, kChoiceTypes) == "function";
   if (const json::object* function = outer.object("function")) {
     Fields inner(*function, "tool_choice.function", function_name_fields());
     choice.name = inner.text("name").value_or("");
     outer.finish(inner);
   }
   in.finish(outer);
-  return choice;
+  return named ? std::optional(choice) : std::nullopt;
+}
+
+// Where Google's own API of OpenAI's dialect has it. What else stands there is somebody else's.
+std::string read_thought_signature(Fields& in) {
+  const json::object* extra = in.object("extra_content");
+  const json::value* google = extra == nullptr ? nullptr : extra->if_contains("google");
+  if (google == nullptr || !google->is_object()) return {};
+  const json::value* signature = google->get_object().if_contains("thought_signature");
+  if (signature == nullptr || signature->is_null()) return {};
+  if (signature->is_string()) return std::string(view(signature->get_string()));
+  in.fail(wrong_type(in.path_of("extra_content.google.thought_signature"), "a string", *signature));
+  return {};
 }
 
 }  // namespace
@@ -138,23 +148,24 @@ void read_tools(Fields& in, types::ChatRequest& request) {
   }
 }
 
-types::ToolCall read_tool_call(Fields& in, const json::value& value, const std::string& path) {
+std::optional<types::ToolCall> read_tool_call(Fields& in, const json::value& value, const std::string& path) {
   types::ToolCall call;
   if (!value.is_object()) {
     in.fail(wrong_type(path, "an object with id, type and function", value));
-    return call;
+    return std::nullopt;
   }
   Fields outer(value.get_object(), path, tool_call_fields());
   call.id = outer.text("id").value_or("");
-  check_function_type(outer);
+  const bool is_function = read_type(outer, kToolTypes) == "function";
   if (const json::object* function = outer.object("function")) {
     Fields inner(*function, outer.path_of("function"), called_function_fields());
     call.name = inner.text("name").value_or("");
     call.arguments = inner.text("arguments").value_or("");
     outer.finish(inner);
   }
+  call.thought_signature = read_thought_signature(outer);
   in.finish(outer);
-  return call;
+  return is_function ? std::optional(std::move(call)) : std::nullopt;
 }
 
 void check_modalities(Fields& in) {

@@ -74,11 +74,35 @@ Result<void> read_tool_calls(std::string_view value, AnswerDelta& delta) {
         call.id = SHOAL_TRY(read_text(walk.value(), "an id of a tool call"));
       } else if (walk.is("function") && !json_is_null(walk.value())) {
         SHOAL_TRY(read_function(walk.value(), call));
+      } else if (walk.is("extra_content")) {
+        const std::string_view google = json_member(walk.value(), "google");
+        call.thought_signature = json_string(json_member(google, "thought_signature")).value_or("");
       }
     }
     delta.tool_calls.push_back(std::move(call));
   }
   return {};
+}
+
+// As wire/signatures.h writes them, one index after the other. No part of OpenAI's API: what has another shape is
+// somebody else's, and no fault.
+void read_thinking_blocks(std::string_view value, AnswerDelta& delta) {
+  if (!json_is_array(value)) return;
+  JsonWalk blocks(value);
+  while (blocks.next()) {
+    types::ThinkingBlock block;
+    JsonWalk walk(blocks.value());
+    while (walk.next()) {
+      if (walk.is("thinking")) block.thinking = json_string(walk.value()).value_or("");
+      if (walk.is("signature")) block.signature = json_string(walk.value()).value_or("");
+      if (walk.is("data")) block.redacted = json_string(walk.value()).value_or("");
+      if (walk.is("index") && delta.thinking_blocks.empty()) {
+        delta.first_thinking_block =
+            static_cast<std::size_t>(std::max<std::int64_t>(0, json_integer(walk.value()).value_or(0)));
+      }
+    }
+    delta.thinking_blocks.push_back(std::move(block));
+  }
 }
 
 // Text, or Mistral's parts: [{"type":"text","text":""},{"type":"thinking","thinking":[{"type":"text","text":""}]}].
@@ -114,6 +138,8 @@ Result<void> read_message(std::string_view value, AnswerDelta& delta) {
       if (delta.reasoning.empty()) delta.reasoning = SHOAL_TRY(read_text(member, "reasoning"));
     } else if (walk.is("tool_calls")) {
       SHOAL_TRY(read_tool_calls(member, delta));
+    } else if (walk.is("thinking_blocks")) {
+      read_thinking_blocks(member, delta);
     } else if (walk.is("function_call") && !json_is_null(member)) {
       SHOAL_TRY(read_function(member, delta.tool_calls.emplace_back()));
     }
@@ -150,41 +176,41 @@ Result<std::string> read_choice(std::string_view choice, std::size_t place, Answ
 // Beside OpenAI's names: prompt_cache_hit_tokens of DeepSeek, cached_tokens of Moonshot and Together, and
 // prompt_tokens_details.cache_write_tokens of OpenRouter. xAI and Gemini leave reasoning out of completion_tokens, but
 // count it in total_tokens; it is billed as output.
-Result<std::optional<types::Usage>> read_usage(std::string_view value) {
-  if (!json_is_object(value)) return std::optional<types::Usage>();
+void read_usage(std::string_view value, types::RemoteEvent& event) {
+  if (!json_is_object(value)) return;
   types::Usage usage;
   std::int64_t total = 0;
   bool counted = false;
+  bool bad = false;
   JsonWalk walk(value);
   while (walk.next()) {
     const std::string_view member = walk.value();
     if (walk.is("prompt_tokens")) {
       counted = true;
-      usage.prompt_tokens = SHOAL_TRY(read_count(member, "prompt_tokens"));
+      usage.prompt_tokens = read_count(member, bad);
     } else if (walk.is("completion_tokens")) {
       counted = true;
-      usage.completion_tokens = SHOAL_TRY(read_count(member, "completion_tokens"));
+      usage.completion_tokens = read_count(member, bad);
     } else if (walk.is("total_tokens")) {
-      total = SHOAL_TRY(read_count(member, "total_tokens"));
+      total = read_count(member, bad);
     } else if (walk.is("prompt_tokens_details")) {
-      const std::int32_t cached = SHOAL_TRY(read_count(json_member(member, "cached_tokens"), "cached_tokens"));
-      usage.cached_tokens = std::max(usage.cached_tokens, cached);
-      usage.cache_write_5m_tokens =
-          SHOAL_TRY(read_count(json_member(member, "cache_write_tokens"), "cache_write_tokens"));
+      usage.cached_tokens = std::max(usage.cached_tokens, read_count(json_member(member, "cached_tokens"), bad));
+      usage.cache_write_5m_tokens = read_count(json_member(member, "cache_write_tokens"), bad);
     } else if (walk.is("prompt_cache_hit_tokens") || walk.is("cached_tokens")) {
-      usage.cached_tokens = std::max(usage.cached_tokens, SHOAL_TRY(read_count(member, "cached_tokens")));
+      usage.cached_tokens = std::max(usage.cached_tokens, read_count(member, bad));
     } else if (walk.is("completion_tokens_details")) {
-      usage.reasoning_tokens = SHOAL_TRY(read_count(json_member(member, "reasoning_tokens"), "reasoning_tokens"));
+      usage.reasoning_tokens = read_count(json_member(member, "reasoning_tokens"), bad);
     }
   }
-  if (!counted) return std::optional<types::Usage>();
+  event.bad_usage = event.bad_usage || bad;
+  if (!counted || bad) return;
   const std::int64_t beside = total - usage.prompt_tokens - usage.completion_tokens;
   if (beside > 0) {
     usage.completion_tokens += static_cast<std::int32_t>(beside);
     usage.reasoning_tokens = std::max(usage.reasoning_tokens, static_cast<std::int32_t>(beside));
   }
   keep_parts_within(usage);
-  return std::optional(usage);
+  event.usage = usage;
 }
 
 // `found`: whether there are choices at all.
@@ -210,9 +236,11 @@ Result<types::RemoteReply> read_object(std::string_view text, AnswerKind kind, b
       }
       found = !event.deltas.empty();
     } else if (walk.is("usage")) {
-      if (auto usage = SHOAL_TRY(read_usage(member))) event.usage = usage;
+      read_usage(member, event);
     } else if (walk.is("x_groq")) {
-      if (auto usage = SHOAL_TRY(read_usage(json_member(member, "usage")))) event.usage = usage;
+      read_usage(json_member(member, "usage"), event);
+    } else if (walk.is("service_tier")) {
+      event.service_tier = read_service_tier(member);
     } else if (walk.is("id")) {
       event.id = json_string(member).value_or("");
     } else if (walk.is("model")) {

@@ -7,16 +7,15 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
-#include <variant>
 #include <vector>
 
 #include "shoal/base/result.h"
-#include "shoal/types/chat.h"
+#include "shoal/evaluation/prompt.h"
 
-namespace shoal::cli {
+namespace shoal::evaluation {
 
 struct LabelledQuestion {
-  std::variant<std::vector<types::Message>, std::string> prompt;
+  Prompt prompt;
   std::vector<std::string> answers;  // each of them is right
 
   [[nodiscard]] bool chat() const { return prompt.index() == 0; }
@@ -27,7 +26,8 @@ struct LabelledQuestion {
 
 struct LabelledData {
   std::vector<LabelledQuestion> questions;
-  std::string sha256;  // of the file
+  std::size_t repeated = 0;  // lines whose prompt had come before: they are left out, for they say nothing new
+  std::string sha256;        // of the file
 };
 
 // Errors: kIo; kInvalidRequest with the number of the line.
@@ -40,8 +40,6 @@ enum class Grader : std::uint8_t {
   kContains,  // it has one of them in it, as whole words
   kLabel,     // its first line is one of them
 };
-// Lower case (ASCII), one space between words, without marks at either end. Letters beyond ASCII stay as they are.
-[[nodiscard]] std::string normalised(std::string_view text);
 [[nodiscard]] bool is_right(Grader grader, std::string_view answer, const LabelledQuestion& question);
 
-}  // namespace shoal::cli
+}  // namespace shoal::evaluation

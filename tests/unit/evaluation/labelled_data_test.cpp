@@ -1,5 +1,5 @@
-// Labelled questions, graders, and answers that are kept.
-#include "shoal/cli/labelled_data.h"
+// Labelled questions, and whether answers to them are right.
+#include "shoal/evaluation/labelled_data.h"
 
 #include <filesystem>
 #include <fstream>
@@ -9,10 +9,9 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include "shoal/cli/answer_cache.h"
-#include "shoal/cli/demo_cascade.h"
+#include "shoal/evaluation/normalise.h"
 
-namespace shoal::cli {
+namespace shoal::evaluation {
 namespace {
 
 namespace fs = std::filesystem;
@@ -59,7 +58,11 @@ TEST(Labelled, WhatIsMissingIsNamed) {
 
 TEST(Graders, NormaliseCaseMarksAndSpaces) {
   EXPECT_EQ(normalised("  \"The  Answer\nis\t42.\" "), "the answer is 42");
-  EXPECT_EQ(normalised("-3.5"), "3.5");
+  EXPECT_EQ(normalised("-3.5"), "-3.5");
+  EXPECT_EQ(normalised("- 3.5."), "3.5") << "of a list";
+  EXPECT_EQ(normalised("(C++)."), "c++");
+  EXPECT_EQ(normalised("F#, then."), "f#, then");
+  EXPECT_EQ(normalised("5+"), "5");
   EXPECT_EQ(normalised("Zürich!"), "zürich");
   EXPECT_EQ(normalised(" ?! "), "");
 }
@@ -76,6 +79,16 @@ TEST(Graders, ContainsLooksForWholeWords) {
   EXPECT_FALSE(right(Grader::kContains, "Parisian", "paris"));
   EXPECT_FALSE(right(Grader::kContains, "412", "12"));
   EXPECT_TRUE(right(Grader::kContains, "112, then 12", "12")) << "the second one is whole";
+}
+
+TEST(Graders, ANumberIsNotWithinAnother) {
+  for (const char* const said : {"It is 5.", "5", "5, I think", "1-5", "(5)", "x=5"})
+    EXPECT_TRUE(right(Grader::kContains, said, "5")) << said;
+  for (const char* const said : {"It is -5.", "5.25", "1,500 or 5,000", "0.5", "-0.5"})
+    EXPECT_FALSE(right(Grader::kContains, said, "5")) << said;
+  EXPECT_FALSE(right(Grader::kExact, "-5", "5"));
+  EXPECT_TRUE(right(Grader::kExact, "-5.", "-5"));
+  EXPECT_FALSE(right(Grader::kExact, "C#", "C++"));
 }
 
 TEST(Graders, ALabelIsTheFirstLine) {
@@ -103,57 +116,18 @@ TEST_F(FilesTest, AFileHasAQuestionALineAndAFaultHasItsNumber) {
   const auto read = read_labelled(path);
   ASSERT_TRUE(read.ok()) << read.error().message();
   EXPECT_EQ(read->questions.size(), 2U);
+  EXPECT_EQ(read->repeated, 0U);
+  std::ofstream(path, std::ios::app) << "{\"prompt\":\"a\",\"answer\":\"1\"}\n";
+  EXPECT_EQ(read_labelled(path)->questions.size(), 2U) << "a question that is repeated says nothing new";
+  EXPECT_EQ(read_labelled(path)->repeated, 1U);
   EXPECT_EQ(read->sha256.size(), 64U);
   std::ofstream(path, std::ios::app) << "{\"prompt\":\"c\"}\n";
-  EXPECT_THAT(read_labelled(path).error().message(), HasSubstr("line 4"));
+  EXPECT_THAT(read_labelled(path).error().message(), HasSubstr("line 5"));
   std::ofstream(path) << "{\"prompt\":\"a\",\"answer\":\"1\"}\n{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],"
                          "\"answer\":\"1\"}\n";
   EXPECT_THAT(read_labelled(path).error().message(), HasSubstr("two tasks"));
   EXPECT_FALSE(read_labelled(folder / "none").ok());
 }
 
-TEST_F(FilesTest, AnswersAreThereAgainAfterAKill) {
-  {
-    auto cache = AnswerCache::open(folder, "a");
-    ASSERT_TRUE(cache.ok());
-    ASSERT_TRUE(cache->add(3, {"yes\n\"\xc3\xbc", {-0.25F, -1e-7F}}).ok());
-    ASSERT_TRUE(cache->add(0, {"", {}}).ok());
-  }
-  fs::path file;
-  for (const auto& entry : fs::directory_iterator(folder)) file = entry.path();
-  std::ofstream(file, std::ios::app) << "{\"question\":7,\"text\":\"cut o";
-  {
-    auto cache = AnswerCache::open(folder, "a");
-    ASSERT_TRUE(cache.ok());
-    EXPECT_EQ(cache->answers().size(), 2U);
-    EXPECT_EQ(cache->answers().at(3), (CachedAnswer{"yes\n\"\xc3\xbc", {-0.25F, -1e-7F}}));
-    ASSERT_TRUE(cache->add(7, {"whole", {-1}}).ok()) << "behind a line that was cut off";
-  }
-  auto cache = AnswerCache::open(folder, "a");
-  EXPECT_EQ(cache->answers().at(7).text, "whole");
-  EXPECT_TRUE(AnswerCache::open(folder, "b")->answers().empty()) << "another model or file";
-}
-
-TEST(Demo, ItsTablesLoadAndAreOfItsRoute) {
-  config::Config config;
-  amend_for_demo(config, 8080);
-  ASSERT_EQ(demo_tables().size(), 2U);
-  for (const routing::Table& table : demo_tables()) {
-    EXPECT_EQ(table.key.task, config.routes.at(0).task);
-    EXPECT_EQ(table.key.sampler, "greedy");
-    EXPECT_EQ(table.key.chat_template, "none");
-    EXPECT_EQ(table.model, kDemoSmall);
-  }
-  EXPECT_EQ(demo_tables()[0].key.tokens, 0);
-  EXPECT_EQ(demo_tables()[1].key.tokens, config.routes.at(0).commit_tokens);
-  EXPECT_EQ(config.providers.at(0).base_url, "http://127.0.0.1:8080/v1");
-}
-
-TEST(Demo, AModelThatWasRewrittenIsTold) {
-  EXPECT_THAT(demo_text("http://x", "other"), HasSubstr("every question escalates"));
-  EXPECT_THAT(demo_text("http://x", demo_tables()[0].key.weights), testing::Not(HasSubstr("NOTE")));
-  EXPECT_THAT(demo_text("http://x", ""), HasSubstr("http://x/v1/completions"));
-}
-
 }  // namespace
-}  // namespace shoal::cli
+}  // namespace shoal::evaluation

@@ -1,0 +1,30 @@
+#include "shoal/cli/eval_commands.h"
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+
+#include "shoal/cli/command.h"
+#include "shoal/cli/eval_compare.h"
+#include "shoal/cli/eval_gate.h"
+#include "shoal/cli/eval_route.h"
+#include "shoal/cli/eval_run.h"
+
+namespace shoal::cli {
+
+void add_eval_commands(CLI::App& root, CommandContext& context) {
+  CLI::App& group = add_command(root, context,
+                                {.name = "eval",
+                                 .help = "Measure models and routers on questions whose answers are known",
+                                 .example = "shoal eval route --outcomes outcomes.csv --weak small --strong large",
+                                 .config = false,
+                                 .data_dir = false,
+                                 .json = false});
+  group.require_subcommand(1);
+  add_eval_run(group, context);
+  add_eval_gate(group, context);
+  add_eval_compare(group, context);
+  add_eval_route(group, context);
+}
+
+}  // namespace shoal::cli
