@@ -76,7 +76,7 @@ Result<Report> from_scores(const Options& options) {
 }
 
 // Questions that no table has seen: the tables of another file have seen none of this one, and those of this file have
-// not seen what was held out of both. Errors: kInvalidRequest where the split cannot be made again.
+// not seen what was held out of both. Errors: kInvalidData where the split cannot be made again.
 Result<std::set<std::size_t>> clean_questions(const Options& options, const GradedAnswers& graded,
                                               const routing::Calibration& tables) {
   std::uint64_t place = std::numeric_limits<std::uint64_t>::max();
@@ -87,7 +87,7 @@ Result<std::set<std::size_t>> clean_questions(const Options& options, const Grad
     // Made again it must be the same to the last bit: then this is the split that it was fitted with.
     const auto again = routing::fit_table(labels, options.fit);
     if (!again.ok() || !(again->logistic == table->logistic)) {
-      return Error(ErrorCode::kInvalidRequest,
+      return Error(ErrorCode::kInvalidData,
                    fmt::format("a table was fitted on a part of this file, and another part than these options say: "
                                "give --fit-held-out, --fit-seed, --grader, --max-tokens and --stop as they were then "
                                "({}), or certify with another file",
@@ -114,14 +114,14 @@ Result<Report> from_answers(const config::Config& config, const Options& options
   key.tokens = questions.commit_tokens;
   const routing::Calibration tables = routing::find_calibration(loaded.tables, key);
   if (!tables.any()) {
-    return Error(ErrorCode::kInvalidRequest,
+    return Error(ErrorCode::kNotFound,
                  fmt::format("no calibration table is for {} as it runs here ({} {}, wanted {}): `shoal route fit` "
                              "makes one, best from other questions than those that certify",
                              graded.model, tables.gap->field, tables.gap->value, tables.gap->wanted));
   }
   const std::set<std::size_t> clean = SHOAL_TRY(clean_questions(options, graded, tables));
   if (clean.empty()) {
-    return Error(ErrorCode::kInvalidRequest, "all answers of this file were fitted on: certify with another file");
+    return Error(ErrorCode::kInvalidData, "all answers of this file were fitted on: certify with another file");
   }
   Report report;
   report.source = fmt::format("{}: {} answers{}", graded.model, clean.size(),

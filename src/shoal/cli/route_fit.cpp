@@ -14,7 +14,7 @@ Result<RouteFitReport> route_fit(const config::Config& config, const RouteFitReq
   // Before hours of answers, not after them.
   if (const std::size_t needed = routing::labels_needed(request.fit.held_out); data.questions.size() < needed) {
     return Error(
-        ErrorCode::kInvalidRequest,
+        ErrorCode::kInvalidData,
         fmt::format("{} has {} different questions; {} are needed, so that {} remain to fit on when {:.0f} % are held "
                     "out: {} more",
                     request.data.string(), data.questions.size(), needed, routing::kLeastLabels,

@@ -31,7 +31,7 @@ struct RouteFitReport {
   std::string no_prefix;                     // why there is no table of the first tokens; empty: there is one
 };
 
-// Errors: kInvalidRequest for too few labels and a model without a hash, kCancelled (what was answered is kept), those
+// Errors: kInvalidData for too few labels and a model without a hash, kCancelled (what was answered is kept), those
 // of the engine and of read_labelled().
 [[nodiscard]] Result<RouteFitReport> route_fit(const config::Config& config, const RouteFitRequest& request);
 

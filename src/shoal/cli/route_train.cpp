@@ -111,7 +111,7 @@ Result<void> check_rows(std::size_t rows, std::size_t folds) {
       std::ceil(kUneven * static_cast<double>(routing::kLeastGainRows * folds) / static_cast<double>(folds - 1)));
   if (rows >= needed) return {};
   return Error(
-      ErrorCode::kInvalidRequest,
+      ErrorCode::kInvalidData,
       fmt::format("{} rows are too few: {} are needed, so that {} remain to learn from when one of {} folds is "
                   "held out; {} more. With 500 a router is barely better than the length of the text",
                   rows, needed, routing::kLeastGainRows, folds, needed - rows));

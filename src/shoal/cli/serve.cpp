@@ -112,13 +112,13 @@ Result<void> make_folder(const std::string& path) {
   return {};
 }
 
-// Unmaps the code of one program or library. What runs again comes back from the page cache, sixteen pages at a time;
-// what only a start needs stays away: 4 MB of what is resident.
-int forget_code(dl_phdr_info* of, std::size_t, void*) {
+// Unmaps the code and the constants of one program or library. What is used again comes back from the page cache, sixteen
+// pages at a time; what only a start needs stays away, relocations among it.
+int forget_file(dl_phdr_info* of, std::size_t, void*) {
   const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
   for (const ElfW(Phdr) & segment : std::span(of->dlpi_phdr, of->dlpi_phnum)) {
-    // Code that nobody could have written to is as it is in the file.
-    if (segment.p_type != PT_LOAD || (segment.p_flags & (PF_X | PF_W)) != PF_X || of->dlpi_name == nullptr) continue;
+    // What nobody could have written to is as it is in the file.
+    if (segment.p_type != PT_LOAD || (segment.p_flags & PF_W) != 0 || of->dlpi_name == nullptr) continue;
     const std::uintptr_t begin = (of->dlpi_addr + segment.p_vaddr + page - 1) / page * page;
     const std::uintptr_t end = (of->dlpi_addr + segment.p_vaddr + segment.p_memsz) / page * page;
     if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
@@ -153,7 +153,7 @@ Result<int> serve(const CommandContext& context, const ServeOptions& options) {
   if (options.demo) SHOAL_TRY(check_demo(app->parts.engine, *app->config));
   // What reading the configuration and the prices took is not needed again.
   ::malloc_trim(0);
-  ::dl_iterate_phdr(&forget_code, nullptr);
+  ::dl_iterate_phdr(&forget_file, nullptr);
   SHOAL_TRY(app->http.start());
   if (options.demo) SHOAL_TRY(start_demo(*app));
   Lifecycle life(*app);

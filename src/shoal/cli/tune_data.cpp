@@ -30,7 +30,7 @@ struct Names {
   std::string label;
 };
 
-// Which of the fields that are there holds what. Errors: kInvalidRequest.
+// Which of the fields that are there holds what. Errors: kInvalidData.
 Result<std::string> pick(const std::string& wanted, std::span<const std::string_view> usual,
                          const std::vector<std::string>& there, std::string_view option) {
   const auto has = [&there](std::string_view name) { return std::ranges::find(there, name) != there.end(); };
@@ -42,7 +42,7 @@ Result<std::string> pick(const std::string& wanted, std::span<const std::string_
   std::string names;
   for (const std::string& name : there)
     names += (names.empty() ? "" : ", ") + evaluation::shown(std::string_view(name));
-  return Error(ErrorCode::kInvalidRequest,
+  return Error(ErrorCode::kInvalidData,
                fmt::format("no field {}; it has: {}. Name one with {}",
                            wanted.empty() ? fmt::format("is called {}", fmt::join(usual, ", ")) : wanted,
                            names.empty() ? "none" : names, option));
@@ -59,12 +59,12 @@ class Rows {
  public:
   explicit Rows(bool keep_repeated) : keep_repeated_(keep_repeated) {}
 
-  // Errors: kInvalidRequest.
+  // Errors: kInvalidData.
   Result<void> add(std::string text, std::string label, std::size_t line) {
     if (text.find_first_not_of(" \t\r\n") == std::string::npos) {
-      return Error(ErrorCode::kInvalidRequest, fmt::format("line {}: the text is empty", line));
+      return Error(ErrorCode::kInvalidData, fmt::format("line {}: the text is empty", line));
     }
-    if (label.empty()) return Error(ErrorCode::kInvalidRequest, fmt::format("line {}: the label is empty", line));
+    if (label.empty()) return Error(ErrorCode::kInvalidData, fmt::format("line {}: the label is empty", line));
     auto& labels = labels_of_[text];
     const bool added = labels.insert(label).second;
     if (!added && !keep_repeated_) {
@@ -90,7 +90,7 @@ class Rows {
 
 Result<void> read_csv(const LabelledTextFields& from, std::string_view bytes, Rows& rows) {
   const auto records = SHOAL_TRY(evaluation::parse_csv(bytes));
-  if (records.empty()) return Error(ErrorCode::kInvalidRequest, "it is empty; wanted a header and rows");
+  if (records.empty()) return Error(ErrorCode::kInvalidData, "it is empty; wanted a header and rows");
   const std::vector<std::string>& header = records.front().fields;
   const Names names = SHOAL_TRY(pick_names(from, header));
   const auto place = [&header](const std::string& name) {
@@ -101,7 +101,7 @@ Result<void> read_csv(const LabelledTextFields& from, std::string_view bytes, Ro
   for (std::size_t i = 1; i < records.size(); ++i) {
     std::vector<std::string> fields = records[i].fields;
     if (fields.size() <= std::max(text, label)) {
-      return Error(ErrorCode::kInvalidRequest, fmt::format("line {}: it has {} fields, and the header {}",
+      return Error(ErrorCode::kInvalidData, fmt::format("line {}: it has {} fields, and the header {}",
                                                            records[i].line, fields.size(), header.size()));
     }
     evaluation::repair_utf8(fields[text]);
@@ -113,7 +113,7 @@ Result<void> read_csv(const LabelledTextFields& from, std::string_view bytes, Ro
 Result<std::string> text_of(const json::object& from, const std::string& name, std::size_t line) {
   const json::value* const value = from.if_contains(name);
   if (value != nullptr && value->is_string()) return std::string(value->get_string());
-  return Error(ErrorCode::kInvalidRequest,
+  return Error(ErrorCode::kInvalidData,
                fmt::format("line {}: `{}` {}", line, name, value == nullptr ? "is missing" : "is not a text"));
 }
 
@@ -145,7 +145,7 @@ Result<LabelledTexts> read_labelled_texts(const LabelledTextFields& from) {
   }
   LabelledTexts out = rows.take();
   if (out.rows.empty()) {
-    return Error(ErrorCode::kInvalidRequest,
+    return Error(ErrorCode::kInvalidData,
                  fmt::format("{} has no rows; wanted a text and its label in each, as JSONL or as CSV with a header",
                              evaluation::shown(from.path)));
   }

@@ -32,7 +32,7 @@ struct LabelledTexts {
   std::string contradiction;       // the first of them, for people
 };
 
-// Errors: kIo; kInvalidRequest with the number of the line.
+// Errors: kIo; kInvalidData with the number of the line.
 [[nodiscard]] Result<LabelledTexts> read_labelled_texts(const LabelledTextFields& from);
 
 // Labels sorted by name; rows of `out_of_scope` are outside.

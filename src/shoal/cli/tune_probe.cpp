@@ -151,13 +151,13 @@ std::string report_of(const ProbeReport& report, const ProbeRequest& request) {
   return json::serialize(out);
 }
 
-// Texts and what they are, of those that the task knows. Errors: kInvalidRequest.
+// Texts and what they are, of those that the task knows. Errors: kInvalidData.
 Result<std::vector<std::uint32_t>> numbers_in(const learning::ClassData& data, const learning::ClassModel& model) {
   std::vector<std::uint32_t> of_label;
   for (const std::string& label : data.labels) {
     const auto found = std::ranges::find(model.labels, label);
     if (found == model.labels.end()) {
-      return Error(ErrorCode::kInvalidRequest,
+      return Error(ErrorCode::kInvalidData,
                    fmt::format("the task {} has no label {}; if that stands for texts of another kind, pass "
                                "--out-of-scope {}",
                                model.name, label, label));
@@ -315,7 +315,7 @@ Result<TaskTestReport> test_task(const config::Config& config, const TaskTestReq
   const LabelledTexts read = SHOAL_TRY(read_labelled_texts(request.data));
   learning::ClassData data = class_data(read, request.data.out_of_scope);
   const std::vector<std::uint32_t> classes = SHOAL_TRY(numbers_in(data, model));
-  if (classes.empty()) return Error(ErrorCode::kInvalidRequest, "the data have no text of the task's own labels");
+  if (classes.empty()) return Error(ErrorCode::kInvalidData, "the data have no text of the task's own labels");
   TaskTestReport report;
   report.texts = data.texts.size();
   report.outside = data.outside.size();
@@ -331,7 +331,7 @@ Result<TaskTestReport> test_task(const config::Config& config, const TaskTestReq
   if (!model.embedder) return report;
   const auto embedder = SHOAL_TRY(find_embedder(config, model.embedder->name));
   if (!embedder || !learning::same_embedder(*model.embedder, embedder_of(*embedder))) {
-    return Error(ErrorCode::kInvalidRequest,
+    return Error(ErrorCode::kInvalidData,
                  fmt::format("the embedder {} is another one than the task {} was trained with; train it again",
                              model.embedder->name, model.name));
   }

@@ -71,7 +71,7 @@ struct TaskTestReport {
   double p50_us = 0;  // of a decision by the hashed part
   double p99_us = 0;
 };
-// Errors: those of load_task(), read_labelled_texts(), the engine; kInvalidRequest: a label that the task has not.
+// Errors: those of load_task(), read_labelled_texts(), the engine; kInvalidData: a label that the task has not.
 [[nodiscard]] Result<TaskTestReport> test_task(const config::Config& config, const TaskTestRequest& request);
 
 }  // namespace shoal::cli

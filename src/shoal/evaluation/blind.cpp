@@ -93,7 +93,7 @@ Result<BlindComparison> BlindComparison::open(const Suite& suite, const Results&
   }
   if (out.pairs_.empty()) {
     return Error(
-        ErrorCode::kInvalidRequest,
+        ErrorCode::kInvalidData,
         fmt::format("\"{}\" and \"{}\" have no question that both answered, and differently ({} answers are the same)",
                     first.route, second.route, out.same_));
   }
@@ -112,7 +112,7 @@ Result<void> BlindComparison::take_up(const std::string& head) {
   if (!std::filesystem::exists(journal_, ignored)) return append(journal_, head);
   const std::string all = SHOAL_TRY(contents_of(journal_));
   if (!all.starts_with(head)) {
-    return Error(ErrorCode::kInvalidRequest,
+    return Error(ErrorCode::kInvalidData,
                  fmt::format("{} is of another comparison: other routes, answers or seed. Give --journal another file",
                              shown(journal_)));
   }

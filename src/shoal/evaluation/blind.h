@@ -29,7 +29,7 @@ enum class Choice : std::uint8_t { kLeft, kRight, kTie };
 class BlindComparison {
  public:
   // Of questions that both routes answered, differently: answers that are the same to the byte are no question of
-  // taste. What `journal` has is taken up. Errors: kIo; kInvalidRequest when no pair is left, or the journal is of
+  // taste. What `journal` has is taken up. Errors: kIo; kInvalidData when no pair is left, or the journal is of
   // another comparison.
   [[nodiscard]] static Result<BlindComparison> open(const Suite& suite, const Results& first, const Results& second,
                                                     std::uint64_t seed, double delta, std::filesystem::path journal);

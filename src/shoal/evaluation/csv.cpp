@@ -60,7 +60,7 @@ class Parser {
     for (++at_;;) {
       const std::size_t end = text_.find('"', at_);
       if (end == std::string_view::npos) {
-        return Error(ErrorCode::kInvalidRequest,
+        return Error(ErrorCode::kInvalidData,
                      fmt::format("line {}, column {}: the quoted field that begins here does not end", line, column));
       }
       take_lines(end);
@@ -68,7 +68,7 @@ class Parser {
       at_ = end + 1;
       if (at_end() || text_[at_] == ',' || ends_line()) return out;
       if (text_[at_] != '"') {
-        return Error(ErrorCode::kInvalidRequest,
+        return Error(ErrorCode::kInvalidData,
                      fmt::format("line {}, column {}: text after the closing quote of a field; a quote inside a quoted "
                                  "field is written twice",
                                  line_, at_ - line_begin_ + 1));

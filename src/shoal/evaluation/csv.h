@@ -17,7 +17,7 @@ struct CsvRecord {
   std::size_t line = 1;  // that it begins on, from 1
 };
 
-// The first record is the header, if there is one: nobody knows here. Errors: kInvalidRequest, "line 3, column 14:
+// The first record is the header, if there is one: nobody knows here. Errors: kInvalidData, "line 3, column 14:
 // ...", the column in bytes, for a quoted field that does not end, or goes on after its closing quote.
 [[nodiscard]] Result<std::vector<CsvRecord>> parse_csv(std::string_view text);
 

@@ -23,7 +23,7 @@ constexpr std::size_t kResamples = 10'000;
 constexpr double kAlpha = 0.05;
 
 Error wrong(std::string message) {
-  return {ErrorCode::kInvalidRequest, std::move(message)};
+  return {ErrorCode::kInvalidData, std::move(message)};
 }
 std::string text_of(const json::object& from, std::string_view name) {
   const json::value* const value = from.if_contains(name);

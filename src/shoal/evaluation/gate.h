@@ -32,7 +32,7 @@ struct Results {
   std::map<std::string, ResultRow> rows;       // graded ones, by id
   std::map<std::string, std::string> answers;  // by id, graded or not
 };
-// `route` may be empty where there is one. Errors: kIo; kInvalidRequest for a file that is no report, a route that is
+// `route` may be empty where there is one. Errors: kIo; kInvalidData for a file that is no report, a route that is
 // not in it, or that must be named.
 [[nodiscard]] Result<Results> read_results(const std::filesystem::path& path, std::string_view route);
 
@@ -55,7 +55,7 @@ struct Gate {
 // The whole: a regression when all of the 95 % interval of the difference is below -margin, fine when none of it is,
 // with every missing row counted as lost. A slice can only be a regression: shown so with all slices together
 // (Bonferroni), else it says nothing.
-// Errors: kInvalidRequest for results of two suites or metrics, or that share no row.
+// Errors: kInvalidData for results of two suites or metrics, or that share no row.
 [[nodiscard]] Result<Gate> gate(const Results& result, const Results& baseline, double margin);
 
 }  // namespace shoal::evaluation

@@ -27,7 +27,7 @@ constexpr std::array kNames = {
 };
 
 Error wrong(std::string message) {
-  return {ErrorCode::kInvalidRequest, std::move(message)};
+  return {ErrorCode::kInvalidData, std::move(message)};
 }
 
 std::string_view trimmed(std::string_view text) {

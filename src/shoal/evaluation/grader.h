@@ -71,11 +71,11 @@ struct Grade {
 // Answers longer than this are not graded but wrong: no right one is.
 inline constexpr std::size_t kMaxGradedBytes = std::size_t{256} << 10;
 
-// Errors: kInvalidRequest for a pattern or schema that is none, or that takes too long; of kCode those of
+// Errors: kInvalidData for a pattern or schema that is none, or that takes too long; of kCode those of
 // sandbox::run_confined().
 [[nodiscard]] Result<Grade> grade(const GraderSettings& settings, const Gold& gold, std::string_view answer);
 
-// Whether the row has what the grader needs, and whether that can be used. Errors: kInvalidRequest, saying what not.
+// Whether the row has what the grader needs, and whether that can be used. Errors: kInvalidData, saying what not.
 [[nodiscard]] Result<void> check_gold(const GraderSettings& settings, const Gold& gold);
 
 // The label that an answer gives: one of `labels` (as it is written there), else its first line as it is compared.

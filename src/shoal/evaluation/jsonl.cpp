@@ -21,7 +21,7 @@ namespace json = boost::json;
 Result<json::object> parse_object(std::string_view line) {
   boost::system::error_code error;
   json::value root = json::parse(json::string_view(line.data(), line.size()), error);
-  if (error || !root.is_object()) return Error(ErrorCode::kInvalidRequest, "it is not a JSON object");
+  if (error || !root.is_object()) return Error(ErrorCode::kInvalidData, "it is not a JSON object");
   return std::move(root.get_object());
 }
 
@@ -38,7 +38,7 @@ Result<void> each_object(std::string_view text, const TakeObject& take) {
     Result<json::object> object = parse_object(line);
     const Result<void> taken = object.ok() ? take(*object, number) : Result<void>(std::move(object).error());
     if (!taken.ok())
-      return Error(ErrorCode::kInvalidRequest, fmt::format("line {}: {}", number, taken.error().message()));
+      return Error(ErrorCode::kInvalidData, fmt::format("line {}: {}", number, taken.error().message()));
   }
   return {};
 }
@@ -46,7 +46,7 @@ Result<void> each_object(std::string_view text, const TakeObject& take) {
 Result<void> read_jsonl(const std::filesystem::path& path, const TakeObject& take) {
   const std::string text = SHOAL_TRY(contents_of(path));
   const Result<void> read = each_object(text, take);
-  if (!read.ok()) return Error(ErrorCode::kInvalidRequest, fmt::format("{}, {}", shown(path), read.error().message()));
+  if (!read.ok()) return Error(ErrorCode::kInvalidData, fmt::format("{}, {}", shown(path), read.error().message()));
   return {};
 }
 

@@ -16,7 +16,7 @@ namespace shoal::evaluation {
 
 using TakeObject = std::function<Result<void>(const boost::json::object& object, std::size_t line)>;
 
-// For each line that is not blank. Errors: kInvalidRequest, "line 3: ...", for a line that is not a JSON object, and
+// For each line that is not blank. Errors: kInvalidData, "line 3: ...", for a line that is not a JSON object, and
 // those of `take`.
 [[nodiscard]] Result<void> each_object(std::string_view text, const TakeObject& take);
 // The same of a file; its name comes first in the message. Errors: kIo too.

@@ -23,7 +23,7 @@ bool is_space(char c) {
 }
 
 Error wrong(std::string message) {
-  return {ErrorCode::kInvalidRequest, std::move(message)};
+  return {ErrorCode::kInvalidData, std::move(message)};
 }
 
 }  // namespace

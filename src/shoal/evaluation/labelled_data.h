@@ -30,9 +30,9 @@ struct LabelledData {
   std::string sha256;        // of the file
 };
 
-// Errors: kIo; kInvalidRequest with the number of the line.
+// Errors: kIo; kInvalidData with the number of the line.
 [[nodiscard]] Result<LabelledData> read_labelled(const std::filesystem::path& path);
-// One line. Errors: kInvalidRequest.
+// One line. Errors: kInvalidData.
 [[nodiscard]] Result<LabelledQuestion> parse_labelled(std::string_view line);
 
 enum class Grader : std::uint8_t {

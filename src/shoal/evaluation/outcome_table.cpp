@@ -27,7 +27,7 @@ namespace json = boost::json;
 constexpr std::size_t kNone = static_cast<std::size_t>(-1);
 
 Error wrong(std::string message) {
-  return {ErrorCode::kInvalidRequest, std::move(message)};
+  return {ErrorCode::kInvalidData, std::move(message)};
 }
 
 std::string names(const std::vector<std::string>& columns) {

@@ -48,7 +48,7 @@ struct OutcomeTable {
   std::size_t replaced = 0;  // bytes that were no UTF-8
 };
 
-// Errors: kIo; kInvalidRequest with the file, and the line and column where there are some.
+// Errors: kIo; kInvalidData with the file, and the line and column where there are some.
 [[nodiscard]] Result<OutcomeTable> read_outcomes(const std::filesystem::path& path, const OutcomeOptions& options);
 
 // A row for two models. The views point into the table.
@@ -70,12 +70,12 @@ struct OutcomePair {
   std::size_t incomplete = 0;  // rows without an outcome of both, left out
 };
 
-// Errors: kInvalidRequest for a model that has no column, with the nearest name, and for a cell that is no outcome;
+// Errors: kInvalidData for a model that has no column, with the nearest name, and for a cell that is no outcome;
 // also when no row has both.
 [[nodiscard]] Result<OutcomePair> pair_outcomes(const OutcomeTable& table, std::string_view weak,
                                                 std::string_view strong);
 
-// The numbers of a column, one for each of `rows`. Errors: kInvalidRequest for a column that is not there, with the
+// The numbers of a column, one for each of `rows`. Errors: kInvalidData for a column that is not there, with the
 // nearest name, and for a cell that is no number.
 [[nodiscard]] Result<std::vector<double>> column_numbers(const OutcomeTable& table, std::span<const PairedRow> rows,
                                                          std::string_view column);

@@ -12,7 +12,7 @@ namespace {
 namespace json = boost::json;
 
 Error wrong(std::string message) {
-  return {ErrorCode::kInvalidRequest, std::move(message)};
+  return {ErrorCode::kInvalidData, std::move(message)};
 }
 
 Result<std::vector<types::Message>> read_messages(const json::value& value) {

@@ -14,7 +14,7 @@ namespace shoal::evaluation {
 
 using Prompt = std::variant<std::vector<types::Message>, std::string>;
 
-// "prompt" or "messages" of a row. Errors: kInvalidRequest.
+// "prompt" or "messages" of a row. Errors: kInvalidData.
 [[nodiscard]] Result<Prompt> read_prompt(const boost::json::object& row);
 
 // What a model is asked, to the byte: the same for prompts that are the same, and for no others of their kind.

@@ -56,7 +56,7 @@ std::map<std::string, std::size_t> folds_of_names(std::map<std::string, std::siz
 }
 
 Error wrong(std::string message) {
-  return {ErrorCode::kInvalidRequest, std::move(message)};
+  return {ErrorCode::kInvalidData, std::move(message)};
 }
 
 struct LineOfScores {

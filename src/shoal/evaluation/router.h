@@ -51,12 +51,12 @@ using MakeRouter = std::function<std::unique_ptr<TrainableRouter>(std::uint64_t 
 // Which fold each row is in, from 0. Rows with prompts that are comparable stay together. REQUIRES: at least two folds.
 [[nodiscard]] std::vector<std::size_t> random_folds(std::span<const PairedRow> rows, std::size_t folds,
                                                     std::uint64_t seed);
-// Whole groups are held out. Errors: kInvalidRequest where there are fewer groups than folds.
+// Whole groups are held out. Errors: kInvalidData where there are fewer groups than folds.
 [[nodiscard]] Result<std::vector<std::size_t>> group_folds(std::span<const PairedRow> rows, std::size_t folds,
                                                            std::uint64_t seed);
 
 // A score for each row, by a router that was fitted on the rows of the other folds. Errors: those of fit();
-// kInvalidRequest where a fold leaves nothing to fit on, kInternal where a score is not finite.
+// kInvalidData where a fold leaves nothing to fit on, kInternal where a score is not finite.
 [[nodiscard]] Result<std::vector<double>> cross_fit(std::span<const PairedRow> rows,
                                                     std::span<const std::size_t> fold_of, const MakeRouter& make,
                                                     std::uint64_t seed);
@@ -67,7 +67,7 @@ using MakeRouter = std::function<std::unique_ptr<TrainableRouter>(std::uint64_t 
 [[nodiscard]] std::vector<double> length_scores(std::span<const PairedRow> rows);
 
 // The number of bytes of the weak model's answer: what a router that asks it first has for nothing. Errors:
-// kInvalidRequest where the table does not have the answers.
+// kInvalidData where the table does not have the answers.
 [[nodiscard]] Result<std::vector<double>> answer_length_scores(std::span<const PairedRow> rows);
 
 struct ScoresFile {
@@ -75,7 +75,7 @@ struct ScoresFile {
   std::vector<double> confidences;  // that the weak model is right; empty unless every line has it
 };
 // JSONL with {"prompt": TEXT, "score": NUMBER}, and, if it has them, "confidence", a probability. Prompts are found by
-// what is comparable in them. Errors: kIo; kInvalidRequest with the line, and where rows of the table have no score.
+// what is comparable in them. Errors: kIo; kInvalidData with the line, and where rows of the table have no score.
 [[nodiscard]] Result<ScoresFile> read_scores(const std::filesystem::path& path, std::span<const PairedRow> rows);
 
 }  // namespace shoal::evaluation

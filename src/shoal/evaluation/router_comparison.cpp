@@ -14,7 +14,7 @@ constexpr std::size_t kGroupsForErrors = 10;
 constexpr double kConfidence = 0.95;
 
 Error wrong(std::string message) {
-  return {ErrorCode::kInvalidRequest, std::move(message)};
+  return {ErrorCode::kInvalidData, std::move(message)};
 }
 
 Result<std::vector<Partition>> partitions_of(std::span<const PairedRow> rows, const ComparisonOptions& options) {

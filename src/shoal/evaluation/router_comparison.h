@@ -69,7 +69,7 @@ struct Comparison {
   bool difference_by_group = false;
 };
 
-// Errors: of the routers and of group_folds(); kInvalidRequest where the strong model is not better on these rows, for
+// Errors: of the routers and of group_folds(); kInvalidData where the strong model is not better on these rows, for
 // then there is nothing to route for, and where there are fewer different prompts than folds.
 [[nodiscard]] Result<Comparison> compare_routers(std::span<const PairedRow> rows, std::span<const NamedRouter> routers,
                                                  const ComparisonOptions& options);

@@ -255,7 +255,7 @@ Result<void> grade_all(const Suite& suite, std::size_t parallel, RunResult& run)
           auto graded = grade(suite.grader, suite.rows[at % rows].gold, row.answer.text);
           if (graded.ok()) {
             row.grade = std::move(graded).value();
-          } else if (graded.error().code() == ErrorCode::kInvalidRequest) {
+          } else if (graded.error().code() == ErrorCode::kInvalidData) {
             row.ungraded = graded.error().message();
           } else {
             const std::lock_guard lock(mutex);

@@ -237,7 +237,7 @@ std::string_view view(const json::string& text) {
   return {text.data(), text.size()};
 }
 Error wrong(std::string message) {
-  return {ErrorCode::kInvalidRequest, std::move(message)};
+  return {ErrorCode::kInvalidData, std::move(message)};
 }
 
 // A text, or a number as it is written in JSON: graders of numbers read it again.

@@ -51,7 +51,7 @@ std::uint64_t hash_of(std::string_view text) {
 
 Result<void> check(const ClassData& data, std::span<const std::string> plain) {
   if (data.labels.size() < 2) {
-    return Error(ErrorCode::kInvalidRequest,
+    return Error(ErrorCode::kInvalidData,
                  fmt::format("the data have {}; a classifier tells two labels or more apart",
                              data.labels.empty() ? "no label" : fmt::format("one label, {}", data.labels.front())));
   }
@@ -64,7 +64,7 @@ Result<void> check(const ClassData& data, std::span<const std::string> plain) {
     if (++count <= 5) few += fmt::format("{}{} ({})", few.empty() ? "" : ", ", data.labels[i], texts[i].size());
   }
   if (count == 0) return {};
-  return Error(ErrorCode::kInvalidRequest,
+  return Error(ErrorCode::kInvalidData,
                fmt::format("each label needs {} different texts, so that one can be held out; {} of {} labels have "
                            "fewer: {}{}. Label more texts, or leave these labels out",
                            kFewestPerLabel, count, data.labels.size(), few, count > 5 ? ", ..." : ""));

@@ -73,7 +73,7 @@ struct ClassFitReport {
 // Errors: as fit_classes(), which asks it first.
 [[nodiscard]] Result<void> check_class_data(const ClassData& data);
 
-// Fills parts and heads of `model`. Errors: kInvalidRequest: fewer than two labels, or a label with fewer than
+// Fills parts and heads of `model`. Errors: kInvalidData: fewer than two labels, or a label with fewer than
 // kFewestPerLabel different texts.
 [[nodiscard]] Result<ClassFitReport> fit_classes(const ClassData& data, const ClassFitSettings& settings,
                                                  ClassModel& model);

@@ -246,13 +246,13 @@ bool shows(const GatePoint& point, const CertifyOptions& options) {
 Result<Certification> certify(std::span<const ScoredLabel> labels, const CertifyOptions& options) {
   const auto share = [](double value) { return value > 0 && value < 1; };
   if (!share(options.risk) || !share(options.confidence)) {
-    return Error(ErrorCode::kInvalidRequest, fmt::format("risk and confidence lie between 0 and 1, not at {} and {}",
-                                                         options.risk, options.confidence));
+    return Error(ErrorCode::kUsage, fmt::format("risk and confidence lie between 0 and 1, not at {} and {}",
+                                                options.risk, options.confidence));
   }
-  if (labels.empty()) return Error(ErrorCode::kInvalidRequest, "there are no labels to certify with");
+  if (labels.empty()) return Error(ErrorCode::kInvalidData, "there are no labels to certify with");
   for (std::size_t i = 0; i < labels.size(); ++i) {
     if (labels[i].score && !std::isfinite(*labels[i].score)) {
-      return Error(ErrorCode::kInvalidRequest, fmt::format("the score of label {} is not a finite number", i + 1));
+      return Error(ErrorCode::kInvalidData, fmt::format("the score of label {} is not a finite number", i + 1));
     }
   }
   Certification out;

@@ -76,7 +76,7 @@ struct Certification {
 // Whether what was seen at one threshold shows the risk: P(Bin(kept, risk) <= wrong) <= 1 - confidence.
 [[nodiscard]] bool shows(const GatePoint& point, const CertifyOptions& options);
 
-// Errors: kInvalidRequest: no label, a score that is not finite, or options out of their ranges.
+// Errors: kInvalidData: no label, or a score that is not finite. kUsage: options out of their ranges.
 [[nodiscard]] Result<Certification> certify(std::span<const ScoredLabel> labels, const CertifyOptions& options);
 
 }  // namespace shoal::routing

@@ -252,7 +252,7 @@ bool isotonic_wins(std::span<const Label> labels, std::uint64_t seed) {
 Error too_few(std::size_t labels, double held_out) {
   const std::size_t needed = labels_needed(held_out);
   return {
-      ErrorCode::kInvalidRequest,
+      ErrorCode::kInvalidData,
       fmt::format("{} graded answers are too few: {} are needed, so that {} remain to fit on when {:.0f} % are held "
                   "out; {} more",
                   labels, needed, kLeastLabels, held_out * 100, needed - std::min(needed, labels))};
@@ -291,11 +291,11 @@ Result<Table> fit_table(std::span<const Label> labels, const FitOptions& options
   }
   const auto rights = static_cast<std::size_t>(std::ranges::count(fitted, true, &Label::right));
   if (std::min(rights, fitted.size() - rights) < kLeastOfAKind) {
-    return Error(ErrorCode::kInvalidRequest,
+    return Error(ErrorCode::kInvalidData,
                  fmt::format("{} of {} answers are right: to tell right ones from wrong ones takes at least {} of each",
                              rights, fitted.size(), kLeastOfAKind));
   }
-  if (held.empty()) return Error(ErrorCode::kInvalidRequest, "all labels have the same question: none can be held out");
+  if (held.empty()) return Error(ErrorCode::kInvalidData, "all labels have the same question: none can be held out");
   Table table;
   table.logistic = fit_logistic(fitted);
   if (isotonic_wins(fitted, options.seed)) table.steps = isotonic(scores_of(table.logistic, fitted));

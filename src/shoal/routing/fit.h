@@ -34,7 +34,7 @@ struct FitOptions {
 // How many labels there must be, with so many held out.
 [[nodiscard]] std::size_t labels_needed(double held_out);
 
-// The key and the fields for people are the caller's to fill. Errors: kInvalidRequest with the numbers, where the
+// The key and the fields for people are the caller's to fill. Errors: kInvalidData with the numbers, where the
 // labels are too few, or nearly all right or wrong.
 [[nodiscard]] Result<Table> fit_table(std::span<const Label> labels, const FitOptions& options);
 

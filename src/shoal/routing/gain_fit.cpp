@@ -260,7 +260,7 @@ std::vector<GainPoint> curve_of(std::span<const GainRow> rows, const std::vector
 
 Result<void> check(std::span<const GainRow> rows) {
   if (rows.size() < kLeastGainRows) {
-    return Error(ErrorCode::kInvalidRequest,
+    return Error(ErrorCode::kInvalidData,
                  fmt::format("{} rows are too few to learn from: at least {} are needed, {} more; with 500 a router is "
                              "barely better than the length of the text",
                              rows.size(), kLeastGainRows, kLeastGainRows - rows.size()));
@@ -268,7 +268,7 @@ Result<void> check(std::span<const GainRow> rows) {
   const auto differ =
       static_cast<std::size_t>(std::ranges::count_if(rows, [](const GainRow& r) { return r.weak != r.strong; }));
   if (differ < kLeastDifferences) {
-    return Error(ErrorCode::kInvalidRequest,
+    return Error(ErrorCode::kInvalidData,
                  fmt::format("the two models do differently on {} of {} rows: at least {} are needed to learn which "
                              "requests gain",
                              differ, rows.size(), kLeastDifferences));

@@ -42,7 +42,7 @@ struct GainFitOptions {
 inline constexpr std::size_t kLeastGainRows = 200;
 inline constexpr std::size_t kLeastDifferences = 20;  // rows that the two models do not do equally well
 
-// Of the origin, rows and scores are filled in; the rest is the caller's. Errors: kInvalidRequest with the numbers,
+// Of the origin, rows and scores are filled in; the rest is the caller's. Errors: kInvalidData with the numbers,
 // where rows are too few or the models hardly differ.
 [[nodiscard]] Result<GainModel> fit_gain(std::span<const GainRow> rows, const GainFitOptions& options);
 

@@ -16,13 +16,13 @@ namespace shoal::routing {
 
 Result<ScoredLabel> parse_scored_label(std::string_view line) {
   auto root = parse_exactly(line);
-  if (!root.ok()) return Error(ErrorCode::kInvalidRequest, root.error().message());
+  if (!root.ok()) return Error(ErrorCode::kInvalidData, root.error().message());
   const boost::json::object& object = root->get_object();
   constexpr std::array<std::string_view, 4> kNames = {"score", "right", "group", "late"};
   for (const auto& [name, value] : object) {
     // A misspelt "late" would quietly be a promise without the late misses.
     if (std::ranges::find(kNames, std::string_view(name)) == kNames.end()) {
-      return Error(ErrorCode::kInvalidRequest,
+      return Error(ErrorCode::kInvalidData,
                    fmt::format("{} is none of score, right, group and late", base::json_string(name)));
     }
   }
@@ -35,7 +35,7 @@ Result<ScoredLabel> parse_scored_label(std::string_view line) {
   out.right = from.flag("right");
   if (object.contains("late")) out.late = from.flag("late");
   if (object.contains("group")) out.group = from.text("group");
-  if (!fault.empty()) return Error(ErrorCode::kInvalidRequest, std::move(fault));
+  if (!fault.empty()) return Error(ErrorCode::kInvalidData, std::move(fault));
   return out;
 }
 
@@ -48,13 +48,13 @@ Result<ScoredLabels> read_scored_labels(const std::filesystem::path& path) {
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
     auto label = parse_scored_label(line);
     if (!label.ok()) {
-      return Error(ErrorCode::kInvalidRequest,
+      return Error(ErrorCode::kInvalidData,
                    fmt::format("{}, line {}: {}", path.string(), number, label.error().message()));
     }
     out.labels.push_back(std::move(label).value());
   }
   if (file.bad()) return base::errno_error("cannot read " + path.string(), errno);
-  if (out.labels.empty()) return Error(ErrorCode::kInvalidRequest, path.string() + " has no labels");
+  if (out.labels.empty()) return Error(ErrorCode::kInvalidData, path.string() + " has no labels");
   out.sha256 = SHOAL_TRY(base::sha256_of_file(path));
   return out;
 }

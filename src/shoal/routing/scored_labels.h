@@ -18,9 +18,9 @@ struct ScoredLabels {
   std::string sha256;  // of the file
 };
 
-// Errors: kIo; kInvalidRequest with the number of the line.
+// Errors: kIo; kInvalidData with the number of the line.
 [[nodiscard]] Result<ScoredLabels> read_scored_labels(const std::filesystem::path& path);
-// One line. Errors: kInvalidRequest.
+// One line. Errors: kInvalidData.
 [[nodiscard]] Result<ScoredLabel> parse_scored_label(std::string_view line);
 
 }  // namespace shoal::routing

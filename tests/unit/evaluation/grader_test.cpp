@@ -75,7 +75,7 @@ TEST(RegexGrader, FindsPatternsAndSaysWhenItGivesUp) {
   // Backtracks without end: an error, and neither a crash nor a wrong answer.
   const auto hostile = grade(with(GraderKind::kRegex), answers({"(a|aa)*(a|aa)*(a|aa)*c"}), std::string(5000, 'a'));
   ASSERT_FALSE(hostile.ok());
-  EXPECT_EQ(hostile.error().code(), ErrorCode::kInvalidRequest);
+  EXPECT_EQ(hostile.error().code(), ErrorCode::kInvalidData);
   // std::regex recurses once for each character here, and dies.
   EXPECT_EQ(score(GraderKind::kRegex, {"^(.|\n)*$"}, std::string(2000, 'a')), 1);
   EXPECT_FALSE(grade(with(GraderKind::kRegex), answers({"^(.|\n)*$"}), std::string(60000, 'a')).ok());

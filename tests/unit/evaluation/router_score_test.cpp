@@ -169,7 +169,7 @@ TEST(Folds, CopiesOfAPromptStayTogether) {
   for (std::size_t i = 0; i < 300; ++i) ++sizes[folds[i]];
   EXPECT_THAT(sizes, testing::Each(60));
   EXPECT_NE(random_folds(rows, 5, 2), folds);
-  EXPECT_EQ(group_folds(rows, 3, 1).error().code(), ErrorCode::kInvalidRequest);
+  EXPECT_EQ(group_folds(rows, 3, 1).error().code(), ErrorCode::kInvalidData);
   const auto held = group_folds(rows, 2, 1);
   ASSERT_TRUE(held.ok());
   for (std::size_t i = 1; i < rows.size(); ++i) EXPECT_EQ((*held)[i] == (*held)[0], rows[i].group == rows[0].group);

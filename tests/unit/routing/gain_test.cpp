@@ -158,7 +158,7 @@ TEST(FitGain, RefusesWhatItCannotLearnFrom) {
   Sample few = sample(150, 7);
   auto model = fit_gain(few.rows, {});
   ASSERT_FALSE(model.ok());
-  EXPECT_EQ(model.error().code(), ErrorCode::kInvalidRequest);
+  EXPECT_EQ(model.error().code(), ErrorCode::kInvalidData);
   EXPECT_THAT(model.error().message(), HasSubstr("50 more"));
   Sample same = sample(300, 7);
   for (GainRow& row : same.rows) row.weak = row.strong;

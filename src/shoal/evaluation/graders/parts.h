@@ -23,20 +23,20 @@ struct FoundNumber {
 [[nodiscard]] std::optional<FoundNumber> last_number(std::string_view text);
 
 // The JSON of an answer: all of it, else a fenced block, else from the first brace or bracket to the last one.
-// Errors: kInvalidRequest.
+// Errors: kInvalidData.
 [[nodiscard]] Result<boost::json::value> json_of(std::string_view answer);
 
 // Empty: `value` fits; else where it does not, "$.price: wanted a number". Keywords: type, enum, const, properties,
 // required, additionalProperties, items, minItems, maxItems, uniqueItems, minLength, maxLength, pattern, minimum,
 // maximum, exclusiveMinimum, exclusiveMaximum, multipleOf, anyOf, allOf, oneOf, not; title, description, default,
-// examples and $schema are passed over. Errors: kInvalidRequest for any other, rather than to pass what was not
+// examples and $schema are passed over. Errors: kInvalidData for any other, rather than to pass what was not
 // checked.
 [[nodiscard]] Result<std::string> schema_fault(const boost::json::value& schema, const boost::json::value& value);
-// Errors: kInvalidRequest, as above, wherever in the schema.
+// Errors: kInvalidData, as above, wherever in the schema.
 [[nodiscard]] Result<void> check_schema(const boost::json::value& schema);
 
 // Whether the pattern is found; Boost.Regex keeps its states on the heap and gives up in time, where std::regex would
-// run over the stack. Errors: kInvalidRequest for a pattern that is none or takes too long.
+// run over the stack. Errors: kInvalidData for a pattern that is none or takes too long.
 [[nodiscard]] Result<bool> found(std::string_view pattern, bool ignore_case, std::string_view text);
 // What the first group, else all of the pattern, matched last; nothing: it is not found.
 [[nodiscard]] Result<std::optional<std::string>> extracted(std::string_view pattern, bool ignore_case,

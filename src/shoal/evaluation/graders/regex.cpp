@@ -16,7 +16,7 @@ constexpr std::size_t kMaxPatternBytes = 4096;
 constexpr std::size_t kMaxTextBytes = std::size_t{64} << 10;
 
 Error wrong(std::string message) {
-  return {ErrorCode::kInvalidRequest, std::move(message)};
+  return {ErrorCode::kInvalidData, std::move(message)};
 }
 
 // Boost.Regex throws for a bad pattern and when matching takes too many steps; nothing of that leaves here.

@@ -23,7 +23,7 @@ namespace json = boost::json;
 constexpr std::size_t kMaxDepth = 32;  // as Boost.JSON's own
 
 Error wrong(std::string message) {
-  return {ErrorCode::kInvalidRequest, std::move(message)};
+  return {ErrorCode::kInvalidData, std::move(message)};
 }
 std::string_view view(const json::string& text) {
   return {text.data(), text.size()};
