@@ -27,7 +27,7 @@ namespace json = boost::json;
 template <class Record>
 constexpr std::int64_t kVersion = 1;
 template <>
-constexpr std::int64_t kVersion<Receipt> = 2;
+constexpr std::int64_t kVersion<Receipt> = 3;
 constexpr std::size_t kMaxDepth = 64;
 
 // A field that is JSON already.
@@ -94,7 +94,27 @@ void fields(Self& receipt, std::int64_t version, Visit&& field) {
   field("confidence", receipt.confidence);
   field("detail", Embedded(receipt.detail));
   if (version >= 2) field("baseline", receipt.baseline);
+  if (version >= 3) field("judged", receipt.judged);
 }
+
+template <class Self, class Visit>
+  requires std::same_as<std::remove_const_t<Self>, Label>
+void fields(Self& label, std::int64_t, Visit&& field) {
+  field("request", label.request);
+  field("unix_ms", label.unix_ms);
+  field("kind", label.kind);
+  field("right", label.right);
+  field("source", label.source);
+  field("how", label.how);
+  field("note", label.note);
+  field("principal", label.principal);
+}
+
+constexpr std::initializer_list<Action> kActions = {Action::kKept, Action::kKeptUnsure, Action::kEscalated,
+                                                    Action::kRefused};
+constexpr std::initializer_list<Stratum> kStrata = {Stratum::kOpen, Stratum::kLocalOnly, Stratum::kSeveral};
+constexpr std::initializer_list<LabelKind> kLabelKinds = {LabelKind::kAudit, LabelKind::kEscalation,
+                                                          LabelKind::kFeedback};
 
 template <class Number>
 void append_number(std::string& out, Number value) {
@@ -161,6 +181,8 @@ class Printer {
   }
   void print(OutcomeKind kind) { quote(name_of(kind)); }
   void print(Decision decision) { quote(name_of(decision)); }
+  void print(LabelKind kind) { quote(name_of(kind)); }
+  void print(bool value) { out_ += value ? "true" : "false"; }
   void print(const std::optional<double>& value) {
     if (value && std::isfinite(*value))
       append_number(out_, *value);
@@ -181,6 +203,31 @@ class Printer {
     for (const std::int64_t count : counts_of(baseline->tokens)) {
       out_ += ',';
       print(count);
+    }
+    out_ += ']';
+  }
+
+  // ["kept",0.8,0.02,true,false,"open","3f0c9a...","b179c9523d0e Q4_1 ..."].
+  void print(const std::optional<Judged>& judged) {
+    if (!judged) {
+      out_ += "null";
+      return;
+    }
+    out_ += '[';
+    quote(name_of(judged->action));
+    for (const double value : {judged->threshold, judged->propensity}) {
+      out_ += ',';
+      print(std::optional(value));
+    }
+    for (const bool value : {judged->drawn, judged->late}) {
+      out_ += ',';
+      print(value);
+    }
+    out_ += ',';
+    quote(name_of(judged->stratum));
+    for (const std::string* text : {&judged->certificate, &judged->model}) {
+      out_ += ',';
+      print(*text);
     }
     out_ += ']';
   }
@@ -308,11 +355,11 @@ class Parser {
     return decimal(value, again) == text;
   }
   static bool read(const Member& member, OutcomeKind& kind) {
-    return read_name(member, kind, {OutcomeKind::kSettled, OutcomeKind::kNotSent, OutcomeKind::kUnknown});
+    return read_name(member.value, kind, {OutcomeKind::kSettled, OutcomeKind::kNotSent, OutcomeKind::kUnknown});
   }
   static bool read(const Member& member, Decision& decision) {
     return read_name(
-        member, decision,
+        member.value, decision,
         {Decision::kLocal, Decision::kRemote, Decision::kEscalated, Decision::kFailedOver, Decision::kRefused});
   }
   // Not by Boost.JSON 1.81, which may be one bit off.
@@ -345,11 +392,40 @@ class Parser {
     return true;
   }
 
+  static bool read(const Member& member, LabelKind& kind) { return read_name(member.value, kind, kLabelKinds); }
+  static bool read(const Member& member, bool& value) {
+    if (!member.value.is_bool()) return false;
+    value = member.value.get_bool();
+    return true;
+  }
+  static bool read(const Member& member, std::optional<Judged>& judged) {
+    judged.reset();
+    if (member.value.is_null()) return true;
+    if (!member.value.is_array() || member.value.get_array().size() != 8) return false;
+    const json::array& all = member.value.get_array();
+    judged.emplace();
+    // Not by Boost.JSON: see above. The bytes of a number are those between two commas.
+    std::string_view raw = member.raw;
+    const auto real = [&raw](double& value) {
+      raw.remove_prefix(raw.find(',') + 1);
+      const auto parsed = std::from_chars(raw.data(), raw.data() + raw.size(), value);
+      return parsed.ec == std::errc() && *parsed.ptr == ',';
+    };
+    const bool numbers =
+        all[1].is_number() && all[2].is_number() && real(judged->threshold) && real(judged->propensity);
+    if (!numbers || !all[3].is_bool() || !all[4].is_bool() || !all[6].is_string() || !all[7].is_string()) return false;
+    judged->drawn = all[3].get_bool();
+    judged->late = all[4].get_bool();
+    judged->certificate = all[6].get_string();
+    judged->model = all[7].get_string();
+    return read_name(all[0], judged->action, kActions) && read_name(all[5], judged->stratum, kStrata);
+  }
+
   template <class Enum>
-  static bool read_name(const Member& member, Enum& value, std::initializer_list<Enum> all) {
-    if (!member.value.is_string()) return false;
+  static bool read_name(const json::value& from, Enum& value, std::initializer_list<Enum> all) {
+    if (!from.is_string()) return false;
     const auto found =
-        std::ranges::find(all, std::string_view(member.value.get_string()), [](Enum one) { return name_of(one); });
+        std::ranges::find(all, std::string_view(from.get_string()), [](Enum one) { return name_of(one); });
     if (found != all.end()) value = *found;
     return found != all.end();
   }
@@ -408,6 +484,44 @@ std::string_view name_of(Decision decision) {
   return "";
 }
 
+std::string_view name_of(Action action) {
+  switch (action) {
+    case Action::kKept:
+      return "kept";
+    case Action::kKeptUnsure:
+      return "kept_unsure";
+    case Action::kEscalated:
+      return "escalated";
+    case Action::kRefused:
+      return "refused";
+  }
+  return "";
+}
+
+std::string_view name_of(Stratum stratum) {
+  switch (stratum) {
+    case Stratum::kOpen:
+      return "open";
+    case Stratum::kLocalOnly:
+      return "local_only";
+    case Stratum::kSeveral:
+      return "several";
+  }
+  return "";
+}
+
+std::string_view name_of(LabelKind kind) {
+  switch (kind) {
+    case LabelKind::kAudit:
+      return "audit";
+    case LabelKind::kEscalation:
+      return "escalation";
+    case LabelKind::kFeedback:
+      return "feedback";
+  }
+  return "";
+}
+
 void print(const Intent& intent, std::string& out) {
   print_record(intent, out);
 }
@@ -416,6 +530,9 @@ void print(const Outcome& outcome, std::string& out) {
 }
 void print(const Receipt& receipt, std::string& out) {
   print_record(receipt, out);
+}
+void print(const Label& label, std::string& out) {
+  print_record(label, out);
 }
 
 Result<Intent> parse_intent(std::string_view json) {
@@ -426,6 +543,9 @@ Result<Outcome> parse_outcome(std::string_view json) {
 }
 Result<Receipt> parse_receipt(std::string_view json) {
   return parse_record<Receipt>(json);
+}
+Result<Label> parse_label(std::string_view json) {
+  return parse_record<Label>(json);
 }
 
 }  // namespace shoal::audit

@@ -10,6 +10,7 @@
 
 #include <boost/json.hpp>
 
+#include "shoal/base/sha256.h"
 #include "shoal/base/text.h"
 #include "shoal/routing/json_file.h"
 
@@ -214,6 +215,9 @@ Certificates load_certificates(const fs::path& folder) {
     auto one = text.ok() ? parse_certificate(*text) : Result<Certificate>(std::move(text).error());
     if (one.ok()) {
       out.certificates.push_back(std::move(one).value());
+      base::Sha256 sum;
+      sum.update(print_certificate(out.certificates.back()));
+      out.certificates.back().sha256 = sum.finish();
     } else {
       out.bad.push_back({path, std::move(one).error()});
     }

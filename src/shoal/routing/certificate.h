@@ -36,6 +36,7 @@ struct Certificate {
   std::string data;      // SHA-256 of the file of labels
   std::string date;      // "2026-11-23"
   std::string command;
+  std::string sha256;  // of the file, as it is printed; empty: it was not read from one
 
   // Of the loosest that is certified; further back in the walk for a drift, up to the strictest.
   [[nodiscard]] double threshold(std::size_t steps_back = 0) const;

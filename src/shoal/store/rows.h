@@ -38,12 +38,38 @@ struct Attempt {
   bool operator==(const Attempt&) const = default;
 };
 
+// What somebody says of whether a local answer was right.
+struct LabelRow {
+  std::uint64_t sequence = 0;
+  audit::Label label{};
+
+  bool operator==(const LabelRow&) const = default;
+};
+
+// A local answer that was judged, as its receipt has it, and what is said of it.
+struct JudgedAnswer {
+  std::uint64_t sequence = 0;  // of the receipt
+  std::string request{};
+  std::optional<double> confidence{};
+  audit::Judged judged{};
+  std::vector<LabelRow> labels{};  // in the order of the journal
+
+  bool operator==(const JudgedAnswer&) const = default;
+};
+
+struct JudgedFilter {
+  std::string route{};
+  std::int64_t from_ms = 0;                  // unix; when the request came
+  std::int64_t to_ms = 253'402'300'799'999;  // not included
+};
+
 // All that is known of a request. Either half may be missing: while it runs, when it was answered here, or when the
 // server died.
 struct Request {
   std::optional<audit::Receipt> receipt{};
   std::uint64_t sequence = 0;       // of the receipt; 0: none
   std::vector<Attempt> attempts{};  // in the order of their intents
+  std::vector<LabelRow> labels{};   // in the order of the journal
   ledger::Pico cost{};              // of all of them
   ledger::Micro committed{};        // that, rounded up once
   // What it would have cost without Shoal, by the last reprice(); receipt->baseline_micro is what was said then. None:

@@ -54,6 +54,8 @@ class Store {
   virtual Result<Request> receipt(std::string_view request) = 0;
   // Newest first.
   virtual Result<std::vector<ReceiptRow>> receipts(const ReceiptFilter& filter) = 0;
+  // Local answers that were judged, in the order of the journal, with their labels.
+  virtual Result<std::vector<JudgedAnswer>> judged(const JudgedFilter& filter) = 0;
   // Of the days (UTC) that begin in [from, to), in unix seconds.
   virtual Result<CostReport> costs(CostsBy by, std::int64_t from, std::int64_t to) = 0;
 

@@ -62,11 +62,33 @@ Receipt receipt() {
           .status = 200,
           .confidence = 0.875,
           .detail = R"({"reasons": [1, 2.50, "x"]})",
-          .baseline = Baseline{
-              .provider = "openai",
-              .model = "gpt-4o",
-              .tokens = {
-                  .input = 1, .cache_read = 2, .cache_write_5m = 3, .cache_write_1h = 4, .output = 5, .reasoning = 6}}};
+          .baseline = Baseline{.provider = "openai",
+                               .model = "gpt-4o",
+                               .tokens = {.input = 1,
+                                          .cache_read = 2,
+                                          .cache_write_5m = 3,
+                                          .cache_write_1h = 4,
+                                          .output = 5,
+                                          .reasoning = 6}},
+          .judged = Judged{.action = Action::kKept,
+                           .threshold = 0.8,
+                           .propensity = 0.02,
+                           .drawn = true,
+                           .late = false,
+                           .stratum = Stratum::kOpen,
+                           .certificate = "3f0c",
+                           .model = "b179 Q4_1"}};
+}
+
+Label label() {
+  return {.request = "r1",
+          .unix_ms = 1'790'000'000'003,
+          .kind = LabelKind::kFeedback,
+          .right = true,
+          .source = "nurse",
+          .how = "",
+          .note = "as I said",
+          .principal = "p1"};
 }
 
 template <class Record>
@@ -87,10 +109,14 @@ TEST(Records, AreWrittenLikeThis) {
             R"("cache_write_5m":3,"cache_write_1h":4,"output":5,"reasoning":6,"cost_pico":"77","status":200,)"
             R"("failure":"","upstream_id":"chatcmpl-1"})");
   EXPECT_EQ(text_of(receipt()),
-            R"({"v":2,"request":"r1","unix_ms":1790000000002,"principal":"p1","route":"default","model":"smollm2",)"
+            R"({"v":3,"request":"r1","unix_ms":1790000000002,"principal":"p1","route":"default","model":"smollm2",)"
             R"("decision":"escalated","egress":"openai","billed_micro":12,"baseline_micro":-1,"prompt_tokens":100,)"
             R"("completion_tokens":20,"local_ms":345,"durability":"strict","status":200,"confidence":0.875,)"
-            R"("detail":{"reasons": [1, 2.50, "x"]},"baseline":["openai","gpt-4o",1,2,3,4,5,6]})");
+            R"("detail":{"reasons": [1, 2.50, "x"]},"baseline":["openai","gpt-4o",1,2,3,4,5,6],)"
+            R"("judged":["kept",0.8,0.02,true,false,"open","3f0c","b179 Q4_1"]})");
+  EXPECT_EQ(text_of(label()),
+            R"({"v":1,"request":"r1","unix_ms":1790000000003,"kind":"feedback","right":true,"source":"nurse",)"
+            R"("how":"","note":"as I said","principal":"p1"})");
 }
 
 TEST(Records, ReceiptsOfVersionOneAreRead) {
@@ -101,10 +127,48 @@ TEST(Records, ReceiptsOfVersionOneAreRead) {
       R"("detail":{"reasons": [1, 2.50, "x"]}})";
   Receipt expected = receipt();
   expected.baseline.reset();
+  expected.judged.reset();
   EXPECT_EQ(parse_receipt(old).value(), expected);
   std::string mixed = text_of(receipt());
   mixed.replace(0, 6, R"({"v":1)");
   EXPECT_EQ(parse_receipt(mixed).error().param(), "baseline") << "it came with version 2";
+  std::string second = text_of(receipt());
+  second.replace(0, 6, R"({"v":2)");
+  EXPECT_EQ(parse_receipt(second).error().param(), "judged") << "it came with version 3";
+}
+
+TEST(Records, WhatWasJudgedIsWholeOrNone) {
+  const std::string whole = text_of(receipt());
+  const auto with = [&](const std::string& value) {
+    std::string text = whole;
+    const std::size_t begin = text.find("\"judged\":") + 9;
+    text.replace(begin, text.size() - 1 - begin, value);
+    return parse_receipt(text);
+  };
+  EXPECT_FALSE(with("null").value().judged);
+  for (const std::string wrong :
+       {R"({})", R"([])", R"(["kept",0.8,0.02,true,false,"open","c"])",
+        R"(["kept",0.8,0.02,true,false,"open","c","m",1])", R"(["gone",0.8,0.02,true,false,"open","c","m"])",
+        R"(["kept","0.8",0.02,true,false,"open","c","m"])", R"(["kept",0.8,null,true,false,"open","c","m"])",
+        R"(["kept",0.8,0.02,1,false,"open","c","m"])", R"(["kept",0.8,0.02,true,false,"shut","c","m"])",
+        R"(["kept",0.8,0.02,true,false,"open",0,"m"])"}) {
+    EXPECT_EQ(with(wrong).error().param(), "judged") << wrong;
+  }
+  std::mt19937_64 random(7);
+  for (int i = 0; i < 2000; ++i) {
+    Receipt one = receipt();
+    one.judged->threshold = std::generate_canonical<double, 53>(random);
+    one.judged->propensity = std::generate_canonical<double, 53>(random);
+    EXPECT_EQ(parse_receipt(text_of(one)).value(), one) << "to the last bit";
+  }
+  for (const Action action : {Action::kKept, Action::kKeptUnsure, Action::kEscalated, Action::kRefused}) {
+    for (const Stratum stratum : {Stratum::kOpen, Stratum::kLocalOnly, Stratum::kSeveral}) {
+      Receipt one = receipt();
+      one.judged->action = action;
+      one.judged->stratum = stratum;
+      EXPECT_EQ(parse_receipt(text_of(one)).value(), one);
+    }
+  }
 }
 
 TEST(Records, ABaselineIsWholeOrNone) {
@@ -112,7 +176,7 @@ TEST(Records, ABaselineIsWholeOrNone) {
   const auto with = [&](const std::string& value) {
     std::string text = whole;
     const std::size_t begin = text.find("\"baseline\":") + 11;
-    text.replace(begin, text.size() - 1 - begin, value);
+    text.replace(begin, text.find(",\"judged\"") - begin, value);
     return parse_receipt(text);
   };
   EXPECT_FALSE(with("null").value().baseline);
@@ -136,6 +200,12 @@ TEST(Records, ComeBackAsTheyWere) {
   EXPECT_EQ(parse_intent(text_of(Intent{})).value(), Intent{});
   EXPECT_EQ(parse_outcome(text_of(Outcome{})).value(), Outcome{});
   EXPECT_EQ(parse_receipt(text_of(Receipt{})).value(), Receipt{});
+  EXPECT_EQ(parse_label(text_of(label())).value(), label());
+  for (const LabelKind kind : {LabelKind::kAudit, LabelKind::kEscalation, LabelKind::kFeedback}) {
+    Label one = label();
+    one.kind = kind;
+    EXPECT_EQ(parse_label(text_of(one)).value(), one);
+  }
 }
 
 TEST(Records, NamesComeBack) {
@@ -305,15 +375,16 @@ void expect_strict(const Record& record, Parse parse) {
       const bool detail_may = name == "detail" && value != "-";
       const bool confidence_may =
           name == "confidence" && (value == "null" || value == "1.5" || value.starts_with("99"));
-      const bool baseline_may = name == "baseline" && value == "null";
-      EXPECT_EQ(result.ok(), text_may || detail_may || confidence_may || baseline_may) << name << " " << value;
+      const bool none_may = (name == "baseline" || name == "judged") && value == "null";
+      const bool truth_may = name == "right" && value == "true";
+      EXPECT_EQ(result.ok(), text_may || detail_may || confidence_may || none_may || truth_may) << name << " " << value;
     }
   }
   auto more = parts;
   more.emplace_back("\"extra\":1");
   EXPECT_EQ(parse(join(more)).error().param(), "extra");
   auto later = parts;
-  later[0] = "\"v\":3";
+  later[0] = "\"v\":4";
   EXPECT_EQ(parse(join(later)).error().code(), ErrorCode::kUnimplemented);
   later[0] = "\"v\":0";
   EXPECT_EQ(parse(join(later)).error().code(), ErrorCode::kJournalDamaged);
@@ -329,6 +400,7 @@ TEST(Records, NothingButARecordIsOne) {
   expect_strict(intent(), parse_intent);
   expect_strict(outcome(), parse_outcome);
   expect_strict(receipt(), parse_receipt);
+  expect_strict(label(), parse_label);
   EXPECT_FALSE(parse_intent(text_of(outcome())).ok());
 }
 

@@ -141,6 +141,13 @@ class RemoteTest : public testing::Test {
           const auto receipt = audit::parse_receipt(record.payload);
           out.push_back("receipt " + std::string(audit::name_of(receipt->decision)) + " " +
                         std::to_string(receipt->status) + " " + std::to_string(receipt->billed_micro));
+          if (receipt->judged) judged = receipt->judged;
+          break;
+        }
+        case audit::RecordType::kLabel: {
+          const auto label = audit::parse_label(record.payload);
+          out.push_back("label " + std::string(audit::name_of(label->kind)) + (label->right ? " right " : " wrong ") +
+                        label->source);
           break;
         }
       }
@@ -177,6 +184,7 @@ class RemoteTest : public testing::Test {
   std::unique_ptr<ScriptedServer> server;
   std::string asked;
   std::int64_t reserved_pico = 0;
+  std::optional<audit::Judged> judged;  // of the last receipt that has it
 
  private:
   const std::filesystem::path folder_ =

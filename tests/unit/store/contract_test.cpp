@@ -276,6 +276,74 @@ TEST_P(StoreContract, ARowOfReceiptsHasWhatItCostButNoDetail) {
   EXPECT_EQ(rows[0].sequence, 3U);
 }
 
+audit::Receipt judged_receipt(const std::string& request, audit::Judged judged, const std::string& route = "chat") {
+  audit::Receipt out = receipt(request);
+  out.route = route;
+  out.judged = std::move(judged);
+  return out;
+}
+
+audit::Label label(const std::string& request, audit::LabelKind kind, bool right, const std::string& source) {
+  return {.request = request,
+          .unix_ms = kNoonMs + 2000,
+          .kind = kind,
+          .right = right,
+          .source = source,
+          .how = "normalised",
+          .note = "so \"it\" is",
+          .principal = "alice"};
+}
+
+TEST_P(StoreContract, JudgedAnswersComeBackInOrderWithWhatIsSaidOfThem) {
+  const audit::Judged kept{.action = audit::Action::kKept,
+                           .threshold = 0.1 + 0.2,  // to the last bit
+                           .propensity = 0.02,
+                           .drawn = true,
+                           .late = true,
+                           .stratum = audit::Stratum::kLocalOnly,
+                           .certificate = "3f0c",
+                           .model = "b179 Q4_1"};
+  audit::Judged escalated;
+  escalated.action = audit::Action::kEscalated;
+  history_.add(judged_receipt("r1", kept));
+  history_.add(receipt("r2"));  // nobody judged it
+  history_.add(judged_receipt("r3", escalated));
+  history_.add(judged_receipt("r4", kept, "other"));
+  const audit::Label first = label("r1", audit::LabelKind::kFeedback, false, "nurse");
+  const audit::Label audited = label("r1", audit::LabelKind::kAudit, true, "openai/gpt-4o");
+  audit::Label again = first;
+  again.right = true;
+  history_.add(first);
+  history_.add(label("r3", audit::LabelKind::kEscalation, false, "openai/gpt-4o"));
+  const std::uint64_t audited_at = history_.add(audited);
+  const std::uint64_t again_at = history_.add(again);
+  history_.add(label("nobody", audit::LabelKind::kFeedback, true, "nurse"));
+  apply();
+  apply();  // the same records change nothing
+
+  const std::vector<JudgedAnswer> found = must(store().judged({.route = "chat"}));
+  ASSERT_EQ(found.size(), 2U);
+  EXPECT_EQ(found[0].request, "r1");
+  EXPECT_EQ(found[0].judged, kept);
+  EXPECT_EQ(found[0].confidence, 0.75);
+  ASSERT_EQ(found[0].labels.size(), 2U) << "what a source said last takes the place of what it said before";
+  EXPECT_EQ(found[0].labels[0], (LabelRow{audited_at, audited}));
+  EXPECT_EQ(found[0].labels[1], (LabelRow{again_at, again}));
+  EXPECT_EQ(found[1].request, "r3");
+  EXPECT_EQ(found[1].labels.size(), 1U);
+  EXPECT_EQ(must(store().judged({.route = "chat", .from_ms = kNoonMs + 1001})).size(), 0U);
+  EXPECT_EQ(must(store().judged({.route = "chat", .to_ms = kNoonMs + 1000})).size(), 0U);
+  EXPECT_TRUE(must(store().judged({.route = "none"})).empty());
+
+  const Request asked = request("r1");
+  EXPECT_EQ(asked.receipt->judged, kept);
+  EXPECT_EQ(asked.labels, found[0].labels);
+  EXPECT_FALSE(request("r2").receipt->judged);
+
+  EXPECT_EQ(must(store().prune(kNoonMs + kDayMs, 100)), 4U);
+  EXPECT_TRUE(must(store().judged({.route = "chat"})).empty());
+}
+
 TEST_P(StoreContract, PruneForgetsRowsAndKeepsSums) {
   for (int i = 0; i < 10; ++i) {
     const std::string id = std::to_string(i);

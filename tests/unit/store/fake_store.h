@@ -113,6 +113,7 @@ class FakeStore final : public Store {
   Result<std::vector<Committed>> committed(std::int64_t, std::int64_t) override { return std::vector<Committed>(); }
   Result<Request> receipt(std::string_view) override { return Request(); }
   Result<std::vector<ReceiptRow>> receipts(const ReceiptFilter&) override { return std::vector<ReceiptRow>(); }
+  Result<std::vector<JudgedAnswer>> judged(const JudgedFilter&) override { return std::vector<JudgedAnswer>(); }
   Result<CostReport> costs(CostsBy, std::int64_t, std::int64_t) override { return CostReport(); }
   Result<RepriceProgress> reprice(const Price&, const Progress&) override { return RepriceProgress(); }
   Result<std::uint64_t> prune(std::int64_t, std::uint64_t) override { return std::uint64_t{0}; }

@@ -34,6 +34,8 @@ class History {
   std::uint64_t add(const audit::Outcome& outcome) { return add_printed(audit::RecordType::kOutcome, outcome); }
   std::uint64_t add(const audit::Receipt& receipt) { return add_printed(audit::RecordType::kReceipt, receipt); }
 
+  std::uint64_t add(const audit::Label& label) { return add_printed(audit::RecordType::kLabel, label); }
+
   [[nodiscard]] std::span<const audit::Record> all() const { return records_; }
   // Those from a sequence number on.
   [[nodiscard]] std::span<const audit::Record> since(std::uint64_t sequence) const {

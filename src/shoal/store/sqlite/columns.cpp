@@ -40,6 +40,30 @@ Result<audit::Decision> parse_decision(std::string_view name) {
   return no_name(name);
 }
 
+Result<audit::Action> parse_action(std::string_view name) {
+  using audit::Action;
+  for (const Action action : {Action::kKept, Action::kKeptUnsure, Action::kEscalated, Action::kRefused}) {
+    if (audit::name_of(action) == name) return action;
+  }
+  return no_name(name);
+}
+
+Result<audit::Stratum> parse_stratum(std::string_view name) {
+  using audit::Stratum;
+  for (const Stratum stratum : {Stratum::kOpen, Stratum::kLocalOnly, Stratum::kSeveral}) {
+    if (audit::name_of(stratum) == name) return stratum;
+  }
+  return no_name(name);
+}
+
+Result<audit::LabelKind> parse_label_kind(std::string_view name) {
+  using audit::LabelKind;
+  for (const LabelKind kind : {LabelKind::kAudit, LabelKind::kEscalation, LabelKind::kFeedback}) {
+    if (audit::name_of(kind) == name) return kind;
+  }
+  return no_name(name);
+}
+
 std::int64_t day_of_ms(std::int64_t unix_ms) {
   assert(unix_ms >= 0);
   return ledger::day_of(unix_ms / 1000).start;

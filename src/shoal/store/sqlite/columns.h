@@ -28,6 +28,9 @@ inline constexpr ledger::Int128 kPicoPerMilli = 1'000'000'000;
 // Of the name that name_of() gives. Errors: kStoreDamaged for another.
 [[nodiscard]] Result<AttemptState> parse_state(std::string_view name);
 [[nodiscard]] Result<audit::Decision> parse_decision(std::string_view name);
+[[nodiscard]] Result<audit::Action> parse_action(std::string_view name);
+[[nodiscard]] Result<audit::Stratum> parse_stratum(std::string_view name);
+[[nodiscard]] Result<audit::LabelKind> parse_label_kind(std::string_view name);
 
 // The midnight before, in unix seconds. REQUIRES: unix_ms is at least 0.
 [[nodiscard]] std::int64_t day_of_ms(std::int64_t unix_ms);

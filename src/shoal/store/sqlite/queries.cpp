@@ -113,6 +113,37 @@ Result<audit::Receipt> read_receipt(const Rows& rows) {
   return receipt;
 }
 
+// From column `at` on.
+Result<audit::Judged> read_judged(const Rows& rows, int at) {
+  audit::Judged judged;
+  judged.action = SHOAL_TRY(parse_action(rows.text(at)));
+  judged.threshold = rows.real(at + 1);
+  judged.propensity = rows.real(at + 2);
+  judged.drawn = rows.integer(at + 3) != 0;
+  judged.late = rows.integer(at + 4) != 0;
+  judged.stratum = SHOAL_TRY(parse_stratum(rows.text(at + 5)));
+  judged.certificate = rows.text(at + 6);
+  judged.model = rows.text(at + 7);
+  return judged;
+}
+constexpr std::string_view kJudgedColumns =
+    "action, threshold, propensity, drawn, late, stratum, certificate, judged.model";
+
+constexpr std::string_view kLabelColumns =
+    "label.sequence, label.request, label.unix_ms, kind, is_right, source, how, note, label.principal";
+
+Result<LabelRow> read_label(const Rows& rows) {
+  return LabelRow{.sequence = static_cast<std::uint64_t>(rows.integer(0)),
+                  .label = {.request = std::string(rows.text(1)),
+                            .unix_ms = rows.integer(2),
+                            .kind = SHOAL_TRY(parse_label_kind(rows.text(3))),
+                            .right = rows.integer(4) != 0,
+                            .source = std::string(rows.text(5)),
+                            .how = std::string(rows.text(6)),
+                            .note = std::string(rows.text(7)),
+                            .principal = std::string(rows.text(8))}};
+}
+
 std::optional<ledger::Micro> read_baseline(const Rows& rows) {
   const std::int64_t micro = rows.integer(16);
   return micro < 0 ? std::nullopt : std::optional(ledger::Micro{micro});
@@ -166,6 +197,16 @@ Result<Request> read_request(Database& database, std::string_view request) {
       found.baseline = read_baseline(rows);
     }
   }
+  if (found.receipt) {
+    Statement judged =
+        SHOAL_TRY(database.prepare(fmt::format("SELECT {} FROM judged WHERE sequence = ?", kJudgedColumns)));
+    Rows rows(judged, found.sequence);
+    if (SHOAL_TRY(rows.next())) found.receipt->judged = SHOAL_TRY(read_judged(rows, 0));
+    Statement labels = SHOAL_TRY(
+        database.prepare(fmt::format("SELECT {} FROM label WHERE request = ? ORDER BY sequence", kLabelColumns)));
+    Rows said(labels, request);
+    while (SHOAL_TRY(said.next())) found.labels.push_back(SHOAL_TRY(read_label(said)));
+  }
   Statement attempts = SHOAL_TRY(database.prepare(fmt::format(
       "SELECT {} FROM attempt JOIN bill USING (sequence) WHERE request = ? ORDER BY sequence", kAttemptColumns)));
   Rows rows(attempts, request);
@@ -204,6 +245,38 @@ Result<std::vector<ReceiptRow>> read_receipts(Database& database, const ReceiptF
     row.committed.value = rows.integer(kAfterReceipt);
     row.baseline = read_baseline(rows);
     found.push_back(std::move(row));
+  }
+  return found;
+}
+
+Result<std::vector<JudgedAnswer>> read_judged(Database& database, const JudgedFilter& filter) {
+  constexpr std::string_view kOf =
+      "FROM judged JOIN receipt ON receipt.sequence = judged.sequence {} WHERE judged.route = ?1 AND receipt.unix_ms "
+      ">= ?2 AND "
+      "receipt.unix_ms < ?3 ORDER BY judged.sequence";
+  std::vector<JudgedAnswer> found;
+  std::map<std::string, std::size_t, std::less<>> places;
+  Statement judged = SHOAL_TRY(database.prepare(
+      fmt::format("SELECT judged.sequence, receipt.request, confidence, {} {}", kJudgedColumns, fmt::format(kOf, ""))));
+  {
+    Rows rows(judged, filter.route, filter.from_ms, filter.to_ms);
+    while (SHOAL_TRY(rows.next())) {
+      JudgedAnswer& one = found.emplace_back();
+      one.sequence = static_cast<std::uint64_t>(rows.integer(0));
+      one.request = rows.text(1);
+      if (!rows.null(2)) one.confidence = rows.real(2);
+      one.judged = SHOAL_TRY(read_judged(rows, 3));
+      places.emplace(one.request, found.size() - 1);
+    }
+  }
+  Statement labels =
+      SHOAL_TRY(database.prepare(fmt::format("SELECT {} {}, label.sequence", kLabelColumns,
+                                             fmt::format(kOf, "JOIN label ON label.request = receipt.request"))));
+  Rows rows(labels, filter.route, filter.from_ms, filter.to_ms);
+  while (SHOAL_TRY(rows.next())) {
+    LabelRow label = SHOAL_TRY(read_label(rows));
+    const auto place = places.find(label.label.request);
+    if (place != places.end()) found[place->second].labels.push_back(std::move(label));
   }
   return found;
 }

@@ -123,6 +123,9 @@ Result<void> ReceiptTables::prepare() {
                         "cache_write_5m = ?, cache_write_1h = ?, output = ?, reasoning = ? WHERE sequence = ?"));
   receipt_of_ = SHOAL_TRY(
       database_.prepare("SELECT unix_ms, model, decision, egress, without_micro FROM receipt WHERE request = ?"));
+  insert_judged_ = SHOAL_TRY(database_.prepare("INSERT INTO judged VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
+  insert_label_ = SHOAL_TRY(database_.prepare("INSERT INTO label VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"));
+  withdraw_label_ = SHOAL_TRY(database_.prepare("DELETE FROM label WHERE request = ? AND kind = ? AND source = ?"));
   insert_aside_ = SHOAL_TRY(database_.prepare("INSERT INTO aside (sequence, type, payload, why) VALUES (?, ?, ?, ?)"));
   used_statement_ = SHOAL_TRY(
       database_.prepare("INSERT INTO last_used VALUES (?, ?) ON CONFLICT DO UPDATE SET unix_ms = excluded.unix_ms "
@@ -198,6 +201,8 @@ Result<void> ReceiptTables::apply_one(std::int64_t sequence, const audit::Record
       return apply_outcome(sequence, record);
     case audit::RecordType::kReceipt:
       return apply_receipt(sequence, record);
+    case audit::RecordType::kLabel:
+      return apply_label(sequence, record);
   }
   return set_aside(sequence, record, "this version does not know its type");
 }
@@ -275,6 +280,11 @@ Result<void> ReceiptTables::apply_receipt(std::int64_t sequence, const audit::Re
     SHOAL_TRY(run(compare_, baseline->provider, baseline->model, tokens.input, tokens.cache_read, tokens.cache_write_5m,
                   tokens.cache_write_1h, tokens.output, tokens.reasoning, sequence));
   }
+  if (const auto& judged = receipt->judged) {
+    SHOAL_TRY(run(insert_judged_, sequence, receipt->route, audit::name_of(judged->action), judged->threshold,
+                  judged->propensity, judged->drawn ? 1 : 0, judged->late ? 1 : 0, audit::name_of(judged->stratum),
+                  judged->certificate, judged->model));
+  }
   Answered answered = answered_by(*receipt);
   answered.compared = receipt->baseline_micro >= 0;
   sums_.add(place_of(*receipt, answered), costs_of(*receipt));
@@ -284,6 +294,15 @@ Result<void> ReceiptTables::apply_receipt(std::int64_t sequence, const audit::Re
   SHOAL_TRY(attempts_.update(before, std::move(now), sums_));
   note_use(receipt->principal, receipt->unix_ms);
   return {};
+}
+
+Result<void> ReceiptTables::apply_label(std::int64_t sequence, const audit::Record& record) {
+  const auto label = audit::parse_label(record.payload);
+  if (!label.ok()) return set_aside(sequence, record, label.error().message());
+  if (label->request.empty() || !is_time(label->unix_ms)) return set_aside(sequence, record, kOutOfBounds);
+  SHOAL_TRY(run(withdraw_label_, label->request, audit::name_of(label->kind), label->source));
+  return run(insert_label_, sequence, label->request, label->unix_ms, audit::name_of(label->kind), label->right ? 1 : 0,
+             label->source, label->how, label->note, label->principal);
 }
 
 void ReceiptTables::note_use(const std::string& principal, std::int64_t unix_ms) {
@@ -363,9 +382,11 @@ Result<std::uint64_t> ReceiptTables::prune(std::int64_t before_ms, std::uint64_t
     requests.erase(twice.begin(), twice.end());
     Statement receipts = SHOAL_TRY(database_.prepare("DELETE FROM receipt WHERE request = ?"));
     Statement attempts = SHOAL_TRY(database_.prepare("DELETE FROM attempt WHERE request = ?"));
+    Statement labels = SHOAL_TRY(database_.prepare("DELETE FROM label WHERE request = ?"));
     for (const std::string& request : requests) {
       SHOAL_TRY(run(receipts, request));
       SHOAL_TRY(run(attempts, request));
+      SHOAL_TRY(run(labels, request));
     }
     pruned = requests.size();
     return {};

@@ -67,6 +67,7 @@ class ReceiptTables {
   Result<void> apply_intent(std::int64_t sequence, const audit::Record& record);
   Result<void> apply_outcome(std::int64_t sequence, const audit::Record& record);
   Result<void> apply_receipt(std::int64_t sequence, const audit::Record& record);
+  Result<void> apply_label(std::int64_t sequence, const audit::Record& record);
   Result<std::vector<std::string>> requests_with_open_attempts();
   // How many.
   Result<std::uint64_t> give_up_open(const std::string& request, std::int64_t now_ms);
@@ -84,6 +85,9 @@ class ReceiptTables {
   Statement insert_receipt_;
   Statement compare_;
   Statement receipt_of_;
+  Statement insert_judged_;
+  Statement insert_label_;
+  Statement withdraw_label_;
   Statement insert_aside_;
   Statement used_statement_;
   Statement write_feed_;

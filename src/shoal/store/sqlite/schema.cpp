@@ -12,7 +12,7 @@ namespace {
 // x_pico, the rest, below 10^9. Rows are numbered as the journal numbers its records.
 //
 // Version 1 counted otherwise, and no release had it: its tables go, and the journal fills those of version 2.
-constexpr std::array<std::string_view, 2> kReceiptsVersions = {"", R"sql(
+constexpr std::array<std::string_view, 3> kReceiptsVersions = {"", R"sql(
 DROP TABLE IF EXISTS feed;
 DROP TABLE IF EXISTS lost;
 DROP TABLE IF EXISTS aside;
@@ -170,6 +170,36 @@ CREATE TABLE day_sum (
 CREATE INDEX day_sum_taken ON day_sum (taken);
 
 CREATE TABLE last_used (principal TEXT PRIMARY KEY, unix_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+)sql",
+                                                               R"sql(
+-- What a receipt says of a local answer that was judged; of the others there is no row.
+CREATE TABLE judged (
+  sequence INTEGER PRIMARY KEY REFERENCES receipt ON DELETE CASCADE,
+  route TEXT NOT NULL,
+  action TEXT NOT NULL,
+  threshold REAL NOT NULL,
+  propensity REAL NOT NULL,
+  drawn INTEGER NOT NULL,
+  late INTEGER NOT NULL,
+  stratum TEXT NOT NULL,
+  certificate TEXT NOT NULL,
+  model TEXT NOT NULL
+) STRICT;
+CREATE INDEX judged_route ON judged (route);
+
+-- What somebody says of whether an answer was right; of each source what it said last.
+CREATE TABLE label (
+  sequence INTEGER PRIMARY KEY,
+  request TEXT NOT NULL,
+  unix_ms INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  is_right INTEGER NOT NULL,
+  source TEXT NOT NULL,
+  how TEXT NOT NULL,
+  note TEXT NOT NULL,
+  principal TEXT NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX label_source ON label (request, kind, source);
 )sql"};
 
 constexpr std::array<std::string_view, 1> kKeysVersions = {R"sql(

@@ -72,6 +72,9 @@ class SqliteStore final : public Store {
   Result<std::vector<ReceiptRow>> receipts(const ReceiptFilter& filter) override {
     return read_receipts(SHOAL_TRY(receipts())->database(), filter);
   }
+  Result<std::vector<JudgedAnswer>> judged(const JudgedFilter& filter) override {
+    return read_judged(SHOAL_TRY(receipts())->database(), filter);
+  }
   Result<CostReport> costs(CostsBy by, std::int64_t from, std::int64_t to) override {
     return read_costs(SHOAL_TRY(receipts())->day_sums(), by, from, to);
   }
