@@ -46,6 +46,8 @@ std::map<std::string, evaluation::MakeRouter> learning_routers(bool by_group) {
   const GainScope scope = by_group ? GainScope::kNewTopics : GainScope::kSameTopics;
   return {{"group", evaluation::make_group_router},
           {"learned", evaluation::learned_router({.scope = scope, .segments = 1})},
+          {"learned-answer", evaluation::answer_router(evaluation::AnswerTarget::kGain)},
+          {"learned-answer-wrong", evaluation::answer_router(evaluation::AnswerTarget::kWrong)},
           {"learned-robust", evaluation::learned_router({.scope = scope, .segments = 3})}};
 }
 
@@ -60,6 +62,7 @@ struct EvalRouteOptions {
   std::vector<std::string> exclude;
   std::vector<std::string> join;
   std::string published;
+  std::string answer_length;
   evaluation::OutcomeOptions table;
   evaluation::ComparisonOptions comparison;
   std::optional<double> weak_usd;  // per thousand requests
@@ -328,7 +331,8 @@ Result<int> eval_route(const CommandContext& context, EvalRouteOptions options) 
   options.table.exclude.assign(options.exclude.begin(), options.exclude.end());
   options.table.join.assign(options.join.begin(), options.join.end());
   const OutcomeTable table = SHOAL_TRY(evaluation::read_outcomes(options.outcomes, options.table));
-  const OutcomePair pair = SHOAL_TRY(evaluation::pair_outcomes(table, options.weak, options.strong));
+  OutcomePair pair = SHOAL_TRY(evaluation::pair_outcomes(table, options.weak, options.strong));
+  if (!options.answer_length.empty()) SHOAL_TRY(evaluation::take_answer_lengths(table, options.answer_length, pair));
   std::vector<std::string> names = options.routers;
   if (names.empty()) {
     names = {"random", "length", "oracle", "oracle-difficulty"};
@@ -367,8 +371,9 @@ void add_eval_route(CLI::App& group, CommandContext& context) {
   command.add_option("--strong", options->strong, "The dear one's")->required()->type_name("NAME");
   command
       .add_option("--router", options->routers,
-                  "random, length, group, learned, learned-robust, oracle, oracle-difficulty, answer-length, "
-                  "column:NAME or scores:FILE.jsonl; may be given again, the first is what the others are compared "
+                  "random, length, group, learned, learned-robust, learned-answer, learned-answer-wrong, oracle, "
+                  "oracle-difficulty, answer-length, column:NAME or scores:FILE.jsonl; may be given again, the first "
+                  "is what the others are compared "
                   "with (default: random, length, group and the oracles)")
       ->type_name("NAME")
       ->take_all();
@@ -395,6 +400,10 @@ void add_eval_route(CLI::App& group, CommandContext& context) {
   command.add_option("--resamples", how.resamples, "For standard errors and intervals (default: 1000)")
       ->check(CLI::Range(2, 100'000).description(""))
       ->type_name("N");
+  command
+      .add_option("--answer-length", options->answer_length,
+                  "Column with the lengths of the cheap model's answers, where its answers are not there")
+      ->type_name("NAME");
   command
       .add_option("--prompt-column", options->table.prompt_column, "Where the question is (default: prompt, question)")
       ->type_name("NAME");

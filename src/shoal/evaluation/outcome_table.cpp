@@ -315,6 +315,28 @@ class CellReader {
   const OutcomeTable& table_;
 };
 
+std::vector<std::size_t> outcome_columns(const OutcomeTable& table) {
+  std::vector<std::size_t> out;
+  for (std::size_t i = 0; i < table.columns.size(); ++i) {
+    if (table.columns[i].starts_with("ok:")) out.push_back(i);
+  }
+  return out;
+}
+
+Result<std::optional<double>> difficulty_of(const OutcomeRow& row, std::span<const std::size_t> columns,
+                                            const CellReader& read) {
+  constexpr double kLeast = 3;
+  double models = 0;
+  double wrong = 0;
+  for (const std::size_t column : columns) {
+    const std::optional<double> outcome = SHOAL_TRY(read(row, column, outcome_of));
+    if (!outcome) continue;
+    models += 1;
+    wrong += 1 - *outcome;
+  }
+  return models < kLeast ? std::optional<double>() : std::optional<double>(wrong / models);
+}
+
 // Unicode's punctuation, spaces and symbols where text has them: Latin-1 marks, dashes, quotes and the like, currency,
 // arrows, mathematics, and the marks of East Asia.
 bool is_mark(char32_t c) {
@@ -375,6 +397,7 @@ Result<OutcomePair> pair_outcomes(const OutcomeTable& table, std::string_view we
   const ModelColumns weak_at = SHOAL_TRY(columns_of(table, weak));
   const ModelColumns strong_at = SHOAL_TRY(columns_of(table, strong));
   const CellReader read(table);
+  const std::vector<std::size_t> all = outcome_columns(table);
   OutcomePair out{.weak = std::string(weak), .strong = std::string(strong), .rows = {}, .incomplete = 0};
   for (std::size_t i = 0; i < table.rows.size(); ++i) {
     const OutcomeRow& row = table.rows[i];
@@ -384,11 +407,14 @@ Result<OutcomePair> pair_outcomes(const OutcomeTable& table, std::string_view we
       ++out.incomplete;
       continue;
     }
+    const std::string_view answer = cell(row, weak_at.answer);
     out.rows.push_back({.prompt = row.prompt,
                         .group = row.group,
                         .weak = *low,
                         .strong = *high,
-                        .weak_answer = cell(row, weak_at.answer),
+                        .weak_answer = answer,
+                        .weak_answer_bytes = static_cast<double>(answer.size()),
+                        .difficulty = SHOAL_TRY(difficulty_of(row, all, read)),
                         .weak_usd = SHOAL_TRY(read(row, weak_at.cost, cost_of)),
                         .strong_usd = SHOAL_TRY(read(row, strong_at.cost, cost_of)),
                         .row = i});
@@ -418,6 +444,15 @@ Result<std::vector<double>> column_numbers(const OutcomeTable& table, std::span<
     out.push_back(*SHOAL_TRY(read(table.rows[row.row], at, needed)));
   }
   return out;
+}
+
+Result<void> take_answer_lengths(const OutcomeTable& table, std::string_view column, OutcomePair& pair) {
+  const std::vector<double> lengths = SHOAL_TRY(column_numbers(table, pair.rows, column));
+  for (std::size_t i = 0; i < lengths.size(); ++i) {
+    if (lengths[i] < 0) return wrong(fmt::format("column `{}`: a length is not below 0", shown(column)));
+    if (pair.rows[i].weak_answer.empty()) pair.rows[i].weak_answer_bytes = lengths[i];
+  }
+  return {};
 }
 
 }  // namespace shoal::evaluation

@@ -58,6 +58,9 @@ struct PairedRow {
   double weak = 0;  // outcomes
   double strong = 0;
   std::string_view weak_answer;  // empty: not known
+  double weak_answer_bytes = 0;  // 0: not known
+  // Share of the models that are wrong there, of all columns ok:NAME; none: there are fewer than three.
+  std::optional<double> difficulty{};
   std::optional<double> weak_usd{};
   std::optional<double> strong_usd{};
   std::size_t row = 0;  // of the table
@@ -74,6 +77,9 @@ struct OutcomePair {
 // also when no row has both.
 [[nodiscard]] Result<OutcomePair> pair_outcomes(const OutcomeTable& table, std::string_view weak,
                                                 std::string_view strong);
+// The bytes of the weak model's answers are what that column says, where the table does not have the answers. Errors:
+// those of column_numbers(); kInvalidData where one is below 0.
+[[nodiscard]] Result<void> take_answer_lengths(const OutcomeTable& table, std::string_view column, OutcomePair& pair);
 
 // The numbers of a column, one for each of `rows`. Errors: kInvalidData for a column that is not there, with the
 // nearest name, and for a cell that is no number.

@@ -113,10 +113,11 @@ Result<std::vector<std::size_t>> group_folds(std::span<const PairedRow> rows, st
   return out;
 }
 
-Result<std::vector<double>> cross_fit(std::span<const PairedRow> rows, std::span<const std::size_t> fold_of,
-                                      const MakeRouter& make, std::uint64_t seed) {
+Result<ScoresFile> cross_fit(std::span<const PairedRow> rows, std::span<const std::size_t> fold_of,
+                             const MakeRouter& make, std::uint64_t seed) {
   assert(!rows.empty() && rows.size() == fold_of.size());
-  std::vector<double> out(rows.size());
+  ScoresFile out{.scores = std::vector<double>(rows.size()), .confidences = std::vector<double>(rows.size())};
+  bool confident = true;
   for (std::size_t fold = 0; fold <= *std::ranges::max_element(fold_of); ++fold) {
     std::vector<PairedRow> train;
     for (std::size_t i = 0; i < rows.size(); ++i) {
@@ -128,10 +129,18 @@ Result<std::vector<double>> cross_fit(std::span<const PairedRow> rows, std::span
     SHOAL_TRY(router->fit(train));
     for (std::size_t i = 0; i < rows.size(); ++i) {
       if (fold_of[i] != fold) continue;
-      out[i] = router->score({.prompt = rows[i].prompt, .group = rows[i].group, .weak_answer = rows[i].weak_answer});
-      if (!std::isfinite(out[i])) return Error(ErrorCode::kInternal, "a router gave a score that is not finite");
+      const RouterInput input{.prompt = rows[i].prompt,
+                              .group = rows[i].group,
+                              .weak_answer = rows[i].weak_answer,
+                              .weak_answer_bytes = rows[i].weak_answer_bytes};
+      out.scores[i] = router->score(input);
+      const std::optional<double> confidence = router->confidence(input);
+      confident = confident && confidence.has_value();
+      out.confidences[i] = confidence.value_or(0);
+      if (!std::isfinite(out.scores[i])) return Error(ErrorCode::kInternal, "a router gave a score that is not finite");
     }
   }
+  if (!confident) out.confidences.clear();
   return out;
 }
 
@@ -150,11 +159,12 @@ std::vector<double> length_scores(std::span<const PairedRow> rows) {
 
 Result<std::vector<double>> answer_length_scores(std::span<const PairedRow> rows) {
   std::vector<double> out;
-  for (const PairedRow& row : rows) out.push_back(static_cast<double>(row.weak_answer.size()));
+  for (const PairedRow& row : rows)
+    out.push_back(row.weak_answer.empty() ? row.weak_answer_bytes : static_cast<double>(row.weak_answer.size()));
   if (std::ranges::all_of(out, [](double length) { return length == 0; })) {
     return wrong(
-        "the table does not have the weak model's answers, in a column NAME_response; column:NAME scores by any "
-        "other column");
+        "the table does not have the weak model's answers, in a column NAME_response; --answer-length names a "
+        "column of their lengths");
   }
   return out;
 }

@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -26,6 +27,7 @@ struct RouterInput {
   std::string_view prompt;
   std::string_view group;        // only those that say so use it: a server does not know it
   std::string_view weak_answer;  // empty: not known, or not yet
+  double weak_answer_bytes = 0;  // 0: not known, or not yet
 };
 
 class TrainableRouter {
@@ -39,6 +41,8 @@ class TrainableRouter {
   [[nodiscard]] virtual Result<void> fit(std::span<const PairedRow> rows) = 0;
   // The higher, the more it is worth to ask the strong model. Finite.
   [[nodiscard]] virtual double score(const RouterInput& input) const = 0;
+  // That the weak model is right there; none: it says nothing of that.
+  [[nodiscard]] virtual std::optional<double> confidence(const RouterInput& /*input*/) const { return std::nullopt; }
 };
 
 // A fresh router for each fold; the seed is that of the partition.
@@ -55,11 +59,15 @@ using MakeRouter = std::function<std::unique_ptr<TrainableRouter>(std::uint64_t 
 [[nodiscard]] Result<std::vector<std::size_t>> group_folds(std::span<const PairedRow> rows, std::size_t folds,
                                                            std::uint64_t seed);
 
+struct ScoresFile {
+  std::vector<double> scores;
+  std::vector<double> confidences;  // that the weak model is right; empty unless there is one for every row
+};
+
 // A score for each row, by a router that was fitted on the rows of the other folds. Errors: those of fit();
 // kInvalidData where a fold leaves nothing to fit on, kInternal where a score is not finite.
-[[nodiscard]] Result<std::vector<double>> cross_fit(std::span<const PairedRow> rows,
-                                                    std::span<const std::size_t> fold_of, const MakeRouter& make,
-                                                    std::uint64_t seed);
+[[nodiscard]] Result<ScoresFile> cross_fit(std::span<const PairedRow> rows, std::span<const std::size_t> fold_of,
+                                           const MakeRouter& make, std::uint64_t seed);
 
 // By chance.
 [[nodiscard]] std::vector<double> random_scores(std::size_t rows, std::uint64_t seed);
@@ -70,10 +78,6 @@ using MakeRouter = std::function<std::unique_ptr<TrainableRouter>(std::uint64_t 
 // kInvalidData where the table does not have the answers.
 [[nodiscard]] Result<std::vector<double>> answer_length_scores(std::span<const PairedRow> rows);
 
-struct ScoresFile {
-  std::vector<double> scores;
-  std::vector<double> confidences;  // that the weak model is right; empty unless every line has it
-};
 // JSONL with {"prompt": TEXT, "score": NUMBER}, and, if it has them, "confidence", a probability. Prompts are found by
 // what is comparable in them. Errors: kIo; kInvalidData with the line, and where rows of the table have no score.
 [[nodiscard]] Result<ScoresFile> read_scores(const std::filesystem::path& path, std::span<const PairedRow> rows);

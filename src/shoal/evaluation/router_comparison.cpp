@@ -114,11 +114,8 @@ Result<Scoring> score_one(std::span<const PairedRow> rows, const NamedRouter& ro
 
 NamedRouter trained(std::string name, MakeRouter make) {
   return {.name = std::move(name),
-          .score = [make = std::move(make)](std::span<const PairedRow> rows,
-                                            const Partition& partition) -> Result<ScoresFile> {
-            return ScoresFile{.scores = SHOAL_TRY(cross_fit(rows, partition.fold_of, make, partition.seed)),
-                              .confidences = {}};
-          }};
+          .score = [make = std::move(make)](std::span<const PairedRow> rows, const Partition& partition)
+              -> Result<ScoresFile> { return cross_fit(rows, partition.fold_of, make, partition.seed); }};
 }
 
 NamedRouter fixed(std::string name, ScoresFile scores) {

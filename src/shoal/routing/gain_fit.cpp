@@ -60,6 +60,8 @@ Data read_rows(std::span<const GainRow> rows, const GainFitOptions& options) {
     features.read(row.text);
     read.tokens.assign(features.tokens().begin(), features.tokens().end());
     read.shape = features.shape();
+    // Phrases count wherever they stand: whoever puts words in front would have them.
+    if (options.segments != 1) std::fill(read.shape.begin() + learning::kFirstPhrase, read.shape.end(), 0.0F);
     // Thirds of a text know nothing of its beginning and its end: the weights must not lean on them.
     const auto words = options.segments == 1 ? features.words() : features.words_between(0, read.tokens.size());
     read.words.assign(words.begin(), words.end());
@@ -238,7 +240,9 @@ double mean_of(std::span<const double> values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
-std::vector<GainPoint> curve_of(std::span<const GainRow> rows, const std::vector<double>& gains) {
+}  // namespace
+
+std::vector<GainPoint> gain_curve(std::span<const GainRow> rows, const std::vector<double>& gains) {
   Rows order(rows.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::ranges::stable_sort(order, std::ranges::greater{}, [&](std::size_t i) { return gains[i]; });
@@ -258,7 +262,7 @@ std::vector<GainPoint> curve_of(std::span<const GainRow> rows, const std::vector
   return out;
 }
 
-Result<void> check(std::span<const GainRow> rows) {
+Result<void> check_gain_rows(std::span<const GainRow> rows) {
   if (rows.size() < kLeastGainRows) {
     return Error(ErrorCode::kInvalidData,
                  fmt::format("{} rows are too few to learn from: at least {} are needed, {} more; with 500 a router is "
@@ -276,10 +280,8 @@ Result<void> check(std::span<const GainRow> rows) {
   return {};
 }
 
-}  // namespace
-
 Result<GainModel> fit_gain(std::span<const GainRow> rows, const GainFitOptions& options) {
-  SHOAL_TRY(check(rows));
+  SHOAL_TRY(check_gain_rows(rows));
   const Data data = read_rows(rows, options);
   Rows all(rows.size());
   std::iota(all.begin(), all.end(), std::size_t{0});
@@ -312,7 +314,7 @@ Result<GainModel> fit_gain(std::span<const GainRow> rows, const GainFitOptions& 
     parts.weights[static_cast<std::size_t>(GainPart::kTopic)] = {weights[at], mean_of(columns[at])};
     parts.topics = *std::move(bases.topics);
   }
-  parts.curve = curve_of(rows, stacked);
+  parts.curve = gain_curve(rows, stacked);
   parts.origin.rows = rows.size();
   for (const GainRow& row : rows) {
     parts.origin.weak_score += row.weak / static_cast<double>(rows.size());

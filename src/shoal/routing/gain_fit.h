@@ -46,4 +46,9 @@ inline constexpr std::size_t kLeastDifferences = 20;  // rows that the two model
 // where rows are too few or the models hardly differ.
 [[nodiscard]] Result<GainModel> fit_gain(std::span<const GainRow> rows, const GainFitOptions& options);
 
+// That there are enough of them. Errors: as above.
+[[nodiscard]] Result<void> check_gain_rows(std::span<const GainRow> rows);
+// What thresholds on `gains`, which were predicted for these rows by what had not seen them, would have done.
+[[nodiscard]] std::vector<GainPoint> gain_curve(std::span<const GainRow> rows, const std::vector<double>& gains);
+
 }  // namespace shoal::routing
