@@ -48,7 +48,10 @@ void AnswerCache::read() {
     const json::value* const logprobs = object->if_contains("logprobs");
     if (question == nullptr || text == nullptr || logprobs == nullptr) continue;
     if (!question->is_int64() || question->get_int64() < 0 || !text->is_string() || !logprobs->is_array()) continue;
-    CachedAnswer answer{std::string(text->get_string()), {}};
+    // Lines of before this was kept do not have it; they are asked again.
+    const json::value* const cut = object->if_contains("cut");
+    if (cut == nullptr || !cut->is_bool()) continue;
+    CachedAnswer answer{.text = std::string(text->get_string()), .logprobs = {}, .cut = cut->get_bool()};
     for (const json::value& one : logprobs->get_array()) {
       answer.logprobs.push_back(one.is_number() ? static_cast<float>(one.to_number<double>(error)) : 0);
     }
@@ -57,8 +60,8 @@ void AnswerCache::read() {
 }
 
 Result<void> AnswerCache::add(std::size_t question, CachedAnswer answer) {
-  file_ << fmt::format("{{\"question\":{},\"text\":{},\"logprobs\":[{}]}}\n", question, base::json_string(answer.text),
-                       fmt::join(answer.logprobs, ","))
+  file_ << fmt::format("{{\"question\":{},\"text\":{},\"cut\":{},\"logprobs\":[{}]}}\n", question,
+                       base::json_string(answer.text), answer.cut, fmt::join(answer.logprobs, ","))
         << std::flush;
   if (!file_) return base::errno_error("cannot write " + path_.string(), errno);
   answers_[question] = std::move(answer);

@@ -17,6 +17,7 @@ namespace shoal::cli {
 struct CachedAnswer {
   std::string text;
   std::vector<float> logprobs;  // of its tokens
+  bool cut = false;             // it ended because no more tokens were allowed
 
   bool operator==(const CachedAnswer&) const = default;
 };

@@ -13,6 +13,7 @@
 
 #include "shoal/cli/app.h"
 #include "shoal/cli/interruptible.h"
+#include "shoal/routing/prefix_judge.h"
 
 namespace shoal::cli {
 namespace {
@@ -113,7 +114,9 @@ class Asker {
         out.logprobs.push_back(token->token.logprob);
         continue;
       }
-      out.text += std::get<engine::FinishEvent>(*event).text;
+      const auto& finish = std::get<engine::FinishEvent>(*event);
+      out.text += finish.text;
+      out.cut = finish.reason == types::FinishReason::kLength;
       return out;
     }
   }
@@ -164,13 +167,24 @@ bool GradedAnswers::right(const Questioning& request, std::size_t question) cons
   return is_right(request.grader, answers.at(question).text, data.questions[question]);
 }
 
+routing::Checks GradedAnswers::checks(std::size_t question) const {
+  const CachedAnswer& answer = answers.at(question);
+  const evaluation::Prompt& prompt = data.questions[question].prompt;
+  const auto* const messages = std::get_if<std::vector<types::Message>>(&prompt);
+  const std::string_view text = messages != nullptr ? routing::last_asked(*messages) : std::get<std::string>(prompt);
+  return routing::AnswerReader().read({.prompt = text, .cut = answer.cut}, answer.text);
+}
+
 std::vector<routing::Label> GradedAnswers::labels(const Questioning& request, std::int32_t tokens) const {
   std::vector<routing::Label> out;
   const auto k = static_cast<std::size_t>(tokens);
   for (const auto& [at, answer] : answers) {
     if (at >= data.questions.size() || answer.logprobs.empty() || answer.logprobs.size() < k) continue;
-    out.push_back(
-        {first_of(answer, k == 0 ? answer.logprobs.size() : k), right(request, at), data.questions[at].group()});
+    routing::Label& label = out.emplace_back();
+    label.statistic = first_of(answer, k == 0 ? answer.logprobs.size() : k);
+    label.right = right(request, at);
+    label.group = data.questions[at].group();
+    if (k == 0) label.checks = checks(at);
   }
   return out;
 }

@@ -40,7 +40,9 @@ struct GradedAnswers {
   std::string date;                             // today's
 
   [[nodiscard]] bool right(const Questioning& request, std::size_t question) const;
-  // Of answers with at least so many tokens; 0: of whole ones.
+  // What was seen of an answer, as the server sees it.
+  [[nodiscard]] routing::Checks checks(std::size_t question) const;
+  // Of answers with at least so many tokens; 0: of whole ones, with their checks.
   [[nodiscard]] std::vector<routing::Label> labels(const Questioning& request, std::int32_t tokens) const;
 };
 

@@ -18,6 +18,7 @@
 #include "shoal/cli/question_options.h"
 #include "shoal/cli/route_certify.h"
 #include "shoal/cli/route_fit.h"
+#include "shoal/cli/route_risk.h"
 #include "shoal/cli/route_train.h"
 #include "shoal/routing/calibration_file.h"
 #include "shoal/wire/json_text.h"
@@ -34,17 +35,28 @@ std::string command_line(const RouteFitRequest& request) {
                      request.fit.seed);
 }
 
+// What each check adds to the log-odds where it is 1.
+std::string checks_text(const routing::Table& table) {
+  if (table.checks.empty())
+    return "\nChecks of the answers: not weighed, for they predict no better than the tokens alone\n";
+  std::string out = fmt::format("\n{:>10}  CHECK\n", "LOG-ODDS");
+  for (const routing::CheckWeight& one : table.checks)
+    out += fmt::format("{:>+10.2f}  {}\n", one.weight / one.spread, routing::check_name(one.check));
+  return out;
+}
+
 std::string table_text(const routing::Table& table) {
   const routing::Reliability& held = table.held_out;
   std::string out = table.key.tokens == 0 ? "Complete answers" : fmt::format("The first {} tokens", table.key.tokens);
   out += fmt::format(
       ": fitted on {} answers ({}), held out {}: Brier {:.3f}, log-loss {:.3f}, ECE {:.3f} (debiased), AUROC {:.3f}\n\n"
       "{:>10} {:>8} {:>8}\n",
-      table.fitted_on, table.steps.empty() ? "logistic" : fmt::format("isotonic, {} steps", table.steps.size()),
+      table.fitted_on, table.steps.empty() ? "Platt" : fmt::format("isotonic, {} steps", table.steps.size()),
       held.answers, held.brier, held.log_loss, held.ece, held.auroc, "PREDICTED", "RIGHT", "ANSWERS");
   for (const routing::Bin& bin : held.bins) {
     out += fmt::format("{:>8.0f} % {:>6.0f} % {:>8}\n", 100 * bin.predicted, 100 * bin.right, bin.answers);
   }
+  if (table.key.tokens == 0) out += checks_text(table);
   return out + "\n";
 }
 
@@ -217,6 +229,7 @@ void add_route_commands(CLI::App& root, CommandContext& context) {
   add_route_train(group, context);
   add_route_show(group, context);
   add_test(group, context);
+  add_route_risk(group, context);
 }
 
 }  // namespace shoal::cli

@@ -20,6 +20,11 @@ double probability_of(const Table& table, double score) {
   return after->probability;
 }
 
+// What a check adds that is 0.
+double at_zero(const CheckWeight& one) {
+  return -one.weight * one.center / one.spread;
+}
+
 struct Field {
   std::string_view name;
   std::string TableKey::* member;
@@ -61,15 +66,28 @@ double Logistic::score(const Features& features) const {
   return out;
 }
 
-double Table::confidence(const Statistic& statistic) const {
-  return probability_of(*this, logistic.score(features_of(statistic)));
+double CheckWeight::effect(const Checks& checks) const {
+  return weight * static_cast<double>(value_of(checks, check)) / spread;
+}
+
+double Table::score(const Statistic& statistic, const Checks* answer) const {
+  assert(checks.empty() || answer != nullptr);
+  double out = logistic.score(features_of(statistic));
+  for (const CheckWeight& one : checks) out += (answer != nullptr ? one.effect(*answer) : 0) + at_zero(one);
+  return out;
+}
+
+double Table::confidence(const Statistic& statistic, const Checks* answer) const {
+  return probability_of(*this, score(statistic, answer));
 }
 
 double Table::ceiling(const Statistic& statistic, std::int32_t tokens) const {
   assert(tokens >= statistic.tokens);
   Statistic best = statistic;  // followed by tokens that were certain
   best.tokens = tokens;
-  return probability_of(*this, logistic.score(features_of(best)) + kSlack);
+  double score = logistic.score(features_of(best));
+  for (const CheckWeight& one : checks) score += std::max(one.weight, 0.0) / one.spread + at_zero(one);
+  return probability_of(*this, score + kSlack);
 }
 
 std::string sampler_name(const types::SamplingParams& s) {

@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "shoal/routing/answer_checks.h"
 #include "shoal/statistics/ranking.h"
 #include "shoal/types/chat.h"
 
@@ -53,6 +54,40 @@ struct Logistic {
   bool operator==(const Logistic&) const = default;
 };
 
+// Checks that a table of complete answers may weigh beside its tokens: those that are always from 0 to 1, so that
+// ceiling() is exact.
+inline constexpr std::array kJudgedChecks = {Check::kCut,
+                                             Check::kOpen,
+                                             Check::kRefused,
+                                             Check::kOtherLanguage,
+                                             Check::kRepeated,
+                                             Check::kFormat,
+                                             Check::kAsksOn,
+                                             Check::kEmpty,
+                                             Check::kWrong,
+                                             Check::kWrongShare,
+                                             Check::kNoStatement,
+                                             Check::kUnmarked,
+                                             Check::kNoNumber,
+                                             Check::kNotWhole,
+                                             Check::kFinalGiven,
+                                             Check::kFinalNotLast,
+                                             Check::kFinalNotComputed,
+                                             Check::kUnusedShare,
+                                             Check::kAnyUnused,
+                                             Check::kAnyStray};
+
+struct CheckWeight {
+  Check check = Check::kCut;
+  double center = 0;
+  double spread = 1;  // > 0
+  double weight = 0;
+
+  // What the check adds to the score, beside an answer of which it is 0.
+  [[nodiscard]] double effect(const Checks& checks) const;
+  bool operator==(const CheckWeight&) const = default;
+};
+
 // From that score on, up to the next step.
 struct Step {
   double score = 0;
@@ -80,9 +115,10 @@ using statistics::Reliability;
 struct Table {
   TableKey key;
   Logistic logistic;
-  std::vector<Step> steps;    // isotonic, in the order of the scores; empty: the logistic model's own probability
-  std::size_t fitted_on = 0;  // answers
-  double fitted_right = 0;    // share of them
+  std::vector<CheckWeight> checks;  // of complete answers alone; empty: tokens are all that is weighed
+  std::vector<Step> steps;          // isotonic, in the order of the scores; empty: the logistic model's own probability
+  std::size_t fitted_on = 0;        // answers
+  double fitted_right = 0;          // share of them
   Reliability held_out;
   std::string model;  // its name when it was fitted, for people
   std::string data;   // SHA-256 of the labelled file
@@ -91,10 +127,13 @@ struct Table {
   std::string command;
   std::string sha256;  // of the file as it is printed; empty: not kept in one
 
-  // That an answer with this statistic is right. REQUIRES: at least one token.
-  [[nodiscard]] double confidence(const Statistic& statistic) const;
+  // That an answer with this statistic is right. `answer`: what was seen of it; not needed where there are no checks.
+  // REQUIRES: at least one token.
+  [[nodiscard]] double confidence(const Statistic& statistic, const Checks* answer = nullptr) const;
+  // The log-odds that it is made of, where there are no steps.
+  [[nodiscard]] double score(const Statistic& statistic, const Checks* answer = nullptr) const;
   // The most that confidence() can become when the answer has `tokens` tokens, the first of which are those of
-  // `statistic`. REQUIRES: at least one token, and no more than `tokens`.
+  // `statistic`, whatever its checks. REQUIRES: at least one token, and no more than `tokens`.
   [[nodiscard]] double ceiling(const Statistic& statistic, std::int32_t tokens) const;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <span>
 #include <utility>
 
 #include <fmt/format.h>
@@ -21,6 +22,9 @@ namespace fs = std::filesystem;
 namespace json = boost::json;
 
 constexpr std::string_view kFormat = "shoal-calibration-1";
+// With checks. A table without them stays of the first format, so that it is the same text, and certificates for it
+// hold.
+constexpr std::string_view kCheckedFormat = "shoal-calibration-2";
 
 using Reader = JsonReader;
 
@@ -58,6 +62,36 @@ Logistic read_logistic(Reader from) {
   return out;
 }
 
+std::vector<CheckWeight> read_checks(Reader& from) {
+  std::vector<CheckWeight> out;
+  if (from.count("checks_version", 0) != kChecksVersion) {
+    from.bad("checks_version",
+             fmt::format("{}: this server reads answers in another way; fit it again", kChecksVersion));
+  }
+  from.objects("checks", [&out](Reader one) {
+    const std::string name = one.text("name");
+    const auto known = std::ranges::find(kJudgedChecks, name, [](Check check) { return check_name(check); });
+    if (known == kJudgedChecks.end()) return one.bad("name", "a check that a table may weigh");
+    if (std::ranges::find(out, *known, &CheckWeight::check) != out.end()) return one.bad("name", "each check once");
+    out.push_back({.check = *known,
+                   .center = one.real("center", 0, 1),
+                   .spread = one.real("spread", 1e-6, 1),
+                   .weight = one.real("weight", -Reader::kMost, Reader::kMost)});
+  });
+  return out;
+}
+
+std::string print_checks(std::span<const CheckWeight> checks) {
+  if (checks.empty()) return "";
+  std::string out;
+  for (const CheckWeight& one : checks) {
+    out += fmt::format("{}\n    {{\"name\": \"{}\", \"center\": {}, \"spread\": {}, \"weight\": {}}}",
+                       out.empty() ? "" : ",", check_name(one.check), number(one.center), number(one.spread),
+                       number(one.weight));
+  }
+  return fmt::format("  \"checks_version\": {},\n  \"checks\": [{}\n  ],\n", kChecksVersion, out);
+}
+
 std::vector<Step> read_steps(Reader& from) {
   std::vector<Step> out;
   from.objects("steps", [&out](Reader step) {
@@ -83,8 +117,9 @@ std::string print_table(const Table& t) {
                          number(step.probability));
   }
   const Reliability& held = t.held_out;
-  std::string out = fmt::format("{{\n  \"format\": \"{}\",\n  \"model\": {},\n  \"date\": {},\n  \"command\": {},\n",
-                                kFormat, text(t.model), text(t.date), text(t.command));
+  std::string out =
+      fmt::format("{{\n  \"format\": \"{}\",\n  \"model\": {},\n  \"date\": {},\n  \"command\": {},\n",
+                  t.checks.empty() ? kFormat : kCheckedFormat, text(t.model), text(t.date), text(t.command));
   out += fmt::format("  \"data\": {},\n  \"grader\": {},\n", text(t.data), text(t.grader));
   out += fmt::format(
       "  \"key\": {{\n    \"weights\": {},\n    \"quantisation\": {},\n    \"chat_template\": {},\n    \"sampler\": "
@@ -99,6 +134,7 @@ std::string print_table(const Table& t) {
       "    \"weight\": {},\n    \"bias\": {}\n  }},\n",
       kFeatureNames[0], kFeatureNames[1], kFeatureNames[2], kFeatureNames[3], list(t.logistic.center),
       list(t.logistic.spread), list(t.logistic.weight), number(t.logistic.bias));
+  out += print_checks(t.checks);
   out += fmt::format("  \"steps\": [{}],\n", steps.empty() ? "" : steps + "\n  ");
   out += fmt::format(
       "  \"held_out\": {{\n    \"answers\": {},\n    \"right\": {},\n    \"brier\": {},\n    \"log_loss\": {},\n"
@@ -112,7 +148,9 @@ Result<Table> parse_table(std::string_view text) {
   const boost::json::value root = SHOAL_TRY(parse_exactly(text));
   std::string fault;
   Reader from(root.get_object(), "", fault);
-  if (from.text("format") != kFormat) from.bad("format", fmt::format("\"{}\"", kFormat));
+  const std::string format = from.text("format");
+  if (format != kFormat && format != kCheckedFormat)
+    from.bad("format", fmt::format("\"{}\" or \"{}\"", kFormat, kCheckedFormat));
   Table out;
   out.model = from.text("model");
   out.date = from.text("date");
@@ -134,6 +172,8 @@ Result<Table> parse_table(std::string_view text) {
   out.fitted_on = from.count("fitted_on", kLeastLabels);
   out.fitted_right = from.real("fitted_right", 0, 1);
   out.logistic = read_logistic(from.object("logistic"));
+  if (format == kCheckedFormat) out.checks = read_checks(from);
+  if (!out.checks.empty() && out.key.tokens != 0) from.bad("checks", "none: first tokens are no complete answer");
   out.steps = read_steps(from);
   out.held_out = read_reliability(from.object("held_out"));
   if (!fault.empty()) return Error(ErrorCode::kInvalidConfig, std::move(fault));

@@ -17,7 +17,8 @@
 namespace shoal::routing {
 namespace {
 
-constexpr std::size_t kParameters = kFeatures + 1;  // the bias is the last
+constexpr std::size_t kInputs = kFeatures + kJudgedChecks.size();
+constexpr std::size_t kParameters = kInputs + 1;  // the bias is the last
 constexpr std::size_t kFolds = 5;
 constexpr int kMostNewtonSteps = 100;
 constexpr double kSmallestStep = 1e-10;
@@ -25,7 +26,8 @@ constexpr double kSmallestStep = 1e-10;
 constexpr double kRidge = 1;
 
 using Row = std::array<double, kParameters>;
-using Used = std::array<bool, kFeatures>;
+using Used = std::array<bool, kInputs>;
+using Inputs = std::array<double, kInputs>;
 
 double sigmoid(double x) {
   return 1 / (1 + std::exp(-x));
@@ -48,16 +50,30 @@ std::vector<std::vector<std::size_t>> shuffled_groups(std::span<const Label> lab
   return out;
 }
 
+Inputs inputs_of(const Label& label) {
+  Inputs out{};
+  std::ranges::copy(features_of(label.statistic), out.begin());
+  if (!label.checks) return out;
+  for (std::size_t i = 0; i < kJudgedChecks.size(); ++i)
+    out[kFeatures + i] = static_cast<double>(value_of(*label.checks, kJudgedChecks[i]));
+  return out;
+}
+
+struct Scale {
+  Inputs center{};
+  Inputs spread{};
+};
+
 class LogisticFit {
  public:
-  LogisticFit(std::span<const Label> labels, const Logistic& scale) {
+  LogisticFit(std::span<const Label> labels, const Scale& scale) {
     const auto rights = static_cast<double>(std::ranges::count(labels, true, &Label::right));
     const double wrongs = static_cast<double>(labels.size()) - rights;
     for (const Label& label : labels) {
-      const Features features = features_of(label.statistic);
+      const Inputs inputs = inputs_of(label);
       Row row{};
-      for (std::size_t j = 0; j < kFeatures; ++j) row[j] = (features[j] - scale.center[j]) / scale.spread[j];
-      row[kFeatures] = 1;
+      for (std::size_t j = 0; j < kInputs; ++j) row[j] = (inputs[j] - scale.center[j]) / scale.spread[j];
+      row[kInputs] = 1;
       rows_.push_back(row);
       targets_.push_back(label.right ? (rights + 1) / (rights + 2) : 1 / (wrongs + 2));
     }
@@ -94,7 +110,7 @@ class LogisticFit {
       const double score = dot(w, rows_[i]);
       sum += softplus(score) - targets_[i] * score;
     }
-    for (std::size_t j = 0; j < kFeatures; ++j) sum += kRidge / 2 * w[j] * w[j];
+    for (std::size_t j = 0; j < kInputs; ++j) sum += kRidge / 2 * w[j] * w[j];
     return sum;
   }
 
@@ -108,7 +124,7 @@ class LogisticFit {
         for (std::size_t b = 0; b < kParameters; ++b) m[a][b] += p * (1 - p) * rows_[i][a] * rows_[i][b];
       }
     }
-    for (std::size_t a = 0; a < kFeatures; ++a) {
+    for (std::size_t a = 0; a < kInputs; ++a) {
       m[a][a] += kRidge;
       m[a][kParameters] -= kRidge * w[a];
       if (used[a]) continue;
@@ -116,7 +132,7 @@ class LogisticFit {
       m[a][a] = 1;
       m[a][kParameters] = 0;
     }
-    m[kFeatures][kFeatures] += 1e-9;
+    m[kInputs][kInputs] += 1e-9;
     return solved(m);
   }
 
@@ -141,30 +157,42 @@ class LogisticFit {
   std::vector<double> targets_;
 };
 
-Logistic scale_of(std::span<const Label> labels, Used& varies) {
-  Logistic out;
+// Tokens' features that vary are used; of checks those that enough answers have, and enough have not.
+Scale scale_of(std::span<const Label> labels, bool with_checks, Used& used) {
+  Scale out;
   const auto n = static_cast<double>(labels.size());
-  Features squares{};
+  Inputs squares{};
+  std::array<std::size_t, kInputs> seen{};
   for (const Label& label : labels) {
-    const Features features = features_of(label.statistic);
-    for (std::size_t j = 0; j < kFeatures; ++j) out.center[j] += features[j] / n;
+    const Inputs inputs = inputs_of(label);
+    for (std::size_t j = 0; j < kInputs; ++j) {
+      out.center[j] += inputs[j] / n;
+      seen[j] += inputs[j] != 0 ? 1 : 0;
+    }
   }
   for (const Label& label : labels) {
-    const Features features = features_of(label.statistic);
-    for (std::size_t j = 0; j < kFeatures; ++j) squares[j] += std::pow(features[j] - out.center[j], 2) / n;
+    const Inputs inputs = inputs_of(label);
+    for (std::size_t j = 0; j < kInputs; ++j) squares[j] += std::pow(inputs[j] - out.center[j], 2) / n;
   }
-  for (std::size_t j = 0; j < kFeatures; ++j) {
-    varies[j] = squares[j] > 1e-12;
-    out.spread[j] = varies[j] ? std::sqrt(squares[j]) : 1;
+  for (std::size_t j = 0; j < kInputs; ++j) {
+    const bool check = j >= kFeatures;
+    const double least = check ? static_cast<double>(kLeastOfAKind) / n / 4 : 1e-12;
+    used[j] = squares[j] > least && (!check || (with_checks && seen[j] >= kLeastOfAKind));
+    out.spread[j] = used[j] ? std::sqrt(squares[j]) : 1;
   }
   return out;
 }
 
+struct Fitted {
+  Logistic logistic;
+  std::vector<CheckWeight> checks;
+};
+
 // Of the features that must not count against an answer, those that would are left out, the worst one first.
-Logistic fit_logistic(std::span<const Label> labels) {
+Fitted fit_logistic(std::span<const Label> labels, bool with_checks) {
   Used used{};
-  Logistic out = scale_of(labels, used);
-  const LogisticFit fit(labels, out);
+  const Scale scale = scale_of(labels, with_checks, used);
+  const LogisticFit fit(labels, scale);
   Row w = fit.run(used);
   for (;;) {
     const auto worst = std::min_element(w.begin(), w.begin() + kMonotone);
@@ -172,8 +200,24 @@ Logistic fit_logistic(std::span<const Label> labels) {
     used[static_cast<std::size_t>(worst - w.begin())] = false;
     w = fit.run(used);
   }
-  std::copy_n(w.begin(), kFeatures, out.weight.begin());
-  out.bias = w[kFeatures];
+  Fitted out;
+  std::copy_n(scale.center.begin(), kFeatures, out.logistic.center.begin());
+  std::copy_n(scale.spread.begin(), kFeatures, out.logistic.spread.begin());
+  std::copy_n(w.begin(), kFeatures, out.logistic.weight.begin());
+  out.logistic.bias = w[kInputs];
+  for (std::size_t i = 0; i < kJudgedChecks.size(); ++i) {
+    const std::size_t j = kFeatures + i;
+    if (used[j])
+      out.checks.push_back(
+          {.check = kJudgedChecks[i], .center = scale.center[j], .spread = scale.spread[j], .weight = w[j]});
+  }
+  return out;
+}
+
+Table table_of(Fitted fitted) {
+  Table out;
+  out.logistic = fitted.logistic;
+  out.checks = std::move(fitted.checks);
   return out;
 }
 
@@ -214,39 +258,73 @@ std::vector<Step> isotonic(std::vector<Scored> scored) {
   return steps;
 }
 
-std::vector<Scored> scores_of(const Logistic& logistic, std::span<const Label> labels) {
+const Checks* seen(const Label& label) {
+  return label.checks ? &*label.checks : nullptr;
+}
+
+// By the log-odds of a table without steps.
+std::vector<Scored> scores_of(const Table& plain, std::span<const Label> labels) {
   std::vector<Scored> out;
-  for (const Label& label : labels) out.push_back({logistic.score(features_of(label.statistic)), label.right});
+  for (const Label& label : labels) out.push_back({plain.score(label.statistic, seen(label)), label.right});
   return out;
 }
 
-double log_loss(const Table& table, std::span<const Label> labels) {
-  double sum = 0;
-  for (const Label& label : labels) {
-    const double p = std::clamp(table.confidence(label.statistic), 1e-12, 1 - 1e-12);
-    sum -= std::log(label.right ? p : 1 - p);
-  }
-  return sum;
+double log_loss(const Table& table, const Label& label) {
+  const double p = std::clamp(table.confidence(label.statistic, seen(label)), 1e-12, 1 - 1e-12);
+  return -std::log(label.right ? p : 1 - p);
 }
 
-bool isotonic_wins(std::span<const Label> labels, std::uint64_t seed) {
+// How much less the second of two fits loses on each label, when both were made without it.
+template <class Fit>
+std::vector<double> less_lost(std::span<const Label> labels, std::uint64_t seed, const Fit& one, const Fit& other) {
   const auto groups = shuffled_groups(labels, seed ^ 0x5bd1e995U);
-  double plain = 0;
-  double stepped = 0;
+  std::vector<double> out;
   for (std::size_t fold = 0; fold < kFolds; ++fold) {
     std::vector<Label> train;
     std::vector<Label> test;
     for (std::size_t g = 0; g < groups.size(); ++g) {
       for (const std::size_t i : groups[g]) (g % kFolds == fold ? test : train).push_back(labels[i]);
     }
-    if (train.empty()) return false;
-    Table table;
-    table.logistic = fit_logistic(train);
-    plain += log_loss(table, test);
-    table.steps = isotonic(scores_of(table.logistic, train));
-    stepped += log_loss(table, test);
+    if (train.empty()) continue;
+    const Table first = one(train);
+    const Table second = other(train);
+    for (const Label& label : test) out.push_back(log_loss(first, label) - log_loss(second, label));
   }
-  return stepped < plain;
+  return out;
+}
+
+using FitOne = Table (*)(std::span<const Label> labels);
+
+Table plain_fit(std::span<const Label> labels) {
+  return table_of(fit_logistic(labels, false));
+}
+Table checked_fit(std::span<const Label> labels) {
+  return table_of(fit_logistic(labels, true));
+}
+template <FitOne Fit>
+Table stepped_fit(std::span<const Label> labels) {
+  Table out = Fit(labels);
+  out.steps = isotonic(scores_of(out, labels));
+  return out;
+}
+
+// By more than a standard error: weights that say nothing must not make it worse.
+bool checks_win(std::span<const Label> labels, std::uint64_t seed) {
+  if (!std::ranges::all_of(labels, [](const Label& label) { return label.checks.has_value(); })) return false;
+  const std::vector<double> won = less_lost<FitOne>(labels, seed, plain_fit, checked_fit);
+  if (won.empty()) return false;
+  const auto n = static_cast<double>(won.size());
+  const double mean = std::accumulate(won.begin(), won.end(), 0.0) / n;
+  double squares = 0;
+  for (const double one : won) squares += std::pow(one - mean, 2);
+  return mean > std::sqrt(squares) / n;
+}
+
+bool isotonic_wins(std::span<const Label> labels, std::uint64_t seed, bool checks) {
+  if (labels.size() < kLeastForSteps) return false;
+  const std::vector<double> won = checks ? less_lost<FitOne>(labels, seed, checked_fit, stepped_fit<checked_fit>)
+                                         : less_lost<FitOne>(labels, seed, plain_fit, stepped_fit<plain_fit>);
+  return std::accumulate(won.begin(), won.end(), 0.0) > 0;
 }
 
 Error too_few(std::size_t labels, double held_out) {
@@ -296,9 +374,9 @@ Result<Table> fit_table(std::span<const Label> labels, const FitOptions& options
                              rights, fitted.size(), kLeastOfAKind));
   }
   if (held.empty()) return Error(ErrorCode::kInvalidData, "all labels have the same question: none can be held out");
-  Table table;
-  table.logistic = fit_logistic(fitted);
-  if (isotonic_wins(fitted, options.seed)) table.steps = isotonic(scores_of(table.logistic, fitted));
+  const bool checks = checks_win(fitted, options.seed);
+  Table table = checks ? checked_fit(fitted) : plain_fit(fitted);
+  if (isotonic_wins(fitted, options.seed, checks)) table.steps = isotonic(scores_of(table, fitted));
   table.fitted_on = fitted.size();
   table.fitted_right = static_cast<double>(rights) / static_cast<double>(fitted.size());
   table.held_out = measure(table, held);
@@ -308,7 +386,7 @@ Result<Table> fit_table(std::span<const Label> labels, const FitOptions& options
 Reliability measure(const Table& table, std::span<const Label> labels) {
   assert(!labels.empty());
   std::vector<Scored> predicted;
-  for (const Label& label : labels) predicted.push_back({table.confidence(label.statistic), label.right});
+  for (const Label& label : labels) predicted.push_back({table.confidence(label.statistic, seen(label)), label.right});
   return statistics::reliability(predicted);
 }
 

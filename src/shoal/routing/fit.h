@@ -1,6 +1,8 @@
 // fit_table(): a calibration table from answers that were graded, and how well it does on those that it did not see.
-// A logistic model with Platt's targets, by damped Newton steps; isotonic steps over its score where they win by
-// cross-validated log-loss. Same labels, options and seed: same table, bit for bit. Threads: any; pure.
+// A logistic model with Platt's targets, by damped Newton steps, of the answer's tokens; of its checks, too, where they
+// win by cross-validated log-loss, by more than a standard error; isotonic steps over its score where those win, and
+// there are at least kLeastForSteps answers. Same labels, options and seed: same table, bit for bit. Threads: any;
+// pure.
 //
 // Sources: Platt 1999, "Probabilistic outputs for support vector machines" (targets); Lin, Lin and Weng 2007, "A note
 // on Platt's probabilistic outputs" (Newton with a line search); Ayer et al. 1955 (pooling adjacent violators).
@@ -8,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -20,11 +23,13 @@ namespace shoal::routing {
 struct Label {
   Statistic statistic;  // of at least one token
   bool right = false;
-  std::string group;  // labels of one group fall on the same side of the split: the question, normalised
+  std::string group;               // labels of one group fall on the same side of the split: the question, normalised
+  std::optional<Checks> checks{};  // of a complete answer; none: they were not read
 };
 
-inline constexpr std::size_t kLeastLabels = 1'000;  // to fit on
-inline constexpr std::size_t kLeastOfAKind = 20;    // right ones, and wrong ones, of those
+inline constexpr std::size_t kLeastLabels = 200;      // to fit on
+inline constexpr std::size_t kLeastForSteps = 1'000;  // fewer make isotonic steps that follow chance
+inline constexpr std::size_t kLeastOfAKind = 20;      // right ones, and wrong ones, of those; and of what a check sees
 
 struct FitOptions {
   double held_out = 0.3;  // of the labels, (0, 0.9]

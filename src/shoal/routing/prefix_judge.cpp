@@ -20,21 +20,32 @@ std::string shown(double probability) {
 
 }  // namespace
 
+std::string_view last_asked(std::span<const types::Message> messages) {
+  for (std::size_t i = messages.size(); i-- > 0;) {
+    if (messages[i].role == types::Role::kUser) return messages[i].content;
+  }
+  return {};
+}
+
 std::optional<double> decisive_confidence(const Calibration& tables, bool streams, std::int32_t commit_tokens,
-                                          std::span<const float> logprobs) {
+                                          std::span<const float> logprobs, const Checks* answer) {
   const auto first = static_cast<std::size_t>(commit_tokens);
   if (logprobs.empty()) return std::nullopt;
   const auto judged_by = [&](const Table* table, std::size_t tokens) -> std::optional<double> {
     if (table == nullptr) return std::nullopt;
     Statistic statistic;
     for (const float logprob : logprobs.first(tokens)) statistic.add(logprob);
-    return table->confidence(statistic);
+    return table->confidence(statistic, answer);
   };
   const bool reaches = logprobs.size() >= first;
   if (streams && reaches) return judged_by(tables.prefix, first);
   const std::optional<double> whole = judged_by(tables.whole, logprobs.size());
   if (!whole || !reaches || tables.prefix == nullptr) return whole;
   return std::min(*whole, *judged_by(tables.prefix, first));
+}
+
+bool PrefixJudge::weighs_checks() const {
+  return options_.tables.whole != nullptr && !options_.tables.whole->checks.empty();
 }
 
 PrefixJudge::PrefixJudge(const JudgeOptions& options)
@@ -80,10 +91,24 @@ Verdict PrefixJudge::unknown(Answer& answer, const char* why) {
   return settle(answer, std::nullopt);
 }
 
-Verdict PrefixJudge::judge(Answer& answer, const Table* table, const char* without) {
+// A check that saw nothing is not told.
+void PrefixJudge::tell(const Table& table, const Checks& seen) {
+  check_reasons_.clear();
+  for (const CheckWeight& one : table.checks) {
+    const double effect = one.effect(seen);
+    if (effect == 0) continue;
+    check_reasons_.push_back({fmt::format("check {}", check_name(one.check)),
+                              fmt::format("{:.2f}", value_of(seen, one.check)), "log-odds of being right",
+                              fmt::format("{:+.2f}", effect)});
+  }
+}
+
+Verdict PrefixJudge::judge(Answer& answer, const Table* table, const char* without, const Checks* seen) {
   if (answer.statistic.tokens == 0) return unknown(answer, "an answer of some token");
   if (table == nullptr) return unknown(answer, without);
-  const double confidence = table->confidence(answer.statistic);
+  const double confidence = table->confidence(answer.statistic, seen);
+  const bool least = confidence < options_.threshold || !confidence_ || confidence < *confidence_;
+  if (seen != nullptr && least) tell(*table, *seen);
   if (confidence >= options_.threshold) return settle(answer, confidence);
   return escalate(confidence, held_against(shown(confidence), "escalate"));
 }
@@ -101,10 +126,11 @@ std::optional<double> PrefixJudge::ceiling(const Statistic& statistic) const {
   return most;
 }
 
-Verdict PrefixJudge::add(std::size_t index, const types::Token& token) {
+Verdict PrefixJudge::add(std::size_t index, const types::Token& token, std::string_view text) {
   if (verdict_ != Verdict::kWait) return verdict_;
   Answer& answer = answers_.at(index);
   answer.statistic.add(token.logprob);
+  if (weighs_checks()) answer.text += text;
   const std::int32_t tokens = answer.statistic.tokens;
   if (tokens > options_.commit_tokens) return verdict_;
   if (tokens == options_.commit_tokens) {
@@ -119,11 +145,17 @@ Verdict PrefixJudge::add(std::size_t index, const types::Token& token) {
   return escalate(*most, held_against("at most " + shown(*most), "escalate"));
 }
 
-Verdict PrefixJudge::finish(std::size_t index) {
+Verdict PrefixJudge::finish(std::size_t index, std::string_view text, bool cut) {
   if (verdict_ != Verdict::kWait) return verdict_;
   Answer& answer = answers_.at(index);
   if (answer.settled) return verdict_;
-  return judge(answer, options_.tables.whole, "a table for complete answers");
+  constexpr const char* kWithout = "a table for complete answers";
+  if (!weighs_checks()) return judge(answer, options_.tables.whole, kWithout);
+  answer.text += text;
+  const std::size_t prompts = options_.prompts.size();
+  const std::string_view prompt = prompts == 0 ? "" : options_.prompts[index * prompts / options_.answers];
+  const Checks seen = AnswerReader().read({.prompt = prompt, .cut = cut}, answer.text);
+  return judge(answer, options_.tables.whole, kWithout, &seen);
 }
 
 Verdict PrefixJudge::late() {

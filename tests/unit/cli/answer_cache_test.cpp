@@ -27,17 +27,17 @@ TEST_F(AnswersTest, AnswersAreThereAgainAfterAKill) {
   {
     auto cache = AnswerCache::open(folder, "a");
     ASSERT_TRUE(cache.ok());
-    ASSERT_TRUE(cache->add(3, {"yes\n\"\xc3\xbc", {-0.25F, -1e-7F}}).ok());
+    ASSERT_TRUE(cache->add(3, {"yes\n\"\xc3\xbc", {-0.25F, -1e-7F}, true}).ok());
     ASSERT_TRUE(cache->add(0, {"", {}}).ok());
   }
   fs::path file;
   for (const auto& entry : fs::directory_iterator(folder)) file = entry.path();
-  std::ofstream(file, std::ios::app) << "{\"question\":7,\"text\":\"cut o";
+  std::ofstream(file, std::ios::app) << "{\"question\":5,\"text\":\"of before\",\"logprobs\":[-1]}\n{\"question\":7,\"text\":\"cut o";
   {
     auto cache = AnswerCache::open(folder, "a");
     ASSERT_TRUE(cache.ok());
-    EXPECT_EQ(cache->answers().size(), 2U);
-    EXPECT_EQ(cache->answers().at(3), (CachedAnswer{"yes\n\"\xc3\xbc", {-0.25F, -1e-7F}}));
+    EXPECT_EQ(cache->answers().size(), 2U) << "one of which it is not known whether it was cut off is asked again";
+    EXPECT_EQ(cache->answers().at(3), (CachedAnswer{"yes\n\"\xc3\xbc", {-0.25F, -1e-7F}, true}));
     ASSERT_TRUE(cache->add(7, {"whole", {-1}}).ok()) << "behind a line that was cut off";
   }
   auto cache = AnswerCache::open(folder, "a");

@@ -66,14 +66,14 @@ TEST_F(CalibrationFileTest, WhatIsWrittenIsReadBack) {
 TEST_F(CalibrationFileTest, WhatCannotBeIsNamed) {
   EXPECT_THAT(fault("{"), HasSubstr("not a JSON object"));
   EXPECT_THAT(fault("[]"), HasSubstr("not a JSON object"));
-  EXPECT_THAT(fault(damaged("shoal-calibration-1", "shoal-calibration-2")), HasSubstr("format"));
+  EXPECT_THAT(fault(damaged("shoal-calibration-1", "shoal-calibration-9")), HasSubstr("format"));
   EXPECT_THAT(fault(damaged("\"weight\": [0.1", "\"weight\": [-0.1")), HasSubstr("logistic.weight"));
   EXPECT_THAT(fault(damaged("\"spread\": [0.5", "\"spread\": [0")), HasSubstr("logistic.spread"));
   EXPECT_THAT(fault(damaged("\"bias\": -0.7", "\"bias\": 1e999")), HasSubstr("logistic.bias"));
   EXPECT_THAT(fault(damaged("\"bias\": -0.7", "\"bias\": null")), HasSubstr("logistic.bias"));
   EXPECT_THAT(fault(damaged("\"probability\": 0.75", "\"probability\": 0.2")), HasSubstr("steps"));
   EXPECT_THAT(fault(damaged("\"probability\": 0.75", "\"probability\": 1.5")), HasSubstr("steps.probability"));
-  EXPECT_THAT(fault(damaged("\"fitted_on\": 1000", "\"fitted_on\": 999")), HasSubstr("fitted_on"));
+  EXPECT_THAT(fault(damaged("\"fitted_on\": 1000", "\"fitted_on\": 199")), HasSubstr("fitted_on"));
   EXPECT_THAT(fault(damaged("\"tokens\": 16", "\"tokens\": -1")), HasSubstr("key.tokens"));
   EXPECT_THAT(fault(damaged("\"task\": \"snips\"", "\"task\": \"\"")), HasSubstr("key.task"));
   EXPECT_THAT(fault(damaged("\"weights\": \"b179c9523d0e6a0f\"", "\"weights\": 7")), HasSubstr("key.weights"));
@@ -115,6 +115,48 @@ TEST_F(CalibrationFileTest, ANewTableTakesThePlaceOfTheOldOne) {
   ASSERT_EQ(tables.tables.size(), 1U);
   EXPECT_EQ(tables.tables[0].date, "2027-01-01");
   EXPECT_TRUE(tables.bad.empty());
+}
+
+Table checked_table() {
+  Table table = table_of({.mean = 5}, 3);
+  table.checks = {{.check = Check::kWrong, .center = 0.25, .spread = 0.5, .weight = -1.5},
+                  {.check = Check::kCut, .center = 0.1, .spread = 0.3, .weight = 0.25}};
+  return table;
+}
+
+TEST(CalibrationFile, KeepsChecks) {
+  const Table table = checked_table();
+  const std::string text = print_table(table);
+  EXPECT_THAT(text, testing::HasSubstr("\"shoal-calibration-2\""));
+  const auto again = parse_table(text);
+  ASSERT_TRUE(again.ok()) << again.error().message();
+  EXPECT_EQ(again->checks, table.checks);
+  EXPECT_EQ(print_table(*again), text);
+  EXPECT_NE(table_sha256(*again), table_sha256(table_of({.mean = 5}, 3)));
+}
+
+TEST(CalibrationFile, OneWithoutChecksIsTheTextThatItWasBefore) {
+  const std::string text = print_table(table_of({.mean = 5}, 3));
+  EXPECT_THAT(text, testing::HasSubstr("\"shoal-calibration-1\""));
+  EXPECT_THAT(text, testing::Not(testing::HasSubstr("checks")));
+  EXPECT_TRUE(parse_table(text)->checks.empty());
+}
+
+TEST(CalibrationFile, RefusesChecksThatItCannotMake) {
+  const std::string text = print_table(checked_table());
+  const auto with = [&](std::string_view from, std::string_view to) {
+    std::string out = text;
+    out.replace(out.find(from), from.size(), to);
+    const auto table = parse_table(out);
+    return table.ok() ? std::string("loaded") : table.error().message();
+  };
+  EXPECT_THAT(with("\"checks_version\": 1", "\"checks_version\": 2"), testing::HasSubstr("fit it again"));
+  EXPECT_THAT(with("\"wrong\"", "\"wonky\""), testing::HasSubstr("a check that a table may weigh"));
+  EXPECT_THAT(with("\"wrong\"", "\"bytes\""), testing::HasSubstr("a check that a table may weigh"));
+  EXPECT_THAT(with("\"wrong\"", "\"cut\""), testing::HasSubstr("each check once"));
+  EXPECT_THAT(with("\"spread\": 0.5", "\"spread\": 0"), testing::HasSubstr("spread"));
+  EXPECT_THAT(with("\"tokens\": 0", "\"tokens\": 4"), testing::HasSubstr("no complete answer"));
+  EXPECT_THAT(with("calibration-2", "calibration-3"), testing::HasSubstr("format"));
 }
 
 }  // namespace

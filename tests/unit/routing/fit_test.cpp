@@ -129,15 +129,15 @@ TEST(Fit, OneTokenMakesItsFeaturesEqualAndTheWeightsStayFinite) {
 }
 
 TEST(Fit, TooFewLabelsAreRefusedWithTheNumberThatIsMissing) {
-  EXPECT_EQ(labels_needed(0.3), 1428U);
-  EXPECT_EQ(labels_needed(0.5), 1999U);
-  const auto few = fit_table(labels_of(1400, truth), {});
+  EXPECT_EQ(labels_needed(0.3), 285U);
+  EXPECT_EQ(labels_needed(0.5), 399U);
+  const auto few = fit_table(labels_of(257, truth), {});
   ASSERT_FALSE(few.ok());
-  EXPECT_THAT(few.error().message(), HasSubstr("1428 are needed"));
+  EXPECT_THAT(few.error().message(), HasSubstr("285 are needed"));
   EXPECT_THAT(few.error().message(), HasSubstr("28 more"));
-  const auto enough = fit_table(labels_of(1428, truth), {});
+  const auto enough = fit_table(labels_of(285, truth), {});
   ASSERT_TRUE(enough.ok());
-  EXPECT_EQ(enough->fitted_on, 1000U);
+  EXPECT_EQ(enough->fitted_on, 200U);
 }
 
 TEST(Fit, NothingIsLearnedFromAnswersThatAreAllAlike) {
@@ -220,6 +220,66 @@ TEST(Measure, ThePlainErrorOfAPerfectModelIsNotCountedAgainstIt) {
     sum += measure(perfect, labels_of(500, truth, seed)).ece;
   }
   EXPECT_LT(sum / 20, 0.025) << "the plain one averages 0.038 at this size";
+}
+
+// Labels whose answers are half as often right where a sum in them is wrong, which a quarter of them are.
+std::vector<Label> checked_labels(std::size_t n, double less, std::uint64_t seed = 3) {
+  std::mt19937_64 random(seed);
+  std::vector<Label> out = labels_of(n, truth, seed);
+  std::uniform_real_distribution<double> uniform(0, 1);
+  for (Label& label : out) {
+    const bool wrong = uniform(random) < 0.25;
+    label.checks.emplace();
+    (*label.checks)[static_cast<std::size_t>(Check::kWrong)] = wrong ? 1 : 0;
+    (*label.checks)[static_cast<std::size_t>(Check::kBytes)] = static_cast<float>(uniform(random));
+    if (wrong && uniform(random) < less) label.right = false;
+  }
+  return out;
+}
+
+TEST(FitChecks, AreWeighedWhereTheyTellSomething) {
+  const auto labels = checked_labels(3000, 0.8);
+  const auto with = fit_table(labels, {});
+  ASSERT_TRUE(with.ok()) << with.error().message();
+  ASSERT_EQ(with->checks.size(), 1U) << "others saw nothing, or may be more than 1";
+  EXPECT_EQ(with->checks.front().check, Check::kWrong);
+  EXPECT_LT(with->checks.front().weight, 0);
+  auto unseen = labels;
+  for (Label& label : unseen) label.checks.reset();
+  const auto without = fit_table(unseen, {});
+  ASSERT_TRUE(without.ok());
+  EXPECT_TRUE(without->checks.empty());
+  EXPECT_GT(with->held_out.auroc, without->held_out.auroc + 0.02);
+  EXPECT_LT(with->held_out.log_loss, without->held_out.log_loss);
+  EXPECT_LT(with->held_out.ece, 0.06);
+}
+
+TEST(FitChecks, AreLeftOutWhereTheyTellNothing) {
+  std::size_t weighed = 0;
+  for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+    auto labels = checked_labels(600, 0, seed);
+    const auto with = fit_table(labels, {});
+    ASSERT_TRUE(with.ok());
+    weighed += with->checks.empty() ? 0 : 1;
+    for (Label& label : labels) label.checks.reset();
+    const auto without = fit_table(labels, {});
+    if (with->checks.empty()) {
+      EXPECT_EQ(with->logistic, without->logistic) << "to the last bit";
+    }
+  }
+  EXPECT_LE(weighed, 3U);
+}
+
+TEST(FitChecks, OneThatIsNotReadLeavesThemOut) {
+  auto labels = checked_labels(3000, 0.8);
+  labels[7].checks.reset();
+  EXPECT_TRUE(fit_table(labels, {})->checks.empty());
+}
+
+TEST(Fit, StepsTakeAThousandAnswers) {
+  const auto stairs = [](const Statistic& s) { return s.sum / s.tokens < -0.6 ? 0.05 : 0.6; };
+  EXPECT_TRUE(fit_table(labels_of(1400, stairs), {.held_out = 0.3})->steps.empty()) << "980 are fitted on";
+  EXPECT_FALSE(fit_table(labels_of(1500, stairs), {.held_out = 0.3})->steps.empty());
 }
 
 }  // namespace

@@ -231,5 +231,79 @@ TEST_F(PrefixJudgeTest, KeepsUpToTheDecisiveConfidence) {
   EXPECT_LT(kept, 3'200);
 }
 
+// The confidence of a whole answer is sigmoid(3 + 5 * mean), and 4 less in log-odds where a sum is wrong.
+struct ChecksJudgeTest : PrefixJudgeTest {
+  ChecksJudgeTest() {
+    whole.checks = {{.check = Check::kWrong, .center = 0.25, .spread = 0.5, .weight = -2},
+                    {.check = Check::kCut, .center = 0, .spread = 1, .weight = 1}};
+    whole.logistic.bias = 3 - 1;  // of what the first adds where it is 0
+    options.streams = false;
+    options.tables.prefix = nullptr;
+    options.prompts = {"What is 2 + 2?"};
+  }
+};
+
+TEST_F(ChecksJudgeTest, WhatTheySeeCountsAtTheEnd) {
+  PrefixJudge good(options);
+  good.add(0, token(0), "2 + 2 ");
+  EXPECT_EQ(good.add(0, token(0), "= 4"), Verdict::kWait);
+  EXPECT_EQ(good.finish(0), Verdict::kKeep);
+  EXPECT_NEAR(*good.confidence(), sigmoid(3), 1e-6);
+  EXPECT_TRUE(good.checks().empty()) << "they saw nothing";
+  PrefixJudge bad(options);
+  bad.add(0, token(0), "2 + 2 ");
+  bad.add(0, token(0), "= ");
+  EXPECT_EQ(bad.finish(0, "5", true), Verdict::kEscalate) << "the last piece belongs to it";
+  EXPECT_NEAR(*bad.confidence(), sigmoid(3 - 4 + 1), 1e-6);
+  ASSERT_EQ(bad.checks().size(), 2U);
+  EXPECT_EQ(bad.checks()[0], (types::Reason{"check wrong", "1.00", "log-odds of being right", "-4.00"}));
+  EXPECT_EQ(bad.checks()[1], (types::Reason{"check cut", "1.00", "log-odds of being right", "+1.00"}));
+}
+
+TEST_F(ChecksJudgeTest, AreThoseOfTheLeastSureAnswer) {
+  options.answers = 2;
+  options.threshold = 0.1;
+  PrefixJudge judge(options);
+  judge.add(0, token(0), "2 + 2 = 5");
+  judge.add(1, token(0), "2 + 2 = 4");
+  judge.finish(0);
+  EXPECT_EQ(judge.finish(1), Verdict::kKeep);
+  EXPECT_NEAR(*judge.confidence(), sigmoid(-1), 1e-6);
+  EXPECT_EQ(judge.checks().size(), 1U);
+}
+
+TEST_F(ChecksJudgeTest, AnEarlyEndAllowsForWhateverTheySee) {
+  options.threshold = 0.97;
+  options.tables.prefix = &prefix;
+  options.streams = true;
+  prefix = table_of({}, -9, 3);  // no stream is kept at its third token
+  PrefixJudge judge(options);
+  // sigmoid(3) is less than the threshold; with an answer that was cut off it would be sigmoid(4).
+  EXPECT_EQ(judge.add(0, token(0), "4"), Verdict::kWait);
+  EXPECT_EQ(judge.finish(0, "", true), Verdict::kKeep);
+  whole.checks[1].weight = 0;
+  PrefixJudge sure(options);
+  EXPECT_EQ(sure.add(0, token(0), "4"), Verdict::kEscalate);
+}
+
+TEST_F(ChecksJudgeTest, TheBenchSaysWhatTheServerDoes) {
+  const std::vector<float> logprobs = {-0.1F, -0.4F};
+  PrefixJudge judge(options);
+  judge.add(0, token(logprobs[0]), "2 + 2 = ");
+  judge.add(0, token(logprobs[1]), "5");
+  judge.finish(0);
+  const Checks seen = AnswerReader().read({.prompt = "What is 2 + 2?"}, "2 + 2 = 5");
+  EXPECT_EQ(judge.confidence(), decisive_confidence(options.tables, false, 3, logprobs, &seen)) << "bit for bit";
+}
+
+TEST(LastAsked, IsWhatTheUserSaidLast) {
+  const std::vector<types::Message> messages = {{.role = types::Role::kUser, .content = "one", .name = ""},
+                                                {.role = types::Role::kAssistant, .content = "two", .name = ""},
+                                                {.role = types::Role::kUser, .content = "three", .name = ""},
+                                                {.role = types::Role::kTool, .content = "four", .name = ""}};
+  EXPECT_EQ(last_asked(messages), "three");
+  EXPECT_EQ(last_asked({}), "");
+}
+
 }  // namespace
 }  // namespace shoal::routing
