@@ -2,13 +2,18 @@
 #include "shoal/routing/answer_gain.h"
 
 #include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <string>
 #include <vector>
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include "shoal/routing/answer_gain_file.h"
 #include "shoal/routing/answer_gain_fit.h"
 #include "shoal/statistics/random.h"
 
@@ -114,6 +119,66 @@ TEST(AnswerGain, RefusesWhatItCannotLearnFrom) {
   table = sums(300, true);
   for (AnswerRow& row : table.rows) row.strong = row.weak;
   EXPECT_THAT(fit_answer_gain(table.rows, {}).error().message(), testing::HasSubstr("0 of 300 rows"));
+}
+
+struct AnswerGainFile : testing::Test {
+  void TearDown() override { std::filesystem::remove(path); }
+  [[nodiscard]] std::string bytes() const {
+    std::ifstream file(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+  void write(const std::string& text) const { std::ofstream(path, std::ios::binary) << text; }
+  [[nodiscard]] std::string fault(std::string_view from, std::string_view to) const {
+    std::string text = bytes();
+    const std::string whole = text;
+    text.replace(text.find(from), from.size(), to);
+    write(text);
+    const auto loaded = load_answer_gain(path);
+    write(whole);
+    return loaded.ok() ? "none" : loaded.error().message();
+  }
+  const std::filesystem::path path =
+      std::filesystem::path(testing::TempDir()) / ("answers_" + std::to_string(::getpid()) + ".answer-router");
+};
+
+TEST_F(AnswerGainFile, ScoresTheSameBitForBit) {
+  for (const bool texts : {true, false}) {
+    const Table table = sums(300, texts, 0.5);
+    const auto model = fit_answer_gain(table.rows, {});
+    ASSERT_TRUE(model.ok());
+    const auto saved = save_answer_gain(*model, path);
+    ASSERT_TRUE(saved.ok()) << saved.error().message();
+    const auto loaded = load_answer_gain(path);
+    ASSERT_TRUE(loaded.ok()) << loaded.error().message();
+    EXPECT_EQ(loaded->sha256, *saved);
+    AnswerGain::Scratch a;
+    AnswerGain::Scratch b;
+    for (const AnswerRow& row : table.rows) {
+      const AnswerScore one = model->score(row.given, a);
+      const AnswerScore two = loaded->model.score(row.given, b);
+      EXPECT_EQ(one.gain, two.gain);
+      EXPECT_EQ(one.confidence, two.confidence);
+    }
+    EXPECT_EQ(loaded->model.parts().curve, model->parts().curve);
+    EXPECT_EQ(loaded->model.parts().origin, model->parts().origin);
+  }
+}
+
+TEST_F(AnswerGainFile, WhatCannotBeIsNamed) {
+  const auto model = fit_answer_gain(sums(300, true).rows, {});
+  ASSERT_TRUE(model.ok());
+  ASSERT_TRUE(save_answer_gain(*model, path).ok());
+  EXPECT_EQ(fault("shoal-answer-gain-1", "shoal-answer-gain-1"), "none");
+  EXPECT_THAT(fault("shoal-answer-gain-1", "shoal-answer-gain-9"), testing::HasSubstr("format"));
+  EXPECT_THAT(fault("\"checks\": 1", "\"checks\": 2"), testing::HasSubstr("train it again"));
+  EXPECT_THAT(fault("\"name\": \"trees\"", "\"name\": \"trees!"), testing::HasSubstr(path.string()));
+  EXPECT_THAT(fault("words.weight", "words.weighs"), testing::HasSubstr("words.weight"));
+  EXPECT_THAT(fault("shoal.answer_gain", "shoal.answer_loss"), testing::HasSubstr("judges no answers"));
+  const std::string text = bytes();
+  for (const std::size_t size : {std::size_t{0}, std::size_t{10}, text.size() / 2, text.size() - 1}) {
+    write(text.substr(0, size));
+    EXPECT_FALSE(load_answer_gain(path).ok()) << size;
+  }
 }
 
 TEST(AnswerGain, NamesEveryFeature) {
