@@ -6,11 +6,14 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "shoal/base/text.h"
 #include "shoal/cli/app.h"
+#include "shoal/cli/tune_probe.h"
 #include "shoal/config/records.h"
 #include "shoal/ledger/usage.h"
+#include "shoal/routing/domains.h"
 #include "shoal/routing/gain_file.h"
 
 namespace shoal::cli {
@@ -187,7 +190,32 @@ Result<std::shared_ptr<const routing::LoadedGain>> load_router(const config::Rou
   return std::make_shared<const routing::LoadedGain>(std::move(loaded).value());
 }
 
-Result<routing::Route> make_route(const config::RouteConfig& config, bool has_providers, const std::string& data_dir) {
+// The task that tells domains apart, and where each of its labels leads.
+Result<std::shared_ptr<const routing::Domains>> load_domains(const config::RouteConfig& config,
+                                                             const config::Config& all) {
+  auto task = load_task(all, config.domains);
+  if (!task.ok()) {
+    return Error(ErrorCode::kInvalidConfig, fmt::format("route.{}.domains: {}", config.name, task.error().message()));
+  }
+  auto out = std::make_shared<routing::Domains>();
+  out->task = std::move(task).value();
+  out->routes.resize(out->task.labels.size());
+  out->least = config.least_domain;
+  for (const std::string& text : config.domain_routes) {
+    const std::size_t equals = text.rfind('=');
+    const std::string label = text.substr(0, equals);
+    const auto found = std::ranges::find(out->task.labels, label);
+    if (found == out->task.labels.end()) {
+      return Error(ErrorCode::kInvalidConfig,
+                   fmt::format("route.{}.domain_routes: the task {} has no label \"{}\"; it has {}", config.name,
+                               config.domains, label, fmt::join(out->task.labels, ", ")));
+    }
+    out->routes[static_cast<std::size_t>(found - out->task.labels.begin())] = text.substr(equals + 1);
+  }
+  return std::shared_ptr<const routing::Domains>(std::move(out));
+}
+
+Result<routing::Route> make_route(const config::RouteConfig& config, const config::Config& all) {
   routing::Route route;
   route.name = config.name;
   route.policy = config.policy == "slm_only"    ? routing::Policy::kSlmOnly
@@ -201,9 +229,14 @@ Result<routing::Route> make_route(const config::RouteConfig& config, bool has_pr
   route.threshold = config.threshold;
   route.risk = config.risk;
   route.risk_confidence = config.risk_confidence;
-  if (!config.router.empty()) route.router = SHOAL_TRY(load_router(config, data_dir));
+  if (!config.router.empty()) route.router = SHOAL_TRY(load_router(config, all.server.data_dir));
   route.router_name = config.router;
   route.least_gain = config.least_gain;
+  if (!config.domains.empty()) route.domains = SHOAL_TRY(load_domains(config, all));
+  route.system_prompt = config.system_prompt;
+  route.audit_share = config.audit_share;
+  route.audit_seed = config.audit_seed;
+  route.escalations_per_hour = config.escalations_per_hour;
   route.commit_tokens = static_cast<std::int32_t>(config.commit_tokens);
   route.commit_ms = config.commit_ms;
   route.latency = config.latency == "relaxed" ? routing::Latency::kRelaxed : routing::Latency::kInteractive;
@@ -212,7 +245,8 @@ Result<routing::Route> make_route(const config::RouteConfig& config, bool has_pr
     route.cost_cap_micro = ledger::round_up_to_micro(*cap).value;
   }
   route.local_only = config.privacy == "local_only";
-  const bool keep = config.on_null_confidence == "keep" || (config.on_null_confidence == "auto" && !has_providers);
+  const bool keep =
+      config.on_null_confidence == "keep" || (config.on_null_confidence == "auto" && all.providers.empty());
   route.on_null_confidence = keep ? routing::NullConfidence::kKeep : routing::NullConfidence::kEscalate;
   route.escalate_local_errors = config.on_local_error == "escalate";
   route.local_on_remote_errors = config.on_remote_error == "local";
@@ -246,7 +280,7 @@ Result<std::shared_ptr<const gateway::OutsideConfig>> outside_config(const confi
     providers.push_back(SHOAL_TRY(make_provider(one, client, clock, log)));
   }
   for (const config::RouteConfig& one : config.routes) {
-    out->routes.push_back(SHOAL_TRY(make_route(one, !providers.empty(), config.server.data_dir)));
+    out->routes.push_back(SHOAL_TRY(make_route(one, config)));
   }
   out->providers = provider::Providers(std::move(providers));
   out->all_receipts = config.audit.receipts == "all";

@@ -114,6 +114,13 @@ struct RouteConfig {
   double risk_confidence = 0.95;
   std::string router;  // empty: none
   double least_gain = 0.2;
+  std::string domains;                     // a trained task; empty: none
+  std::vector<std::string> domain_routes;  // "label=route"
+  double least_domain = 0.8;
+  std::string system_prompt;
+  double audit_share = 0;
+  std::int64_t audit_seed = 1;
+  std::int64_t escalations_per_hour = 0;
   std::int64_t commit_tokens = 16;
   std::int64_t commit_ms = 1'500;
   std::string latency = "interactive";

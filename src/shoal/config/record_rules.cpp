@@ -132,6 +132,17 @@ void check_risk(const RouteConfig& route, Judge& judge) {
   }
 }
 
+// What only a route has that judges answers, and has somebody to ask.
+void check_audits(const RouteConfig& route, Judge& judge) {
+  if (route.policy == "slm_first" && !route.remote.empty()) return;
+  const auto check = [&judge](const char* field, bool set) {
+    if (set)
+      judge.wrong(field, "only a slm_first route with `remote` judges answers", "add remote = [\"provider/model\"]");
+  };
+  check("audit_share", route.audit_share > 0);
+  check("escalations_per_hour", route.escalations_per_hour > 0);
+}
+
 void check_router(const RouteConfig& route, Judge& judge) {
   if (route.router.empty()) {
     if (route.least_gain != RouteConfig().least_gain)
@@ -145,12 +156,57 @@ void check_router(const RouteConfig& route, Judge& judge) {
                 "add remote = [\"provider/model\"]");
 }
 
+// Where a label leads, and that it comes to an end there.
+void check_domain_route(const Config& config, const RouteConfig& route, std::size_t item, Judge& judge) {
+  const std::string& text = route.domain_routes[item];
+  const std::size_t equals = text.rfind('=');
+  if (equals == std::string::npos || equals == 0 || equals + 1 == text.size()) {
+    judge.wrong_item("domain_routes", item, fmt::format("{} is no label and route", base::json_string(text)),
+                     "write \"label=route\"");
+    return;
+  }
+  const std::string name = text.substr(equals + 1);
+  const auto target = std::ranges::find(config.routes, name, &RouteConfig::name);
+  if (target == config.routes.end()) {
+    std::vector<std::string> names;
+    for (const RouteConfig& one : config.routes) names.push_back(one.name);
+    const std::string near = base::suggest(name, names);
+    judge.wrong_item("domain_routes", item, fmt::format("no route is called {}", base::json_string(name)),
+                     near.empty() ? fmt::format("add [route.{}]", base::escape_control(name))
+                                  : fmt::format("did you mean \"{}\"?", near));
+  } else if (!target->domains.empty()) {
+    judge.wrong_item("domain_routes", item,
+                     name == route.name ? "it leads back to this route" : "that route has `domains` of its own",
+                     "name a route that answers by itself; labels that are not named stay here");
+  } else if (route.privacy == "local_only" && target->privacy != "local_only") {
+    judge.wrong_item("domain_routes", item, fmt::format("this route is local_only, and {} is not", name),
+                     fmt::format("set privacy = \"local_only\" in [route.{}]", base::escape_control(name)));
+  }
+}
+
+void check_domains(const RecordCheck& check, const RouteConfig& route, Judge& judge) {
+  if (route.domains.empty()) {
+    if (!route.domain_routes.empty())
+      judge.wrong("domain_routes", "this route has no `domains` that tell what a request is about",
+                  "add domains = \"TASK\"");
+    if (route.least_domain != RouteConfig().least_domain)
+      judge.wrong("least_domain", "this route has no `domains` that tell what a request is about",
+                  "add domains = \"TASK\"");
+    return;
+  }
+  if (route.domains.find('/') != std::string::npos || route.domains.starts_with('.'))
+    judge.wrong("domains", "it is the name of a task, and no path", "write the NAME of `shoal tune probe --task NAME`");
+  for (std::size_t i = 0; i < route.domain_routes.size(); ++i) check_domain_route(check.config, route, i, judge);
+}
+
 void check_route(const RecordCheck& check, const RouteConfig& route, Judge& judge) {
   judge.required();
   if (judge.faulty()) return;
   check_remote(check.config, route, judge);
   check_risk(route, judge);
   check_router(route, judge);
+  check_audits(route, judge);
+  check_domains(check, route, judge);
   if (!route.remote.empty()) {
     if (route.privacy == "local_only") {
       judge.wrong("remote", "privacy = \"local_only\" lets nothing leave this machine", "remove one of them");

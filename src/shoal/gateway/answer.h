@@ -41,6 +41,7 @@ struct AnswerRequest {
   // The client's own bytes in OpenAI's dialect, and what they say when they are a chat: seen, not owned.
   std::string_view body;
   const types::ChatRequest* chat = nullptr;
+  std::string_view added_system_prompt;  // the route's, which `chat` has and `body` does not; empty: none
 
   [[nodiscard]] std::size_t prompt_count() const { return chat != nullptr ? 1 : prompts.size(); }
   [[nodiscard]] std::size_t answers() const { return prompt_count() * static_cast<std::size_t>(params.n); }

@@ -14,11 +14,13 @@
 #include "shoal/audit/journal.h"
 #include "shoal/base/clock.h"
 #include "shoal/egress/gate.h"
+#include "shoal/gateway/escalations.h"
 #include "shoal/ledger/book.h"
 #include "shoal/ledger/prices.h"
 #include "shoal/provider/provider.h"
 #include "shoal/routing/calibration.h"
 #include "shoal/routing/certificate.h"
+#include "shoal/routing/domains.h"
 #include "shoal/routing/gain_model.h"
 #include "shoal/routing/route.h"
 
@@ -88,6 +90,18 @@ struct Drains {
   std::uint64_t cancelled = 0;  // were not begun: too many at once, or the provider has drain = false
 };
 
+// Judged local answers, by what became of them.
+struct JudgedCounts {
+  std::uint64_t kept = 0;
+  std::uint64_t kept_unsure = 0;
+  std::uint64_t escalated = 0;
+  std::uint64_t refused = 0;
+  std::uint64_t late_misses = 0;  // of those that were kept
+};
+
+class Audits;  // audits.h
+class Drift;   // drift.h
+
 struct Outside {
   egress::Gate& gate;
   ledger::Book& book;
@@ -95,7 +109,12 @@ struct Outside {
   audit::Journal* journal;  // null: it could not be opened
   std::shared_ptr<const OutsideConfig> config;
   Drains drains{};
-  routing::GainModel::Scratch scratch{};  // of the routers
+  JudgedCounts judged{};
+  Escalations escalations{};
+  Audits* audits = nullptr;                                  // null: nobody is asked afterwards
+  Drift* drift = nullptr;                                    // null: thresholds stay where certificates have them
+  routing::GainModel::Scratch scratch{};                     // of the routers
+  std::unique_ptr<routing::DomainScratch> domain_scratch{};  // made when the first route with domains needs it
 };
 
 }  // namespace shoal::gateway

@@ -11,7 +11,10 @@
 
 #include "shoal/base/ids.h"
 #include "shoal/gateway/attempts.h"
+#include "shoal/gateway/audits.h"
 #include "shoal/gateway/draft.h"
+#include "shoal/gateway/drift.h"
+#include "shoal/gateway/judgement.h"
 #include "shoal/gateway/local_requests.h"
 #include "shoal/gateway/receipts.h"
 #include "shoal/gateway/remote_call.h"
@@ -55,7 +58,9 @@ class Life {
     routing::Plan plan = routing::plan(route_, {request_.needs, request_.local_only, request_.prefer}, resolved.world);
     receipt_.reasons = std::move(plan.reasons);
     if (plan.candidates.empty()) return *std::move(plan.refusal);
+    add_system_prompt();
     calibration_ = resolved.calibration;
+    certificate_ = resolved.certificate;
 
     // --- draft locally, or ask a provider; again or on to the next one when that may help, until the client has seen a
     // byte.
@@ -87,13 +92,33 @@ class Life {
     if (attempts_ && attempts_->at_providers() > 0)
       receipt_.billed_micro = outside_->book.finish(receipt_.decision_id).billed.value;
     add_comparison(receipt_, *outside_->config, route_, clock_.unix_seconds());
-    if (!outside_->config->all_receipts && !(attempts_ && attempts_->journaled())) return;
-    keep_receipt(*outside_, receipt_, request_, route_, admitted_ns_, clock_, status);
+    std::optional<audit::Judged> judged;
+    if (judgement_) judged = judgement_->record(receipt_.decision, status);
+    if (judged) count(outside_->judged, *judged);
+    // Risks are estimated from all that was judged.
+    const bool needed = (attempts_ && attempts_->journaled()) || (judged && route_.audit_share > 0);
+    if (!outside_->config->all_receipts && !needed) return;
+    keep_receipt(*outside_, receipt_, request_, route_, judged, admitted_ns_, clock_, status);
+    if (judged && outside_->drift != nullptr)
+      outside_->drift->judged(receipt_.decision_id, receipt_.route, *judged, receipt_.confidence);
   }
 
   [[nodiscard]] const types::Receipt& receipt() const { return receipt_; }
 
  private:
+  // The route's own, for a chat that has none: drafts and providers see the same.
+  void add_system_prompt() {
+    if (route_.system_prompt.empty() || request_.chat == nullptr) return;
+    const auto is_system = [](const types::Message& message) { return message.role == types::Role::kSystem; };
+    if (std::ranges::any_of(request_.chat->messages, is_system)) return;
+    prompted_ = *request_.chat;
+    prompted_->messages.insert(prompted_->messages.begin(),
+                               {.role = types::Role::kSystem, .content = route_.system_prompt, .name = {}});
+    request_.chat = &*prompted_;
+    request_.added_system_prompt = route_.system_prompt;
+    receipt_.reasons.push_back({"system_prompt", "none", "the route has one", "added"});
+  }
+
   // What one candidate says, to its end.
   Result<void> attempt(const Candidate& candidate, bool moved, base::Yield yield) {
     receipt_.raw = false;
@@ -115,6 +140,7 @@ class Life {
     options.fresh = begun.fresh;
     options.counts = begun.counts;
     RemoteCall call(*outside_, request_, target, std::move(options));
+    if (judgement_) judgement_->begin_theirs();
     receipt_.raw = call.raw();
     auto sent = call.send(clock_, yield);
     // The client is told with the first byte of the answer.
@@ -136,6 +162,7 @@ class Life {
 
   // What the local model says, to its end; or until it is clear that it is not sure enough: kLowConfidence.
   Result<void> draft(const Candidate& candidate, bool moved, base::Yield yield) {
+    if (candidate.fallback) keep_unsure();
     receipt_.model = route_.local;
     receipt_.decision = moved ? types::Decision::kFailedOver : types::Decision::kLocal;
     receipt_.usage = {};
@@ -151,7 +178,9 @@ class Life {
           .streams = sink_.streams() && route_.latency == routing::Latency::kInteractive,
           // What a certificate counted as never kept is not kept.
           .keep_unknown = route_.on_null_confidence == routing::NullConfidence::kKeep && route_.risk <= 0,
+          .prompts = asked_of(request_),
           .tables = calibration_});
+      judgement_.emplace(route_, certificate_, calibration_, request_, outside_->audits != nullptr);
       receipt_.threshold = route_.threshold;
       commit_by_.at_ns = admitted_ns_ + route_.commit_ms * 1'000'000;
     }
@@ -192,6 +221,7 @@ class Life {
       if (auto* remote = std::get_if<types::RemoteEvent>(&event->what)) {
         started = 1;
         if (remote->last) open = 0;
+        if (judgement_) judgement_->hear(*remote);
         // FENCE: a provider's first content commits, not its first byte: what only says that it began is held back.
         if (sink_.streams() && !sink_.committed() && !shows(*remote)) {
           held_.push_back(std::move(*remote));
@@ -204,6 +234,7 @@ class Life {
         // this line, with a status of its own; what fails after it is an error frame.
         assert(started > 0);
         if (std::holds_alternative<engine::FinishEvent>(event->what)) --open;
+        if (judge != nullptr) judgement_->hear(*event);
         if (judge != nullptr && judge->verdict() == Verdict::kWait) {
           hear(*event, *judge);
           SHOAL_TRY(heed(*judge));
@@ -223,9 +254,10 @@ class Life {
 
   static void hear(const AnswerEvent& event, routing::PrefixJudge& judge) {
     if (const auto* token = std::get_if<engine::TokenEvent>(&event.what)) {
-      judge.add(event.answer, token->token);
+      judge.add(event.answer, token->token, token->text);
     } else {
-      judge.finish(event.answer);
+      const auto& finish = std::get<engine::FinishEvent>(event.what);
+      judge.finish(event.answer, finish.text, finish.reason == types::FinishReason::kLength);
     }
   }
 
@@ -234,7 +266,17 @@ class Life {
     if (judge.verdict() == Verdict::kWait) return {};
     receipt_.confidence = judge.confidence();
     receipt_.reasons.push_back(judge.reason());
+    receipt_.reasons.insert(receipt_.reasons.end(), judge.checks().begin(), judge.checks().end());
+    judgement_->settle(judge.verdict(), receipt_.decision_id);
+    if (judgement_->drawn()) {
+      const routing::RemoteTarget& target = route_.remote.front();
+      receipt_.reasons.push_back({"audit", "drawn", fmt::format("audit_share {}", route_.audit_share),
+                                  fmt::format("ask {}/{} too, afterwards", target.provider, target.model)});
+    }
     if (judge.verdict() == Verdict::kKeep) return {};
+    if (!outside_->escalations.take(route_.name, request_.principal.id, route_.escalations_per_hour,
+                                    clock_.monotonic_ns()))
+      return escalated_too_often();
     unsure_ = true;
     // What was computed in vain is paid for all the same.
     if (started_ns_ > 0)
@@ -242,6 +284,27 @@ class Life {
     return Error(ErrorCode::kLowConfidence,
                  fmt::format("{} was not sure enough of its answer: {} {}, wanted {}", receipt_.model,
                              judge.reason().signal, judge.reason().value, judge.reason().rule));
+  }
+
+  // FENCE: who makes one answer after the other unsure does not spend everybody's budget. Errors: kBudgetExhausted.
+  Result<void> escalated_too_often() {
+    const std::string rule = fmt::format("escalations_per_hour {}", route_.escalations_per_hour);
+    receipt_.reasons.push_back({"escalations", "used up", rule, route_.local_on_budget ? "keep" : "fail"});
+    if (!route_.local_on_budget) {
+      return Error(ErrorCode::kBudgetExhausted,
+                   fmt::format("the local answer was not sure enough, and this key has used up {} of the route \"{}\"",
+                               rule, route_.name));
+    }
+    keep_unsure();
+    return {};
+  }
+
+  // No promise holds for what is kept in spite of the judge.
+  void keep_unsure() {
+    if (judgement_) judgement_->keep_all_the_same();
+    for (types::Reason& reason : receipt_.reasons) {
+      if (reason.signal == "certificate") reason.value = "void: kept though it is not sure enough";
+    }
   }
 
   // More of a local answer, or its end.
@@ -271,10 +334,32 @@ class Life {
   // --- reply: the receipt, with what it cost, ends the answer.
   Result<void> reply(RemoteCall* call, base::Yield yield) {
     SHOAL_TRY(commit(yield));
+    if (judgement_) note_late_miss();
     close(200);
-    SHOAL_TRY(sink_.done(receipt_, yield));
+    auto done = sink_.done(receipt_, yield);
+    if (judgement_ && outside_->audits != nullptr) look_back();
+    SHOAL_TRY(std::move(done));
     if (call != nullptr) call->release(yield);
     return {};
+  }
+
+  // What was sure enough by its first tokens, and is not as a whole: it was sent, and counts as kept.
+  void note_late_miss() {
+    const auto confidence = judgement_->late_miss();
+    if (!confidence) return;
+    receipt_.reasons.push_back({"late_miss", fmt::format("{:.4f}", *confidence),
+                                fmt::format("at least {} for the whole answer", route_.threshold),
+                                "keep, for it was sent"});
+  }
+
+  // --- look back: the client has its answer; what is held against another model's becomes a label.
+  void look_back() {
+    if (judgement_->compares() && receipt_.decision == types::Decision::kEscalated) {
+      outside_->audits->compare(receipt_.decision_id, request_.principal, judgement_->drafted(), judgement_->theirs(),
+                                receipt_.model);
+    } else if (judgement_->drawn()) {
+      outside_->audits->ask(request_, route_, receipt_.decision_id, judgement_->drafted());
+    }
   }
 
   // Waits, and shows the client signs of life. Errors: kCancelled, those of the sink.
@@ -324,9 +409,12 @@ class Life {
   base::Deadline deadline_;
   base::Deadline wake_;
   routing::Route route_;
+  std::optional<types::ChatRequest> prompted_;  // the request with the route's system prompt
   types::Receipt receipt_;
-  routing::Calibration calibration_;  // of the local model
-  base::Deadline commit_by_;          // a judged answer is sure by then, or is not
+  routing::Calibration calibration_;                   // of the local model
+  const routing::Certificate* certificate_ = nullptr;  // of the threshold
+  std::optional<Judgement> judgement_;                 // of a draft that is judged
+  base::Deadline commit_by_;                           // a judged answer is sure by then, or is not
   std::int64_t admitted_ns_;
   std::int64_t started_ns_ = 0;  // the local model took the prompt
   bool drafted_ = false;         // the local model was asked

@@ -47,6 +47,7 @@ RemoteCall::RemoteCall(Outside& outside, const AnswerRequest& request, routing::
       provider_(config_->providers.find(target_.provider)) {
   question_.chat = request.chat != nullptr;
   question_.body = request.body;
+  question_.added_system_prompt = request.added_system_prompt;
   question_.request = request.chat;
   question_.stream = request.params.stream;
   question_.answers = request.answers();

@@ -7,6 +7,8 @@
 #include <fmt/ranges.h>
 
 #include "shoal/base/suggest.h"
+#include "shoal/gateway/drift.h"
+#include "shoal/routing/domains.h"
 #include "shoal/routing/gain_file.h"
 
 namespace shoal::gateway {
@@ -66,12 +68,26 @@ void look_at_promise(Resolved& out, const routing::TableKey& key, const Outside&
         none ? found.gap->wanted : "certified for " + found.gap->wanted, "no threshold"};
     return;
   }
-  out.route.threshold = found.certificate->threshold();
+  std::size_t alarms = 0;
+  if (outside.drift != nullptr) {
+    const auto steps = outside.drift->steps_back(out.route.name, *found.certificate);
+    if (!steps) {
+      out.world.calibrated = false;
+      out.certificate = nullptr;
+      out.world.gap = types::Reason{"certificate", "void: it drifted from its strictest threshold, too", "a new one",
+                                    "no threshold"};
+      return;
+    }
+    alarms = *steps;
+  }
+  out.route.threshold = found.certificate->threshold(alarms);
   const routing::CertifyOptions& shown = found.certificate->shown.options;
-  out.world.proof =
-      types::Reason{"certificate", found.certificate->date,
-                    fmt::format("risk at most {}, shown with a confidence of {}", shown.risk, shown.confidence),
-                    fmt::format("threshold {}", out.route.threshold)};
+  out.world.proof = types::Reason{
+      "certificate", found.certificate->date,
+      fmt::format("risk at most {}, shown with a confidence of {}", shown.risk, shown.confidence),
+      alarms == 0
+          ? fmt::format("threshold {}", out.route.threshold)
+          : fmt::format("threshold {}, {} stricter after as many alarms of drift", out.route.threshold, alarms)};
 }
 
 // What can be known of it before it computes anything.
@@ -119,9 +135,8 @@ Error with_others(Error error, const Outside* outside, std::string_view named) {
   return std::move(out).with_param("model").with_suggestion(meant);
 }
 
-// What the route's router says of the request, from what its user wrote; to the last digit, so that a receipt can be
-// held against the router that made it. A prompt of token ids says nothing to it.
-void look_at_gain(Resolved& out, routing::GainModel::Scratch& scratch, const AnswerRequest& request) {
+// What its user wrote; nothing of a prompt of token ids, or of several.
+std::vector<std::string_view> turns_of(const AnswerRequest& request) {
   std::vector<std::string_view> turns;
   if (request.chat != nullptr) {
     for (const types::Message& message : request.chat->messages) {
@@ -130,6 +145,44 @@ void look_at_gain(Resolved& out, routing::GainModel::Scratch& scratch, const Ans
   } else if (request.prompts.size() == 1) {
     if (const auto* const text = std::get_if<std::string>(&request.prompts.front().input)) turns.emplace_back(*text);
   }
+  return turns;
+}
+
+// The route of the one domain that the request is of takes the place of the route that has the domains.
+void look_at_domain(Resolved& out, Outside& outside, const AnswerRequest& request) {
+  const std::shared_ptr<const routing::Domains> domains = out.route.domains;
+  const std::vector<std::string_view> turns = turns_of(request);
+  if (turns.empty()) return;
+  if (outside.domain_scratch == nullptr) outside.domain_scratch = std::make_unique<routing::DomainScratch>();
+  const routing::Domain found = routing::find_domain(*domains, turns, *outside.domain_scratch);
+  const std::string& label = domains->task.labels[found.label];
+  types::Reason reason{"domain", fmt::format("{} {}", label, found.probability),
+                       fmt::format("{}, at least {}", domains->task.name, domains->least), ""};
+  if (found.kind == routing::DomainKind::kOne) {
+    const std::string& name = domains->routes[found.label];
+    const routing::Route* const route = name.empty() ? nullptr : find_route(&outside, name);
+    reason.effect = "answer by the route " + (route == nullptr ? out.route.name : route->name);
+    if (route != nullptr) {
+      const bool local_only = out.route.local_only;
+      out.route = *route;
+      out.route.local_only |= local_only;
+    }
+  } else {
+    out.world.undecided = true;
+    reason.effect = "ask a provider first";
+    if (found.kind == routing::DomainKind::kSeveral) {
+      reason.value = fmt::format("{} and {}", label, domains->task.labels[found.other]);
+    } else if (found.outside >= routing::kOutside) {
+      reason.value += fmt::format(", {} like texts of none", found.outside);
+    }
+  }
+  out.world.domain = std::move(reason);
+}
+
+// What the route's router says of the request; to the last digit, so that a receipt can be held against the router that
+// made it.
+void look_at_gain(Resolved& out, routing::GainModel::Scratch& scratch, const AnswerRequest& request) {
+  const std::vector<std::string_view> turns = turns_of(request);
   if (turns.empty()) return;
   const double gain = routing::conversation_gain(out.route.router->model, turns, scratch);
   out.world.gains = gain >= out.route.least_gain;
@@ -186,6 +239,7 @@ Result<Resolved> resolve(const engine::Engine& engine, Outside* outside, const s
   const routing::Route* route = find_route(outside, named.empty() ? kDefaultRoute : named);
   if (route != nullptr) {
     out.route = *route;
+    if (route->domains != nullptr) look_at_domain(out, *outside, request);
     if (out.route.local.empty()) out.route.local = default_model;
   } else if (named.empty() || named == kDefaultRoute) {
     out.route.name = kDefaultRoute;

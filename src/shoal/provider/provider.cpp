@@ -57,6 +57,7 @@ Result<std::string> Provider::body_of(const Question& question, std::string_view
     patch.max_tokens = max_tokens;
     patch.limit = options_.limit_name;
     patch.include_usage = question.stream;
+    patch.system_prompt = question.added_system_prompt;
     return openai::patch_request(question.body, patch);
   }
   if (question.request == nullptr) {

@@ -28,6 +28,7 @@ struct Question {
   bool chat = true;                                  // else a text completion
   std::string_view body;                             // the client's own bytes, in OpenAI's dialect
   const types::ChatRequest* request = nullptr;       // what they say; for other dialects, and chat only
+  std::string_view added_system_prompt;              // that `request` has and `body` does not; empty: none
   bool stream = false;
   std::size_t answers = 1;
   std::int32_t hops = 0;  // through so many Shoals it came, this one among them

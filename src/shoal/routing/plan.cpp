@@ -22,6 +22,7 @@ class Planner {
   Planner(const Route& route, const Facts& facts, const World& world) : route_(route), facts_(facts), world_(world) {}
 
   Plan run() {
+    if (world_.domain) plan_.reasons.push_back(*world_.domain);
     if (route_.policy == Policy::kLlmFirst) {
       add_remotes();
       if (local_may_follow() || plan_.candidates.empty()) add_local();
@@ -119,6 +120,7 @@ class Planner {
     // A promise holds for what must stay here, too: then there is nobody to go to, and an answer is kept or refused.
     const bool alone = !has(false);
     if (alone && !(route_.risk > 0 && facts_.local_only)) return;
+    if (world_.undecided && !alone) return ask_local_last();
     if (world_.outlook && !alone) {
       plan_.reasons.push_back(*world_.outlook);
       if (world_.gains) return ask_local_last();

@@ -42,6 +42,9 @@ struct World {
   // What the route's router says of this request; without one, nothing. `gains`: enough to ask a provider at once.
   std::optional<types::Reason> outlook;
   bool gains = false;
+  // What the request is about, of a route with domains. `undecided`: of several of them, or of none for sure.
+  std::optional<types::Reason> domain;
+  bool undecided = false;
   std::optional<types::Reason> proof;  // of the risk that the route promises
   bool egress_allowed = true;
   std::vector<RemoteState> remotes;  // as Route::remote

@@ -26,6 +26,7 @@ enum class NullConfidence : std::uint8_t { kKeep, kEscalate };
 inline constexpr std::string_view kGeneralTask = "general";
 
 struct LoadedGain;  // gain_file.h
+struct Domains;     // domains.h
 
 struct RemoteTarget {
   std::string provider;
@@ -54,8 +55,13 @@ struct Route {
   std::int32_t max_attempts = 3;             // at providers
   std::shared_ptr<const LoadedGain> router;  // says before a draft what `remote` would gain; null: none
   std::string router_name;
-  double least_gain = 0.2;  // from which on `remote` is asked at once
-  std::string task;         // which calibration its answers have; empty: kGeneralTask
+  double least_gain = 0.2;                 // from which on `remote` is asked at once
+  std::shared_ptr<const Domains> domains;  // whose routes answer what is of one domain; null: none
+  std::string system_prompt;               // for chats that have none of their own; empty: none
+  double audit_share = 0;       // of judged answers that are kept: so many are asked of `remote` too, afterwards
+  std::int64_t audit_seed = 1;  // of the draw
+  std::int64_t escalations_per_hour = 0;  // of each key, for low confidence; 0: any number
+  std::string task;                       // which calibration its answers have; empty: kGeneralTask
 };
 
 // "provider/model". Nothing when there is no slash between two names.

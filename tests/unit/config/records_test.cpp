@@ -196,15 +196,18 @@ TEST_F(RecordsTest, EveryFieldCanBeSetByItsVariable) {
       if (field.type == Type::kTargetList) text = "p/m";
       if (field.type == Type::kVariableList) text = "HOME";
       if (field.name == "models") text = "m";
+      if (field.name == "domain_routes") text = "a=s";
+      const bool of_domains = field.name == "domain_routes" || field.name == "least_domain";
       const std::string record = kind.name == "provider" ? "x_1" : "r.1";
       const std::string variable = kind.variable(record, field);
       const auto loaded =
           load_text(
               "[provider.p]\nbase_url = \"https://x\"\n[provider.x_1]\nbase_url = \"https://x\"\nlocal = "
-              "true\n[route.\"r.1\"]\nremote = [\"p/m\", \"x_1/m\"]\n",
+              "true\n[route.s]\n[route.\"r.1\"]\nremote = [\"p/m\", \"x_1/m\"]\n",
               {{"HOME", "/home"},
                {variable, text},
                {field.name == "least_gain" ? "SHOAL_ROUTE__R_1__ROUTER" : "ALSO_UNUSED", "a"},
+               {of_domains ? "SHOAL_ROUTE__R_1__DOMAINS" : "UNUSED_TOO", "a"},
                // Only with nothing remote.
                {field.name == "privacy" ? "SHOAL_ROUTE__R_1__REMOTE" : "UNUSED", ""}})
               .result();
@@ -230,6 +233,38 @@ TEST_F(RecordsTest, ARouterNeedsTwoWaysAndAName) {
   EXPECT_NE(fault(remote + "least_gain = 0.3\n").find("no `router`"), std::string::npos);
   EXPECT_NE(fault(remote + "router = \"../mmlu\"\n").find("no path"), std::string::npos);
   EXPECT_NE(fault("policy = \"slm_only\"\nrouter = \"mmlu\"\n").find("only a slm_first route"), std::string::npos);
+}
+
+TEST_F(RecordsTest, LabelsLeadToRoutesThatAnswerByThemselves) {
+  const std::string all =
+      "[provider.p]\nbase_url = \"https://x\"\n[route.bank]\nsystem_prompt = \"Be exact.\"\n[route.r]\n";
+  const auto loaded =
+      load_text(all + "domains = \"areas\"\ndomain_routes = [\"a=b=bank\"]\nleast_domain = 0.9\n").result();
+  ASSERT_TRUE(loaded.ok()) << loaded.error().message();
+  const RouteConfig& route = loaded->config->routes[1];
+  EXPECT_EQ(route.domains, "areas");
+  EXPECT_EQ(route.domain_routes, std::vector<std::string>{"a=b=bank"});
+  EXPECT_EQ(route.least_domain, 0.9);
+  EXPECT_EQ(loaded->config->routes[0].system_prompt, "Be exact.");
+  const auto fault = [&](const std::string& fields) {
+    const auto faults = load_text(all + fields).faults;
+    return faults.size() == 1 ? faults[0].message + "; " + faults[0].suggestion
+                              : std::to_string(faults.size()) + " faults";
+  };
+  const std::string domains = "domains = \"areas\"\n";
+  EXPECT_NE(fault("domain_routes = [\"a=bank\"]\n").find("no `domains`"), std::string::npos);
+  EXPECT_NE(fault("least_domain = 0.9\n").find("no `domains`"), std::string::npos);
+  EXPECT_NE(fault("domains = \"../areas\"\n").find("no path"), std::string::npos);
+  for (const std::string item : {"bank", "=bank", "a="}) {
+    EXPECT_NE(fault(domains + "domain_routes = [\"" + item + "\"]\n").find("label=route"), std::string::npos) << item;
+  }
+  EXPECT_NE(fault(domains + "domain_routes = [\"a=bnk\"]\n").find("did you mean \"bank\""), std::string::npos);
+  EXPECT_NE(fault(domains + "domain_routes = [\"a=r\"]\n").find("back to this route"), std::string::npos);
+  EXPECT_NE(fault(domains + "domain_routes = [\"a=s\"]\n[route.s]\n" + domains).find("`domains` of its own"),
+            std::string::npos);
+  EXPECT_NE(
+      fault(domains + "domain_routes = [\"a=bank\"]\nprivacy = \"local_only\"\n").find("this route is local_only"),
+      std::string::npos);
 }
 
 TEST_F(RecordsTest, APromisedRiskTakesThePlaceOfAThreshold) {
@@ -372,6 +407,10 @@ risk = 0.05
 risk_confidence = 0.9
 router = "mmlu-2.0"
 least_gain = -0.25
+domains = "areas"
+domain_routes = ["a=plain"]
+least_domain = 0.5
+system_prompt = "Kurz, bitte."
 [route.plain]
 privacy = "local_only"
 threshold = 1
@@ -445,6 +484,9 @@ TEST_F(RecordsTest, EachFieldFillsTheMemberOfItsName) {
   EXPECT_EQ(loaded.config->routes[1].risk_confidence, 0.9);
   EXPECT_EQ(loaded.config->routes[1].router, "mmlu-2.0");
   EXPECT_EQ(loaded.config->routes[1].least_gain, -0.25);
+  EXPECT_EQ(loaded.config->routes[1].domains + loaded.config->routes[1].domain_routes.at(0), "areasa=plain");
+  EXPECT_EQ(loaded.config->routes[1].least_domain, 0.5);
+  EXPECT_EQ(loaded.config->routes[1].system_prompt, "Kurz, bitte.");
   EXPECT_EQ(loaded.config->routes[2].on_remote_error + loaded.config->routes[2].on_budget, "localfail");
   EXPECT_EQ(loaded.config->routes[2].privacy, "local_only");
   EXPECT_EQ(route.remote, (std::vector<std::string>{"openai/gpt-4o", "r-2_x/anything/at-all"}));

@@ -48,6 +48,18 @@ struct PlanTest : testing::Test {
   Plan made;
 };
 
+TEST_F(PlanTest, WhatIsOfNoOneDomainIsForTheLargeModelToSortOut) {
+  const Reason domain{"domain", "banking and travel", "areas, at least 0.8", "ask a provider first"};
+  world.domain = domain;
+  EXPECT_THAT(order(), ElementsAre("small?", "acme/big", "other/huge", "small!")) << "it is of one";
+  EXPECT_THAT(made.reasons, ElementsAre(domain));
+  world.undecided = true;
+  EXPECT_THAT(order(), ElementsAre("acme/big", "other/huge", "small"));
+  EXPECT_THAT(made.reasons, ElementsAre(domain));
+  local_only = true;
+  EXPECT_THAT(order(), ElementsAre("small")) << "nobody may be asked";
+}
+
 TEST_F(PlanTest, ARequestThatGainsEnoughGoesToAProviderAtOnce) {
   const Reason outlook{"gain", "0.4", "router r, at least 0.2", "ask a provider first"};
   world.outlook = outlook;

@@ -44,6 +44,16 @@ TEST(PatchRequest, WhatIsShoalsOwnIsCutWithOneComma) {
   for (const auto& c : cases) EXPECT_EQ(patch_request(c.body, to("m")), c.wanted) << c.body;
 }
 
+TEST(PatchRequest, ASystemMessageGoesBeforeTheOthers) {
+  RequestPatch patch = to("m");
+  patch.system_prompt = "be \"brief\"\n";
+  EXPECT_EQ(
+      patch_request(R"({"messages" : [ {"role":"user","content":"[]"}],"model":"a"})", patch),
+      R"({"messages" : [{"role":"system","content":"be \"brief\"\n"}, {"role":"user","content":"[]"}],"model":"m"})");
+  EXPECT_EQ(patch_request(R"({"messages":[ ],"model":"a"})", patch),
+            R"({"messages":[{"role":"system","content":"be \"brief\"\n"} ],"model":"m"})");
+}
+
 TEST(PatchRequest, ALimitIsAddedOnlyWhereThereIsNone) {
   RequestPatch older = to("m");
   older.max_tokens = 7;

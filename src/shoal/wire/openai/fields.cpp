@@ -355,6 +355,8 @@ constexpr std::array kClassifyOnly = {
     field("labels", kArray, "The classes; all different. This or task.", kAnyLow, kAnyHigh,
           R"("type":"array","minItems":2,"maxItems":256,"items":{"type":"string","minLength":1})"),
     field("task", kString, "A task that `shoal tune probe` trained; its labels are the classes. This or labels."),
+    field("asked", kArray, "With a task of slots: for each input, the slots that the last question was about.", kAnyLow,
+          kAnyHigh, R"("type":"array","maxItems":256,"items":{"type":"array","items":{"type":"string"}})"),
     field("instruction", kString, "What to do with the text; a question that lists the labels when absent."),
     field("content_free", kString, "A text without content; N/A when absent. With calibrate only."),
     foreign("prompt", "input"),

@@ -401,6 +401,26 @@ void refuse_with_task(Fields& in) {
   }
 }
 
+// As many lists of names as there are inputs.
+void read_asked(Fields& in, types::ClassifyRequest& request) {
+  const json::array* asked = in.array("asked");
+  if (asked == nullptr || !in.ok()) return;
+  if (request.task.empty()) return in.fail(bad("asked", "is for a task of slots; name one in task"));
+  if (asked->size() != request.inputs.size()) {
+    return in.fail(bad("asked", fmt::format("must have a list for each of the {} inputs, not {}", request.inputs.size(),
+                                            asked->size())));
+  }
+  for (std::size_t i = 0; i < asked->size(); ++i) {
+    const json::value& names = (*asked)[i];
+    auto& out = request.asked.emplace_back();
+    if (!names.is_array()) return in.fail(wrong_type(fmt::format("asked[{}]", i), "an array of names", names));
+    for (const json::value& name : names.get_array()) {
+      if (!name.is_string()) return in.fail(wrong_type(fmt::format("asked[{}]", i), "an array of names", names));
+      out.emplace_back(view(name.get_string()));
+    }
+  }
+}
+
 }  // namespace
 
 Result<types::ClassifyRequest> parse_classify_request(std::string_view body) {
@@ -433,6 +453,7 @@ Result<types::ClassifyRequest> parse_classify_request(std::string_view body) {
     }
   }
   request.task = in.text("task").value_or("");
+  read_asked(in, request);
   if (in.ok() && request.task.empty()) read_labels(in, 2, request.labels);
   if (in.ok() && !request.task.empty()) refuse_with_task(in);
   SHOAL_TRY(in.finish());

@@ -100,6 +100,17 @@ std::string with_include_usage(std::string_view options) {
   return std::move(patch).apply();
 }
 
+// A message more, before those of the array.
+std::string with_system_message(std::string_view messages, std::string_view prompt) {
+  const std::size_t begin = messages.find('[') + 1;
+  const bool none = messages[messages.find_first_not_of(" \t\r\n", begin)] == ']';
+  std::string out(messages.substr(0, begin));
+  out += R"({"role":"system","content":)";
+  append_json_string(out, prompt);
+  out += none ? "}" : "},";
+  return out.append(messages.substr(begin));
+}
+
 }  // namespace
 
 std::string patch_request(std::string_view body, const RequestPatch& wanted) {
@@ -124,6 +135,8 @@ std::string patch_request(std::string_view body, const RequestPatch& wanted) {
     } else if (wanted.include_usage && walk.is("stream_options")) {
       has_options = true;
       patch.replace(walk.value_range(), with_include_usage(walk.value()));
+    } else if (!wanted.system_prompt.empty() && walk.is("messages")) {
+      patch.replace(walk.value_range(), with_system_message(walk.value(), wanted.system_prompt));
     } else if (walk.is(kLimits[0]) || walk.is(kLimits[1])) {
       has_limit = has_limit || !json_is_null(walk.value());
       if (walk.is(limit)) null_limit = walk.value_range();

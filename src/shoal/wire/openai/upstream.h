@@ -65,6 +65,7 @@ struct RequestPatch {
   std::optional<std::int32_t> max_tokens;  // when the client set no limit under either name
   Limit limit = Limit::kMaxTokens;         // the name that the provider knows
   bool include_usage = false;              // set stream_options.include_usage: for streams only
+  std::string_view system_prompt = {};     // a message of the system before the others; empty: none
 };
 
 // The client's own bytes with the model replaced, what is Shoal's alone (x_shoal, ignore_eos) cut out, and the rest of
