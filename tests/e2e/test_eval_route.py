@@ -148,3 +148,33 @@ def test_a_pair_joined_with_the_lengths_of_its_answers(task, model, auroc):
     assert found["auroc_difficulty"] == pytest.approx(auroc, abs=1e-4)
     assert 0.01 < found["auroc_by_row"]["standard_error"] < 0.06
     assert found["auroc_difference"]["value"] == pytest.approx(auroc - routers["random"]["auroc_difficulty"], abs=0.1)
+
+
+def test_the_answer_is_worth_more_than_the_question():
+    """What `shoal eval route` says of GSM8K when the weak model's answer is judged: one partition of three folds, whose bound
+    holds for any draw. docs/how-to/learn-a-router.md has the figures of five folds."""
+    data = needs(DATA / "routellm" / "gsm8k")
+    _, routers = result("--outcomes", data / "gsm8k_responses.csv", "--weak", MIXTRAL, "--strong", GPT4, "--exclude",
+                        data / "contaminated_prompts.jsonl", "--router", "answer-length", "--router", "learned-answer",
+                        "--folds", 3, "--seeds", 1, "--resamples", 200)
+    found = routers["learned-answer"]
+    assert 0.78 < found["apgr"] < 0.92
+    assert found["verdict"] == "better" and found["difference"]["low"] > 0.15
+    assert found["confidence"]["auroc"] > 0.76 and found["confidence"]["ece"] < 0.05
+    assert routers["answer-length"]["confidence"] is None
+
+
+def test_a_length_is_judged_beside_the_question():
+    data = needs(DATA / "zeroeval_outcomes")
+    model = "Phi-3.5-mini-instruct"
+    args = ("--outcomes", data / "gsm_outcomes.csv", "--join", data / "gsm_output_chars.csv", "--weak", model, "--strong",
+            "gpt-4o-2024-08-06", "--router", "answer-length", "--seeds", 1, "--resamples", 200)
+    _, routers = result(*args, "--answer-length", model, "--router", "learned-answer-wrong")
+    assert routers["answer-length"]["auroc_difficulty"] == pytest.approx(0.6791, abs=1e-4)
+    found = routers["learned-answer-wrong"]
+    assert found["auroc_difference"]["value"] > 0.015
+    assert found["confidence"]["auroc"] == pytest.approx(found["auroc_difficulty"], abs=0.01)
+    done = run(*args)
+    assert done.returncode == 2 and "--answer-length" in done.stderr
+    done = run(*args, "--answer-length", "nobody")
+    assert done.returncode == 2 and "`nobody`" in done.stderr

@@ -86,6 +86,58 @@ def test_faults_say_what_was_wanted(tmp_path):
     assert done.returncode == 1 and "blocked" in done.stderr
 
 
+def answered(folder, rows=480, seed=2):
+    """Sums; two of five answers of the small model are off by seven, and cannot be told by the question."""
+    draw = random.Random(seed)
+    path = folder / "answered.csv"
+    with path.open("w", newline="") as file:
+        out = csv.writer(file)
+        out.writerow(["prompt", "small", "large", "small_response"])
+        for i in range(rows):
+            a, b, off = draw.randrange(10, 90), draw.randrange(10, 90), 7 * (draw.random() < 0.4)
+            out.writerow([f"Add {a} and {b} for customer {i}.", not off, draw.random() < 0.9, f"{a} + {b} = {a + b + off}\n#### {a + b + off}"])
+    return path
+
+
+def judge(folder, *args, name="judge"):
+    return run("train", name, "--outcomes", folder / "answered.csv", "--weak", "small", "--strong", "large", "--after-answer",
+               "--folds", 2, *args, data_dir=folder / "data")
+
+
+def test_a_judge_of_answers_is_learned_and_shows_why(tmp_path):
+    answered(tmp_path)
+    done = judge(tmp_path, "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["rows"] == 480 and report["auroc"] > 0.9
+    assert report["apgr"] > report["answer_length_apgr"] + 0.15
+    show = ("show", "judge", "Add 21 and 34 for customer 9.", "--answer")
+    good = json.loads(run(*show, "21 + 34 = 55\n#### 55", "--json", data_dir=tmp_path / "data").stdout)
+    bad = json.loads(run(*show, "21 + 34 = 62\n#### 62", "--json", data_dir=tmp_path / "data").stdout)
+    assert good["sha256"] == bad["sha256"] == report["sha256"]
+    assert good["confidence"] > 0.8 > 0.2 > bad["confidence"]
+    assert bad["gain"] > 0.5 > 0.2 > good["gain"]
+    assert bad["gain"] == pytest.approx(bad["mean_gain"] + sum(bad["parts"]), abs=1e-12)
+    assert {"wrong", "wrong_share", "wrong_plain"} & {one["name"] for one in bad["seen"]}
+    text = run(*show, "21 + 34 = 62\n#### 62", data_dir=tmp_path / "data").stdout
+    assert "Right with probability 0." in text and "Log-odds of being wrong" in text
+
+
+def test_a_judge_of_answers_is_the_same_bit_for_bit_and_says_what_it_misses(tmp_path):
+    answered(tmp_path)
+    assert judge(tmp_path, name="one").returncode == 0
+    assert judge(tmp_path, name="two").returncode == 0
+    one, two = ((tmp_path / "data" / "routers" / f"{name}.answer-router").read_bytes() for name in ("one", "two"))
+    assert one.replace(b"train one", b"train two") == two
+    done = run("show", "other", "a", "--answer", "b", data_dir=tmp_path / "data")
+    assert done.returncode == 5 and "there are: one, two" in done.stderr
+    assert judge(tmp_path, "--robust").returncode == 2
+    table(tmp_path)
+    done = run("train", "mine", "--outcomes", tmp_path / "outcomes.csv", "--weak", "small", "--strong", "large", "--after-answer",
+               data_dir=tmp_path / "data")
+    assert done.returncode == 2 and "small_response" not in done.stderr and "NAME_response" in done.stderr
+
+
 CONFIG = (f'[provider.large]\nbase_url = "http://127.0.0.1:9/v1"\nlocal = true\n'
           f'[route.shoal-auto]\nlocal = "{CHAT_MODEL}"\nremote = ["large/big"]\nrouter = "mine"\nleast_gain = 0.5\non_null_confidence = "keep"\n')
 

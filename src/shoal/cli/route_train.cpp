@@ -14,6 +14,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <CLI/App.hpp>
@@ -26,9 +27,11 @@
 #include "shoal/base/text.h"
 #include "shoal/cli/command.h"
 #include "shoal/cli/graded_answers.h"
+#include "shoal/cli/route_answer.h"
 #include "shoal/evaluation/learned_router.h"
 #include "shoal/evaluation/outcome_table.h"
 #include "shoal/evaluation/router_comparison.h"
+#include "shoal/routing/answer_gain_file.h"
 #include "shoal/routing/gain_file.h"
 #include "shoal/routing/gain_fit.h"
 
@@ -63,6 +66,8 @@ struct TrainOptions {
   evaluation::OutcomeOptions table;
   bool new_topics = false;
   bool robust = false;
+  bool after_answer = false;
+  std::string answer_length;
   std::size_t folds = 5;
   std::uint64_t seed = 1;
 };
@@ -72,6 +77,8 @@ std::string command_line(const TrainOptions& o) {
                                 fs::path(o.outcomes).filename().string(), o.weak, o.strong, o.folds, o.seed);
   if (o.new_topics) out += " --new-topics";
   if (o.robust) out += " --robust";
+  if (o.after_answer) out += " --after-answer";
+  if (!o.answer_length.empty()) out += " --answer-length " + o.answer_length;
   for (const std::string& file : o.exclude) out += " --exclude " + fs::path(file).filename().string();
   return out;
 }
@@ -95,8 +102,7 @@ struct Trained {
 };
 
 // Said before minutes of learning, not after.
-Result<fs::path> writable_file(const std::string& data_dir, const std::string& name) {
-  fs::path file = routing::router_file(data_dir, name);
+Result<fs::path> writable_file(fs::path file) {
   std::error_code error;
   fs::create_directories(file.parent_path(), error);
   if (!error && ::access(file.parent_path().c_str(), W_OK) == 0) return file;
@@ -117,8 +123,36 @@ Result<void> check_rows(std::size_t rows, std::size_t folds) {
                   rows, needed, routing::kLeastGainRows, folds, needed - rows));
 }
 
+// Of the answers, where they are learned from.
+std::string hash_of_answers(std::span<const evaluation::PairedRow> rows) {
+  base::Sha256 hash;
+  hash.update(hash_of(rows));
+  for (const evaluation::PairedRow& row : rows)
+    hash.update(fmt::format("{}:{}\n", row.weak_answer.size(), row.weak_answer));
+  return hash.finish();
+}
+
+Result<std::string> train_after_answer(const TrainOptions& options, const std::string& data_dir, bool json) {
+  if (options.new_topics || options.robust)
+    return Error(ErrorCode::kUsage, "--after-answer goes with neither --new-topics nor --robust");
+  const fs::path file = SHOAL_TRY(writable_file(routing::answer_router_file(data_dir, options.name)));
+  const evaluation::OutcomeTable table = SHOAL_TRY(evaluation::read_outcomes(options.outcomes, options.table));
+  evaluation::OutcomePair pair = SHOAL_TRY(evaluation::pair_outcomes(table, options.weak, options.strong));
+  SHOAL_TRY(check_rows(pair.rows.size(), options.folds));
+  const AnswerTraining training{.name = options.name,
+                                .weak = options.weak,
+                                .strong = options.strong,
+                                .answer_length = options.answer_length,
+                                .folds = options.folds,
+                                .seed = options.seed,
+                                .data = hash_of_answers(pair.rows),
+                                .date = utc_date(base::SystemClock()),
+                                .command = command_line(options)};
+  return train_answer_router(training, table, std::move(pair), file, json);
+}
+
 Result<Trained> train(const TrainOptions& options, const std::string& data_dir) {
-  const fs::path file = SHOAL_TRY(writable_file(data_dir, options.name));
+  const fs::path file = SHOAL_TRY(writable_file(routing::router_file(data_dir, options.name)));
   const evaluation::OutcomeTable table = SHOAL_TRY(evaluation::read_outcomes(options.outcomes, options.table));
   const evaluation::OutcomePair pair = SHOAL_TRY(evaluation::pair_outcomes(table, options.weak, options.strong));
   SHOAL_TRY(check_rows(pair.rows.size(), options.folds));
@@ -237,7 +271,14 @@ Result<int> run_train(const CommandContext& context, TrainOptions options) {
   SHOAL_TRY(check_name(options.name));
   const config::Loaded loaded = SHOAL_TRY(context.load_config());
   options.table.exclude.assign(options.exclude.begin(), options.exclude.end());
-  const Trained done = SHOAL_TRY(train(options, loaded.config->server.data_dir));
+  const std::string& data_dir = loaded.config->server.data_dir;
+  if (!options.answer_length.empty() && !options.after_answer)
+    return Error(ErrorCode::kUsage, "--answer-length is for --after-answer");
+  if (options.after_answer) {
+    CommandContext::print(SHOAL_TRY(train_after_answer(options, data_dir, context.json)));
+    return 0;
+  }
+  const Trained done = SHOAL_TRY(train(options, data_dir));
   CommandContext::print(context.json ? trained_json(done) : trained_text(options, done));
   return 0;
 }
@@ -247,13 +288,14 @@ Result<int> run_train(const CommandContext& context, TrainOptions options) {
 struct ShowOptions {
   std::string name;
   std::vector<std::string> words;
+  std::string answer;
 };
 
-Error no_router(const fs::path& folder, const std::string& name) {
+Error no_router(const fs::path& folder, const std::string& name, std::string_view ending) {
   std::vector<std::string> known;
   std::error_code error;
   for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
-    if (at->path().extension() == routing::kGainEnding) known.push_back(at->path().stem().string());
+    if (at->path().extension() == ending) known.push_back(at->path().stem().string());
   }
   std::ranges::sort(known);
   if (known.empty()) {
@@ -286,9 +328,16 @@ Result<int> run_show(const CommandContext& context, const ShowOptions& options) 
   constexpr std::size_t kWords = 10;
   SHOAL_TRY(check_name(options.name));
   const config::Loaded loaded = SHOAL_TRY(context.load_config());
-  const fs::path file = routing::router_file(loaded.config->server.data_dir, options.name);
   std::error_code error;
-  if (!fs::exists(file, error)) return no_router(file.parent_path(), options.name);
+  if (!options.answer.empty()) {
+    const fs::path judge = routing::answer_router_file(loaded.config->server.data_dir, options.name);
+    if (!fs::exists(judge, error)) return no_router(judge.parent_path(), options.name, routing::kAnswerGainEnding);
+    const std::string question = fmt::format("{}", fmt::join(options.words, " "));
+    CommandContext::print(SHOAL_TRY(show_answer_router(judge, question, options.answer, context.json)));
+    return 0;
+  }
+  const fs::path file = routing::router_file(loaded.config->server.data_dir, options.name);
+  if (!fs::exists(file, error)) return no_router(file.parent_path(), options.name, routing::kGainEnding);
   const routing::LoadedGain router = SHOAL_TRY(routing::load_gain(file));
   const GainModel::Parts& parts = router.model.parts();
   std::string text;
@@ -349,6 +398,12 @@ void add_route_train(CLI::App& group, CommandContext& context) {
                    "For requests of other topics than those of the table; whole groups are held out");
   command.add_flag("--robust", options->robust,
                    "Weigh thirds of the text and take the middle one, so that planted words do not decide");
+  command.add_flag("--after-answer", options->after_answer,
+                   "Learn to judge the small model's answers, of a column NAME_response, and not the questions alone");
+  command
+      .add_option("--answer-length", options->answer_length,
+                  "Column with the lengths of these answers, where they are not there")
+      ->type_name("NAME");
   command.add_option("--folds", options->folds, "Of the cross-validation (default: 5)")
       ->check(CLI::Range(2, 100).description(""))
       ->type_name("N");
@@ -364,6 +419,8 @@ void add_route_show(CLI::App& group, CommandContext& context) {
   auto options = std::make_shared<ShowOptions>();
   command.add_option("name", options->name, "The router")->required();
   command.add_option("question", options->words, "A question to weigh");
+  command.add_option("--answer", options->answer, "What the small model answered, for one trained --after-answer")
+      ->type_name("TEXT");
   on_run(command, context, [&context, options] { return run_show(context, *options); });
 }
 
