@@ -34,8 +34,8 @@ struct JudgeOptions {
   std::int64_t commit_ms = 1'500;  // for the reason only: whoever has the clock calls late()
   bool streams = true;             // false: decided when whole
   bool keep_unknown = false;       // keep an answer that no table is for
-  // What was asked, for checks: as many as the answers, or one for each equal share of them; empty: not known. Must live
-  // as long as the judge.
+  // What was asked, for checks: as many as the answers, or one for each equal share of them; empty: not known. Must
+  // live as long as the judge.
   std::vector<std::string_view> prompts{};
   Calibration tables{};
 };

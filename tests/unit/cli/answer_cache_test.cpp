@@ -32,7 +32,8 @@ TEST_F(AnswersTest, AnswersAreThereAgainAfterAKill) {
   }
   fs::path file;
   for (const auto& entry : fs::directory_iterator(folder)) file = entry.path();
-  std::ofstream(file, std::ios::app) << "{\"question\":5,\"text\":\"of before\",\"logprobs\":[-1]}\n{\"question\":7,\"text\":\"cut o";
+  std::ofstream(file, std::ios::app)
+      << "{\"question\":5,\"text\":\"of before\",\"logprobs\":[-1]}\n{\"question\":7,\"text\":\"cut o";
   {
     auto cache = AnswerCache::open(folder, "a");
     ASSERT_TRUE(cache.ok());
