@@ -1,5 +1,3 @@
-#include "shoal/cli/route_certify.h"
-
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
@@ -22,6 +20,7 @@
 #include "shoal/cli/command.h"
 #include "shoal/cli/question_options.h"
 #include "shoal/cli/risk_chart.h"
+#include "shoal/cli/route_certify.h"
 #include "shoal/routing/calibration_file.h"
 #include "shoal/routing/certificate.h"
 #include "shoal/routing/groups.h"
@@ -86,7 +85,7 @@ Result<std::set<std::size_t>> clean_questions(const Options& options, const Grad
     const auto labels = graded.labels(options.questions, table->key.tokens);
     // Made again it must be the same to the last bit: then this is the split that it was fitted with.
     const auto again = routing::fit_table(labels, options.fit);
-    if (!again.ok() || !(again->logistic == table->logistic)) {
+    if (!again.ok() || !(again->logistic == table->logistic) || again->checks != table->checks) {
       return Error(ErrorCode::kInvalidData,
                    fmt::format("a table was fitted on a part of this file, and another part than these options say: "
                                "give --fit-held-out, --fit-seed, --grader, --max-tokens and --stop as they were then "
@@ -131,10 +130,12 @@ Result<Report> from_answers(const config::Config& config, const Options& options
   for (const routing::Gate gate : {routing::Gate::kStream, routing::Gate::kWhole}) {
     std::vector<routing::ScoredLabel> labels;
     for (const std::size_t at : clean) {
-      labels.push_back({.score = routing::decisive_confidence(tables, gate == routing::Gate::kStream,
-                                                              questions.commit_tokens, graded.answers.at(at).logprobs),
-                        .right = graded.right(questions, at),
-                        .group = graded.data.questions[at].group()});
+      const routing::Checks seen = graded.checks(at);
+      labels.push_back(
+          {.score = routing::decisive_confidence(tables, gate == routing::Gate::kStream, questions.commit_tokens,
+                                                 graded.answers.at(at).logprobs, &seen),
+           .right = graded.right(questions, at),
+           .group = graded.data.questions[at].group()});
     }
     routing::Certificate out;
     out.key = key;
