@@ -1,13 +1,8 @@
 #include "shoal/learning/class_file.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
-#include <cstring>
-#include <fstream>
-#include <iterator>
 #include <system_error>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -15,7 +10,7 @@
 
 #include <boost/json.hpp>
 
-#include "shoal/base/sha256.h"
+#include "shoal/learning/model_file.h"
 
 namespace shoal::learning {
 namespace {
@@ -24,71 +19,6 @@ namespace fs = std::filesystem;
 namespace json = boost::json;
 
 constexpr std::string_view kKind = "shoal-task";
-constexpr std::size_t kSumBytes = 64;
-constexpr std::uintmax_t kMostBytes = std::uintmax_t{1} << 30U;
-
-std::string sum_of(std::string_view bytes) {
-  base::Sha256 sum;
-  sum.update(bytes);
-  return sum.finish();
-}
-
-class Writer {
- public:
-  explicit Writer(std::string& out) : out_(out) {}
-
-  void number(double value) { raw(&value, sizeof value); }
-  template <class T>
-  void numbers(const std::vector<T>& values) {
-    static_assert(std::is_arithmetic_v<T>);
-    const std::uint64_t count = values.size();
-    raw(&count, sizeof count);
-    raw(values.data(), count * sizeof(T));
-  }
-
- private:
-  void raw(const void* from, std::size_t bytes) { out_.append(static_cast<const char*>(from), bytes); }
-
-  std::string& out_;
-};
-
-class Reader {
- public:
-  explicit Reader(std::string_view from) : rest_(from) {}
-
-  double number() {
-    double out = 0;
-    raw(&out, sizeof out);
-    if (!std::isfinite(out)) ok_ = false;
-    return out;
-  }
-  template <class T>
-  std::vector<T> numbers() {
-    std::uint64_t count = 0;
-    raw(&count, sizeof count);
-    if (!ok_ || count > rest_.size() / sizeof(T)) return ok_ = false, std::vector<T>();
-    std::vector<T> out(count);
-    raw(out.data(), count * sizeof(T));
-    if constexpr (std::is_floating_point_v<T>) {
-      if (!std::ranges::all_of(out, [](T one) { return std::isfinite(one); })) ok_ = false;
-    }
-    return out;
-  }
-  [[nodiscard]] bool ended() const { return ok_ && rest_.empty(); }
-
- private:
-  void raw(void* to, std::size_t bytes) {
-    if (!ok_ || bytes > rest_.size()) {
-      ok_ = false;
-      return;
-    }
-    if (bytes > 0) std::memcpy(to, rest_.data(), bytes);
-    rest_.remove_prefix(bytes);
-  }
-
-  std::string_view rest_;
-  bool ok_ = true;
-};
 
 void write(Writer& out, const Detector& from) {
   out.numbers(from.means);
@@ -197,10 +127,6 @@ std::uint64_t count_of(const json::object& from, std::string_view name) {
   return error ? 0 : out;
 }
 
-Error damaged(std::string_view what) {
-  return {ErrorCode::kInvalidConfig, fmt::format("{}; train the task again with `shoal tune probe`", what)};
-}
-
 Result<ClassModel> parse_header(std::string_view text) {
   boost::system::error_code error;
   const json::value root = json::parse(json::string_view(text.data(), text.size()), error);
@@ -251,8 +177,7 @@ bool is_task_name(std::string_view name) {
 }
 
 std::string print_class_model(const ClassModel& model) {
-  const std::string header = print_header(model);
-  std::string out = fmt::format("{} {} {}\n{}\n", kKind, kClassFileVersion, header.size(), header);
+  std::string out = sealed_head(kKind, kClassFileVersion, print_header(model));
   Writer writer(out);
   writer.numbers(model.parts.columns.all());
   const Softmax::Parts parts = model.parts.hashed.parts();
@@ -271,23 +196,9 @@ std::string print_class_model(const ClassModel& model) {
 }
 
 Result<ClassModel> parse_class_model(std::string_view bytes) {
-  const std::string first(bytes.substr(0, std::min(bytes.find('\n'), bytes.size())));
-  unsigned version = 0;
-  std::size_t length = 0;
-  // NOLINTNEXTLINE(cert-err34-c): what it did not read stays 0, which is refused below.
-  if (!first.starts_with(kKind) || std::sscanf(first.c_str() + kKind.size(), "%u %zu", &version, &length) != 2) {
-    return damaged("it is not a file of a trained task");
-  }
-  if (version != kClassFileVersion) {
-    return damaged(fmt::format("it is of format {}, and this program reads {}", version, kClassFileVersion));
-  }
-  const std::size_t begin = first.size() + 1;
-  if (bytes.size() < begin + kSumBytes || bytes.size() - begin - kSumBytes < length + 1)
-    return damaged("it is cut off");
-  const std::string_view summed = bytes.substr(0, bytes.size() - kSumBytes);
-  if (sum_of(summed) != bytes.substr(summed.size())) return damaged("it is damaged: its SHA-256 is another one");
-  ClassModel out = SHOAL_TRY(parse_header(bytes.substr(begin, length)));
-  Reader reader(summed.substr(begin + length + 1));
+  const Unsealed file = SHOAL_TRY(unseal(kKind, kClassFileVersion, bytes));
+  ClassModel out = SHOAL_TRY(parse_header(file.header));
+  Reader reader(file.numbers);
   std::vector<float> columns = reader.numbers<float>();
   Softmax::Parts parts;
   parts.places = reader.numbers<std::uint32_t>();
@@ -312,30 +223,11 @@ Result<ClassModel> parse_class_model(std::string_view bytes) {
 }
 
 Result<fs::path> save_class_model(const ClassModel& model, const fs::path& folder) {
-  std::error_code error;
-  fs::create_directories(folder, error);
-  if (error) return Error(ErrorCode::kIo, fmt::format("cannot make {}: {}", folder.string(), error.message()));
-  fs::path path = folder / (model.name + std::string(kClassFileEnding));
-  const fs::path partial = path.string() + ".partial";
-  std::ofstream file(partial, std::ios::binary | std::ios::trunc);
-  file << print_class_model(model);
-  file.close();
-  if (!file) return base::errno_error("cannot write " + partial.string(), errno);
-  fs::rename(partial, path, error);
-  if (error) return Error(ErrorCode::kIo, fmt::format("cannot write {}: {}", path.string(), error.message()));
-  return path;
+  return save_model_file(folder, model.name + std::string(kClassFileEnding), print_class_model(model));
 }
 
 Result<ClassModel> load_class_model(const fs::path& path) {
-  std::error_code error;
-  if (const auto size = fs::file_size(path, error); !error && size > kMostBytes) {
-    return Error(ErrorCode::kInvalidConfig, fmt::format("it has {} bytes, and {} are the most", size, kMostBytes));
-  }
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return base::errno_error("cannot open it", errno);
-  const std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  if (file.bad()) return base::errno_error("cannot read it", errno);
-  return parse_class_model(bytes);
+  return parse_class_model(SHOAL_TRY(read_model_file(path)));
 }
 
 }  // namespace shoal::learning

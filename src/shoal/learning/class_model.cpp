@@ -143,6 +143,7 @@ ClassAnswer ClassScorer::classify(const ClassModel& model, std::string_view text
   out.right = head.right.probability(signals.all());
   out.outside = head.outside ? 1 / (1 + std::exp(-head.outside->score(signals.all())))
                              : 1 - rank_in(head.ordinary_quantiles, ordinary_score(head, signals));
+  out.score = head.outside ? out.right * (1 - out.outside) : out.right;
   out.fused = fused;
   out.probabilities = probabilities_;
   return out;

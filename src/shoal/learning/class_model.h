@@ -101,6 +101,9 @@ struct ClassAnswer {
   std::size_t best = 0;
   double right = 0;    // the probability that `best` is right, for a text like those of the training
   double outside = 0;  // from 0, as ordinary as any, to 1
+  // What a certificate's threshold is compared with, the higher the surer: `right`, times how ordinary the text looks
+  // where the model has learned that from examples of other texts.
+  double score = 0;
   bool fused = false;  // the embedding took part
 };
 
