@@ -15,7 +15,9 @@
 
 #include "shoal/base/text.h"
 #include "shoal/cli/command.h"
+#include "shoal/cli/tune_certify.h"
 #include "shoal/cli/tune_probe.h"
+#include "shoal/cli/tune_slots.h"
 #include "shoal/learning/class_file.h"
 #include "shoal/statistics/binomial.h"
 
@@ -28,17 +30,6 @@ constexpr std::size_t kWorstShown = 5;
 
 std::string shown(std::string_view text) {
   return base::escape_control(text);
-}
-
-void add_data_options(CLI::App& command, LabelledTextFields& data) {
-  command.add_option("data", data.path, "Texts with their labels: JSONL, or CSV with a header")->required();
-  command.add_option("--text-field", data.text, "Its field with the text (default: text, or another usual name)")
-      ->type_name("FIELD");
-  command.add_option("--label-field", data.label, "Its field with the label (default: label, category, intent, ...)")
-      ->type_name("FIELD");
-  command
-      .add_option("--out-of-scope", data.out_of_scope, "Rows with this label are examples of none of the other labels")
-      ->type_name("LABEL");
 }
 
 // --- probe
@@ -103,6 +94,13 @@ std::string probe_text(const ProbeReport& report, const std::string& task) {
 
 Result<int> probe(const CommandContext& context, ProbeRequest request) {
   const config::Loaded loaded = SHOAL_TRY(context.load_config());
+  if (has_spans(request.data.path)) {
+    SHOAL_TRY(check_task_name(request.task));
+    const SlotProbeReport report =
+        SHOAL_TRY(probe_slots(*loaded.config, request.data.path, request.task, request.seed));
+    CommandContext::print(context.json ? slot_probe_json(report, request.task) : slot_probe_text(report, request.task));
+    return 0;
+  }
   const bool quiet = context.json;
   request.note = [quiet](const std::string& line) {
     if (!quiet) CommandContext::note(line + "\n");
@@ -131,7 +129,7 @@ void add_probe(CLI::App& group, CommandContext& context) {
                                    .help = "Train a classifier of texts on labelled examples",
                                    .example = "shoal tune probe intents.jsonl --task intents"});
   auto request = std::make_shared<ProbeRequest>();
-  add_data_options(command, request->data);
+  add_labelled_options(command, request->data);
   command.add_option("--task", request->task, "What /v1/classify will know it by")->required()->type_name("NAME");
   CLI::Option* const embedder =
       command
@@ -192,13 +190,31 @@ std::string test_json(const TaskTestReport& report) {
   return json::serialize(out) + "\n";
 }
 
-Result<int> test(const CommandContext& context, TaskTestRequest request) {
+Result<int> test_slots(const CommandContext& context, const config::Config& config, const TaskTestRequest& request) {
+  const learning::SlotModel model = SHOAL_TRY(load_slot_task(config, request.task));
+  const SlotTexts read = SHOAL_TRY(read_slot_texts(request.data.path, model.slots));
+  if (read.data.examples.empty()) return Error(ErrorCode::kInvalidData, "the data have no texts");
+  const learning::SlotQuality quality = learning::measure_slots(model, read.data.examples);
+  CommandContext::print(context.json ? slot_test_json(quality, model, request.seed)
+                                     : slot_test_text(quality, model, request.seed));
+  return 0;
+}
+
+Result<int> test(const CommandContext& context, TaskTestRequest request, const std::string& scores) {
   const config::Loaded loaded = SHOAL_TRY(context.load_config());
+  if (is_slot_task(*loaded.config, request.task)) {
+    if (!scores.empty()) {
+      const TaskScores of = SHOAL_TRY(score_texts(*loaded.config, request));
+      SHOAL_TRY(write_scores(of.texts, scores));
+    }
+    return test_slots(context, *loaded.config, request);
+  }
   const bool quiet = context.json;
   request.note = [quiet](const std::string& line) {
     if (!quiet) CommandContext::note(line + "\n");
   };
   const TaskTestReport report = SHOAL_TRY(test_task(*loaded.config, request));
+  if (!scores.empty()) SHOAL_TRY(write_scores(report.scores, scores));
   CommandContext::print(context.json ? test_json(report) : test_text(report, request.task));
   return 0;
 }
@@ -211,12 +227,37 @@ void add_test(CLI::App& group, CommandContext& context) {
   auto request = std::make_shared<TaskTestRequest>();
   request->data.repeated = true;
   command.add_option("task", request->task, "The trained task")->required();
-  add_data_options(command, request->data);
+  add_labelled_options(command, request->data);
   command.add_option("--seed", request->seed, "Of the typing errors (default: 1)")->type_name("S");
-  on_run(command, context, [&context, request] { return test(context, *request); });
+  auto scores = std::make_shared<std::string>();
+  command
+      .add_option("--scores", *scores,
+                  "Also write the score of each text and whether its answer was right, an object a line, into FILE")
+      ->type_name("FILE");
+  on_run(command, context, [&context, request, scores] { return test(context, *request, *scores); });
 }
 
 // --- show
+
+Result<int> show_slots(const CommandContext& context, const config::Config& config, const std::string& task) {
+  const learning::SlotModel model = SHOAL_TRY(load_slot_task(config, task));
+  json::object out{{"task", model.name},
+                   {"date", model.date},
+                   {"data_sha256", model.data_sha256},
+                   {"slots", json::array(model.slots.begin(), model.slots.end())},
+                   {"report", json::parse(model.report)}};
+  if (context.json) {
+    CommandContext::print(json::serialize(out) + "\n");
+    return 0;
+  }
+  const json::object& held = out.at("report").at("held_out").as_object();
+  std::string slots;
+  for (const std::string& slot : model.slots) slots += (slots.empty() ? "" : ", ") + shown(slot);
+  CommandContext::print(fmt::format("{}: slots {}, trained on {}\nF1 of spans on held-out texts {:.4f}\nData {}\n",
+                                    model.name, slots, shown(model.date), held.at("f1").to_number<double>(),
+                                    shown(model.data_sha256)));
+  return 0;
+}
 
 Result<int> show(const CommandContext& context, const std::string& task) {
   const config::Loaded loaded = SHOAL_TRY(context.load_config());
@@ -232,6 +273,7 @@ Result<int> show(const CommandContext& context, const std::string& task) {
     CommandContext::print(context.json ? json::serialize(json::object{{"tasks", std::move(names)}}) + "\n" : out);
     return 0;
   }
+  if (is_slot_task(*loaded.config, task)) return show_slots(context, *loaded.config, task);
   const learning::ClassModel model = SHOAL_TRY(load_task(*loaded.config, task));
   json::object out{{"task", model.name},
                    {"date", model.date},
@@ -269,6 +311,17 @@ void add_show(CLI::App& group, CommandContext& context) {
 
 }  // namespace
 
+void add_labelled_options(CLI::App& command, LabelledTextFields& data) {
+  command.add_option("data", data.path, "Texts with their labels: JSONL, or CSV with a header")->required();
+  command.add_option("--text-field", data.text, "Its field with the text (default: text, or another usual name)")
+      ->type_name("FIELD");
+  command.add_option("--label-field", data.label, "Its field with the label (default: label, category, intent, ...)")
+      ->type_name("FIELD");
+  command
+      .add_option("--out-of-scope", data.out_of_scope, "Rows with this label are examples of none of the other labels")
+      ->type_name("LABEL");
+}
+
 void add_tune_commands(CLI::App& root, CommandContext& context) {
   CLI::App& group = add_command(root, context,
                                 {.name = "tune",
@@ -280,6 +333,7 @@ void add_tune_commands(CLI::App& root, CommandContext& context) {
   group.require_subcommand(1);
   add_probe(group, context);
   add_test(group, context);
+  add_tune_certify(group, context);
   add_show(group, context);
 }
 

@@ -9,6 +9,9 @@ class App;
 namespace shoal::cli {
 
 struct CommandContext;
+struct LabelledTextFields;
 void add_tune_commands(CLI::App& root, CommandContext& context);
+// DATA, --text-field, --label-field, --out-of-scope.
+void add_labelled_options(CLI::App& command, LabelledTextFields& data);
 
 }  // namespace shoal::cli

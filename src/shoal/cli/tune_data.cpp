@@ -101,8 +101,8 @@ Result<void> read_csv(const LabelledTextFields& from, std::string_view bytes, Ro
   for (std::size_t i = 1; i < records.size(); ++i) {
     std::vector<std::string> fields = records[i].fields;
     if (fields.size() <= std::max(text, label)) {
-      return Error(ErrorCode::kInvalidData, fmt::format("line {}: it has {} fields, and the header {}",
-                                                           records[i].line, fields.size(), header.size()));
+      return Error(ErrorCode::kInvalidData, fmt::format("line {}: it has {} fields, and the header {}", records[i].line,
+                                                        fields.size(), header.size()));
     }
     evaluation::repair_utf8(fields[text]);
     SHOAL_TRY(rows.add(std::move(fields[text]), std::move(fields[label]), records[i].line));

@@ -18,7 +18,9 @@
 #include "shoal/base/suggest.h"
 #include "shoal/cli/answerer.h"
 #include "shoal/cli/app.h"
+#include "shoal/cli/tune_slots.h"
 #include "shoal/learning/class_file.h"
+#include "shoal/learning/slot_file.h"
 #include "shoal/learning/typos.h"
 #include "shoal/statistics/random.h"
 
@@ -179,7 +181,8 @@ struct TestTexts {
 };
 
 TaskTestPart test_part(std::string name, const learning::ClassModel& model, const std::vector<std::uint32_t>& classes,
-                       const TestTexts& plain, const TestTexts& swapped, const TestTexts& outside) {
+                       const TestTexts& plain, const TestTexts& swapped, const TestTexts& outside,
+                       std::vector<TextScore>& scores) {
   TaskTestPart out;
   out.name = std::move(name);
   const bool fused = out.name == "fused";
@@ -189,15 +192,21 @@ TaskTestPart test_part(std::string name, const learning::ClassModel& model, cons
   };
   std::vector<statistics::Scored> right;
   std::vector<statistics::Scored> strange;
+  scores.clear();
   for (std::size_t i = 0; i < plain.texts.size(); ++i) {
     const learning::ClassAnswer answer = ask(plain, i);
     const bool is_right = answer.best == classes[i];
     out.right += is_right ? 1U : 0U;
     right.push_back({answer.right, is_right});
     strange.push_back({answer.outside, false});
-    out.right_with_swaps += ask(swapped, i).best == classes[i] ? 1U : 0U;
+    scores.push_back({plain.texts[i], "", answer.score, is_right, false});
+    if (i < swapped.texts.size()) out.right_with_swaps += ask(swapped, i).best == classes[i] ? 1U : 0U;
   }
-  for (std::size_t i = 0; i < outside.texts.size(); ++i) strange.push_back({ask(outside, i).outside, true});
+  for (std::size_t i = 0; i < outside.texts.size(); ++i) {
+    const learning::ClassAnswer answer = ask(outside, i);
+    strange.push_back({answer.outside, true});
+    scores.push_back({outside.texts[i], "", answer.score, false, true});
+  }
   out.reliability = statistics::reliability(right);
   out.outside_auroc = statistics::auroc(strange);
   return out;
@@ -230,7 +239,8 @@ std::vector<fs::path> task_files(const fs::path& folder) {
   std::vector<fs::path> out;
   std::error_code error;
   for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
-    if (at->path().extension() == learning::kClassFileEnding) out.push_back(at->path());
+    if (at->path().extension() == learning::kClassFileEnding || at->path().extension() == learning::kSlotFileEnding)
+      out.push_back(at->path());
   }
   std::ranges::sort(out);
   return out;
@@ -255,12 +265,21 @@ Result<learning::ClassModel> load_task(const config::Config& config, const std::
   return Error(model.error().code(), fmt::format("{}: {}", path.string(), model.error().message()));
 }
 
-Result<ProbeReport> tune_probe(const config::Config& config, const ProbeRequest& request) {
-  if (!learning::is_task_name(request.task)) {
+Result<void> check_task_name(const std::string& name) {
+  if (!learning::is_task_name(name)) {
     return Error(ErrorCode::kUsage,
                  fmt::format("a task cannot be called `{}`: a name has up to 64 letters, digits, '-', '_' and '.', and "
                              "neither begins nor ends with '.'",
-                             request.task));
+                             name));
+  }
+  return {};
+}
+
+Result<ProbeReport> tune_probe(const config::Config& config, const ProbeRequest& request) {
+  SHOAL_TRY(check_task_name(request.task));
+  if (is_slot_task(config, request.task)) {
+    return Error(ErrorCode::kUsage,
+                 fmt::format("a task of slots is called {}; give this one of classes another name", request.task));
   }
   ProbeReport report;
   report.read = SHOAL_TRY(read_labelled_texts(request.data));
@@ -319,15 +338,18 @@ Result<TaskTestReport> test_task(const config::Config& config, const TaskTestReq
   TaskTestReport report;
   report.texts = data.texts.size();
   report.outside = data.outside.size();
+  report.data_sha256 = read.sha256;
+  report.training_sha256 = model.data_sha256;
   TestTexts plain{std::move(data.texts), {}};
   TestTexts outside{std::move(data.outside), {}};
   TestTexts swapped;
   statistics::Random random(request.seed);
-  for (const std::string& text : plain.texts) {
+  for (std::size_t i = 0; request.typos && i < plain.texts.size(); ++i) {
+    const std::string& text = plain.texts[i];
     swapped.texts.push_back(learning::with_typos(text, learning::Typos::kSwaps, random));
   }
   time_decisions(model, plain.texts, report);
-  report.parts.push_back(test_part("hashed", model, classes, plain, swapped, outside));
+  report.parts.push_back(test_part("hashed", model, classes, plain, swapped, outside, report.scores));
   if (!model.embedder) return report;
   const auto embedder = SHOAL_TRY(find_embedder(config, model.embedder->name));
   if (!embedder || !learning::same_embedder(*model.embedder, embedder_of(*embedder))) {
@@ -335,12 +357,13 @@ Result<TaskTestReport> test_task(const config::Config& config, const TaskTestReq
                  fmt::format("the embedder {} is another one than the task {} was trained with; train it again",
                              model.embedder->name, model.name));
   }
-  request.note(fmt::format("Embedding {} texts, as they are and with typing errors ...", 2 * plain.texts.size()));
+  request.note(fmt::format("Embedding {} texts{} ...", plain.texts.size() + swapped.texts.size(),
+                           request.typos ? ", as they are and with typing errors" : ""));
   Embedding embedding = SHOAL_TRY(Embedding::make(config, embedder->name));
   for (TestTexts* const of : {&plain, &swapped, &outside}) {
     if (!of->texts.empty()) of->embeddings = SHOAL_TRY(embedding.rows(of->texts));
   }
-  report.parts.push_back(test_part("fused", model, classes, plain, swapped, outside));
+  report.parts.push_back(test_part("fused", model, classes, plain, swapped, outside, report.scores));
   return report;
 }
 

@@ -19,10 +19,13 @@ namespace shoal::cli {
 
 // DATA_DIR/tasks
 [[nodiscard]] std::filesystem::path task_folder(const config::Config& config);
-// Every *.task in it, by name.
+// Every *.task and *.slots in it, by name.
 [[nodiscard]] std::vector<std::filesystem::path> task_files(const std::filesystem::path& folder);
 // Errors: kNotFound, which names those that are there; kInvalidConfig: it is damaged, or not of this version.
 [[nodiscard]] Result<learning::ClassModel> load_task(const config::Config& config, const std::string& name);
+
+// Errors: kUsage.
+[[nodiscard]] Result<void> check_task_name(const std::string& name);
 
 using TuneNote = std::function<void(const std::string&)>;
 
@@ -54,7 +57,16 @@ struct TaskTestRequest {
   std::string task;
   LabelledTextFields data;
   std::uint64_t seed = 1;
+  bool typos = true;  // measure with typing errors, too
   TuneNote note;
+};
+// What a certificate is made of.
+struct TextScore {
+  std::string text;
+  std::string asked;  // of slots
+  double score = 0;   // the one that the server gives
+  bool right = false;
+  bool outside = false;
 };
 // Of one way to decide.
 struct TaskTestPart {
@@ -68,6 +80,9 @@ struct TaskTestReport {
   std::size_t texts = 0;
   std::size_t outside = 0;
   std::vector<TaskTestPart> parts;
+  std::vector<TextScore> scores;  // by the last of them; first the task's own texts
+  std::string data_sha256;
+  std::string training_sha256;
   double p50_us = 0;  // of a decision by the hashed part
   double p99_us = 0;
 };

@@ -24,6 +24,7 @@
 #include "shoal/server/ledger_answers.h"
 #include "shoal/server/ledger_json.h"
 #include "shoal/server/metrics.h"
+#include "shoal/server/tasks.h"
 #include "shoal/store/feeder.h"
 #include "shoal/telemetry/metrics.h"
 #include "shoal/types/chat.h"
@@ -31,9 +32,6 @@
 #include "shoal/wire/openai/print.h"
 
 namespace shoal::server {
-
-// What `shoal tune probe` trained, by name.
-using Tasks = std::vector<learning::ClassModel>;
 
 struct ServerOptions {
   std::string default_model;            // as the pipeline has it: /readyz reports on it
@@ -50,6 +48,10 @@ struct LedgerHooks {
   std::function<Result<store::Key>(std::string name, base::Yield)> revoke_key;
   // Computes all costs again by the prices of now. Errors: those of Feeder.
   std::function<Result<store::RepriceProgress>(base::Yield)> reprice;
+  // JSON: where the thresholds of a route stand. Empty: no server runs.
+  std::function<std::string(const std::string& route)> drift;
+  // Durable when it returns. Errors: kJournalFailed, kOverloaded, kDeadlineExceeded; kIo without a journal.
+  std::function<Result<void>(const audit::Label& label, base::Yield)> write_label;
   // What an hour of computing here is taken to cost.
   std::function<ledger::Pico()> local_per_hour;
 };
@@ -109,6 +111,8 @@ class Server {
   void list_receipts(Exchange& exchange);
   void show_receipt(Exchange& exchange);
   void show_costs(Exchange& exchange);
+  void show_risk(Exchange& exchange);
+  void feedback(Exchange& exchange);
   void reprice(Exchange& exchange);
   void list_keys(Exchange& exchange);
   void create_key(Exchange& exchange);
@@ -125,6 +129,8 @@ class Server {
   Result<void> score_into(Exchange& exchange);
   Result<void> classify_into(Exchange& exchange);
   Result<void> classify_task_into(Exchange& exchange, const types::ClassifyRequest& request);
+  Result<void> find_slots_into(Exchange& exchange, const types::ClassifyRequest& request, const Task& task);
+  Result<void> feedback_into(Exchange& exchange);
   Result<void> test_route_into(Exchange& exchange);
   Result<void> tokenize_into(Exchange& exchange);
   Result<void> detokenize_into(Exchange& exchange);

@@ -20,11 +20,11 @@ namespace {
 // Others run between so many texts: a comparison with every text of the training takes a millisecond.
 constexpr std::size_t kTextsPerTurn = 8;
 
-Result<const learning::ClassModel*> find_task(const Tasks& tasks, const std::string& name) {
-  const auto found = std::ranges::find(tasks, name, &learning::ClassModel::name);
+Result<const Task*> find_task(const Tasks& tasks, const std::string& name) {
+  const auto found = std::ranges::find(tasks, name, &Task::name);
   if (found != tasks.end()) return &*found;
   std::vector<std::string> names;
-  for (const learning::ClassModel& task : tasks) names.push_back(task.name);
+  for (const Task& task : tasks) names.push_back(task.name);
   return Error(ErrorCode::kNotFound,
                names.empty() ? "no task was trained on this server: `shoal tune probe DATA --task NAME` does"
                              : fmt::format("no trained task is called {}; there are: {}", name, fmt::join(names, ", ")))
@@ -32,12 +32,74 @@ Result<const learning::ClassModel*> find_task(const Tasks& tasks, const std::str
       .with_suggestion(base::suggest(name, names));
 }
 
+// Whether answers may be kept: those of the way to decide that was certified, from its threshold on.
+class Keeping {
+ public:
+  // `way`: "fused", "hashed", "slots".
+  Keeping(const Task& task, std::string_view way) : void_(task.no_certificate) {
+    if (!task.certificate) return;
+    certificate_ = &*task.certificate;
+    if (certificate_->key.quantisation == way) return;
+    void_ = fmt::format("it is for answers of the {} model, and these are of the {} one",
+                        certificate_->key.quantisation, way);
+  }
+
+  // Of one answer; nothing where there never was a certificate.
+  void append_keep(std::string& out, double score) const {
+    out += R"(,"score":)";
+    wire::append_json_number(out, score);
+    if (certificate_ == nullptr && void_.empty()) return;
+    out += fmt::format(R"(,"keep":{})", void_.empty() && score >= certificate_->threshold());
+  }
+  // Of all of them.
+  void append_certificate(std::string& out) const {
+    if (certificate_ != nullptr) {
+      constexpr std::size_t kIdDigits = 12;
+      out += fmt::format(R"(,"certificate":{{"id":"{}","threshold":)", certificate_->sha256.substr(0, kIdDigits));
+      wire::append_json_number(out, certificate_->threshold());
+      out += R"(,"risk":)";
+      wire::append_json_number(out, certificate_->shown.options.risk);
+      out += R"(,"confidence":)";
+      wire::append_json_number(out, certificate_->shown.options.confidence);
+      out += R"(,"excludes":)";
+      wire::append_json_string(out, certificate_->excludes);
+      out += '}';
+    }
+    if (void_.empty()) return;
+    out += R"(,"certificate_void":)";
+    wire::append_json_string(out, void_);
+  }
+
+ private:
+  const routing::Certificate* certificate_ = nullptr;
+  std::string void_;  // why nothing is kept
+};
+
+std::string body_head(const std::string& name, std::int64_t created) {
+  std::string out =
+      fmt::format(R"({{"id":"classify-{}","object":"list","created":{},"model":)", base::random_id(), created);
+  wire::append_json_string(out, name);
+  out += R"(,"task":)";
+  wire::append_json_string(out, name);
+  return out;
+}
+
+void append_names(std::string& out, std::string_view field, const std::vector<std::string>& names) {
+  out += fmt::format(R"(,"{}":[)", field);
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (i > 0) out += ',';
+    wire::append_json_string(out, names[i]);
+  }
+  out += ']';
+}
+
 // Whose end it is whether or not there are embeddings.
 bool ends_all(ErrorCode code) {
   return code == ErrorCode::kCancelled || code == ErrorCode::kDeadlineExceeded || code == ErrorCode::kShuttingDown;
 }
 
-void append_class(std::string& out, const learning::ClassModel& model, const learning::ClassAnswer& answer) {
+void append_class(std::string& out, const learning::ClassModel& model, const learning::ClassAnswer& answer,
+                  const Keeping& keeping) {
   out += R"("label":)";
   wire::append_json_string(out, model.labels[answer.best]);
   out += R"(,"probs":[)";
@@ -53,7 +115,35 @@ void append_class(std::string& out, const learning::ClassModel& model, const lea
   wire::append_json_number(out, answer.right);
   out += R"(,"out_of_scope":)";
   wire::append_json_number(out, answer.outside);
+  keeping.append_keep(out, answer.score);
   out += fmt::format(R"(,"embedded":{}}})", answer.fused);
+}
+
+// Ends count characters, as Python's and most people's do, not bytes.
+std::size_t characters(std::string_view text) {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xc0U) != 0x80U; }));
+}
+
+void append_spans(std::string& out, const learning::SlotModel& model, std::string_view text,
+                  const learning::SlotAnswer& answer, const Keeping& keeping) {
+  out += R"("spans":[)";
+  for (std::size_t i = 0; i < answer.spans.size(); ++i) {
+    const learning::SlotSpan& span = answer.spans[i];
+    out += i > 0 ? R"(,{"slot":)" : R"({"slot":)";
+    wire::append_json_string(out, model.slots[span.slot]);
+    const std::string_view covered = text.substr(span.begin, span.end - span.begin);
+    const std::size_t start = characters(text.substr(0, span.begin));
+    out += R"(,"text":)";
+    wire::append_json_string(out, covered);
+    out += fmt::format(R"(,"start":{},"end":{},"p":)", start, start + characters(covered));
+    wire::append_json_number(out, span.probability);
+    out += '}';
+  }
+  out += R"(],"p_right":)";
+  wire::append_json_number(out, answer.right);
+  keeping.append_keep(out, answer.right);
+  out += '}';
 }
 
 }  // namespace
@@ -61,7 +151,13 @@ void append_class(std::string& out, const learning::ClassModel& model, const lea
 Result<void> Server::classify_task_into(Exchange& exchange, const types::ClassifyRequest& request) {
   // A reload may replace them while this request waits for embeddings.
   const std::shared_ptr<const Tasks> tasks = tasks_;
-  const learning::ClassModel& model = *SHOAL_TRY(find_task(*tasks, request.task));
+  const Task& task = *SHOAL_TRY(find_task(*tasks, request.task));
+  if (std::holds_alternative<learning::SlotModel>(task.model)) return find_slots_into(exchange, request, task);
+  if (!request.asked.empty()) {
+    return Error(ErrorCode::kInvalidRequest, fmt::format("{} is a task of classes: nothing is asked there", task.name))
+        .with_param("asked");
+  }
+  const auto& model = std::get<learning::ClassModel>(task.model);
   const base::Deadline until = SHOAL_TRY(deadline(exchange));
   engine::EmbedResult embedded;
   std::string degraded;
@@ -89,32 +185,56 @@ Result<void> Server::classify_task_into(Exchange& exchange, const types::Classif
     }
   }
   const bool fused = embedded.embeddings.size() == request.inputs.size();
-  std::string body = fmt::format(R"({{"id":"classify-{}","object":"list","created":{},"model":)", base::random_id(),
-                                 clock_.unix_seconds());
-  wire::append_json_string(body, model.name);
-  body += R"(,"task":)";
-  wire::append_json_string(body, model.name);
-  body += R"(,"labels":[)";
-  for (std::size_t i = 0; i < model.labels.size(); ++i) {
-    if (i > 0) body += ',';
-    wire::append_json_string(body, model.labels[i]);
-  }
-  body += R"(],"data":[)";
+  const Keeping keeping(task, fused ? "fused" : "hashed");
+  std::string body = body_head(task.name, clock_.unix_seconds());
+  append_names(body, "labels", model.labels);
+  body += R"(,"data":[)";
   for (std::size_t i = 0; i < request.inputs.size(); ++i) {
     if (i > 0 && i % kTextsPerTurn == 0) boost::asio::post(exchange.yield);
     body += fmt::format(R"({}{{"index":{},)", i > 0 ? "," : "", i);
     const std::vector<float> none;
-    append_class(body, model, scorer_.classify(model, request.inputs[i], fused ? embedded.embeddings[i] : none));
+    append_class(body, model, scorer_.classify(model, request.inputs[i], fused ? embedded.embeddings[i] : none),
+                 keeping);
   }
   const learning::ClassHead& head = fused ? model.fused_head : model.hashed_head;
   body += fmt::format(R"(],"out_of_scope_from":"{}")", head.outside ? "examples" : "rank");
+  keeping.append_certificate(body);
   if (!degraded.empty()) {
     body += R"(,"degraded":)";
     wire::append_json_string(body, degraded + "; the hashed part answered alone");
   }
   const auto tokens = embedded.usage.prompt_tokens;
   body += fmt::format(R"(,"usage":{{"prompt_tokens":{},"completion_tokens":0,"total_tokens":{}}}}})", tokens, tokens);
-  send_local(exchange, model.name, body);
+  send_local(exchange, task.name, body);
+  return {};
+}
+
+Result<void> Server::find_slots_into(Exchange& exchange, const types::ClassifyRequest& request, const Task& task) {
+  const auto& model = std::get<learning::SlotModel>(task.model);
+  for (const auto& names : request.asked) {
+    for (const std::string& name : names) {
+      if (std::ranges::find(model.slots, name) != model.slots.end()) continue;
+      return Error(ErrorCode::kInvalidRequest,
+                   fmt::format("{} has no slot called {}; it has: {}", task.name, name, fmt::join(model.slots, ", ")))
+          .with_param("asked")
+          .with_suggestion(base::suggest(name, model.slots));
+    }
+  }
+  const Keeping keeping(task, "slots");
+  std::string body = body_head(task.name, clock_.unix_seconds());
+  append_names(body, "slots", model.slots);
+  body += R"(,"data":[)";
+  for (std::size_t i = 0; i < request.inputs.size(); ++i) {
+    if (i > 0 && i % kTextsPerTurn == 0) boost::asio::post(exchange.yield);
+    body += fmt::format(R"({}{{"index":{},)", i > 0 ? "," : "", i);
+    const std::vector<std::string> none;
+    const auto answer = learning::find_slots(model, request.inputs[i], request.asked.empty() ? none : request.asked[i]);
+    append_spans(body, model, request.inputs[i], answer, keeping);
+  }
+  body += ']';
+  keeping.append_certificate(body);
+  body += R"(,"usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}})";
+  send_local(exchange, task.name, body);
   return {};
 }
 

@@ -27,7 +27,8 @@ struct ScoreRequest {
 struct ClassifyRequest {
   std::string model;
   std::vector<std::string> inputs;
-  std::string task;  // one that was trained here; then there are no labels
+  std::string task;                             // one that was trained here; then there are no labels
+  std::vector<std::vector<std::string>> asked;  // of each input: the slots that the last question was about; or none
   std::vector<std::string> labels;
   std::string instruction;  // empty: the default, which lists the labels
   bool mean = false;
