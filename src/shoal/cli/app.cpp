@@ -1,8 +1,12 @@
 #include "shoal/cli/app.h"
 
+#include <functional>
+#include <map>
 #include <span>
 #include <utility>
+#include <vector>
 
+#include "shoal/evaluation/normalise.h"
 #include "shoal/telemetry/process_metrics.h"
 
 namespace shoal::cli {
@@ -40,6 +44,17 @@ bool restore(LedgerParts& ledger, ledger::Book& book, base::Log& log) {
   return false;
 }
 
+// In the order in which it was written down.
+void replay(gateway::Drift& drift, const std::string& route, std::span<const store::JudgedAnswer> answers) {
+  std::map<std::uint64_t, std::function<void()>> told;
+  for (const store::JudgedAnswer& one : answers) {
+    told[one.sequence] = [&drift, &route, &one] { drift.judged(one.request, route, one.judged, one.confidence); };
+    for (const store::LabelRow& row : one.labels)
+      told[row.sequence] = [&drift, &row] { drift.labelled(row.label.request, row.label.kind, row.label.right); };
+  }
+  for (const auto& [sequence, tell] : told) tell();
+}
+
 gateway::CapsOfKeys caps_of(std::span<const store::Key> keys) {
   gateway::CapsOfKeys caps;
   for (const store::Key& key : keys) caps[key.principal] = {key.day_cap, key.month_cap, key.name};
@@ -69,6 +84,10 @@ Result<std::unique_ptr<App>> App::make(config::Loaded loaded, config::LoadReques
   engine::SupervisorOptions options = SHOAL_TRY(supervisor_options(config.engine));
   auto app = std::make_unique<App>(loaded, std::move(request), std::move(source), std::move(options));
   SHOAL_TRY(app->outside.apply(*app->config));
+  if (auto known = app->outside.restore_drift(); !known.ok()) {
+    app->parts.log.error("what earlier audits found cannot be read: thresholds stand as if nothing had",
+                         {{"reason", known.error().message()}});
+  }
   warn_of_routes(*app->config, app->parts.engine, app->parts.log);
   app->server.set_tasks(load_tasks(*app->config, app->parts.log));
   SHOAL_TRY(
@@ -85,7 +104,33 @@ OutsideParts::OutsideParts(EngineParts& parts, const config::Config& config)
       budgets(book, {}),
       gate(restored ? ledger.journal() : nullptr, parts.clock, config.egress.allowed),
       outside{gate, book, budgets, restored ? ledger.journal() : nullptr, std::make_shared<gateway::OutsideConfig>()},
-      expiry(parts.io.get_executor(), outside, parts.clock, parts.log) {}
+      expiry(parts.io.get_executor(), outside, parts.clock, parts.log),
+      drift(parts.log),
+      audits(parts.io.get_executor(), outside, parts.clock, parts.log,
+             {.name = "normalised", .agrees = [](std::string_view a, std::string_view b) {
+                return evaluation::normalised(a) == evaluation::normalised(b);
+              }}) {
+  outside.audits = &audits;
+  outside.drift = &drift;
+}
+
+Result<void> OutsideParts::restore_drift() {
+  store::Feeder* const feeder = ledger.feeder();
+  if (feeder == nullptr) return {};
+  drift.set_replaying(true);
+  const auto restore = [&](const base::Yield& yield) -> Result<void> {
+    for (const routing::Route& route : outside.config->routes) {
+      if (route.risk <= 0) continue;
+      const std::vector<store::JudgedAnswer> answers = SHOAL_TRY(feeder->query(
+          [name = route.name](store::Store& store) { return store.judged({.route = name}); }, base::Deadline{}, yield));
+      replay(drift, route.name, answers);
+    }
+    return {};
+  };
+  auto done = ledger.run(restore);
+  drift.set_replaying(false);
+  return done;
+}
 
 Result<void> OutsideParts::apply(const config::Config& config) {
   RoutingFiles files = load_routing_files(config, shipped, log);
@@ -93,6 +138,10 @@ Result<void> OutsideParts::apply(const config::Config& config) {
   gateway::Caps caps = SHOAL_TRY(budget_caps(config));
   next->providers.take_over(outside.config->providers);
   outside.config = std::move(next);
+  for (const routing::Route& route : outside.config->routes) {
+    if (route.risk <= 0) continue;
+    for (const routing::Certificate& one : *outside.config->certificates) drift.promise(route.name, route.risk, one);
+  }
   budgets.set_caps(std::move(caps));
   gate.allow(config.egress.allowed);
   return {};
@@ -138,7 +187,20 @@ server::LedgerHooks App::ledger_hooks() {
             const auto now = outside.outside.config;
             return outside.ledger.reprice({now, &now->prices}, &outside.outside.book, yield);
           },
+      .drift = [this](const std::string& route) { return outside.drift.json(route); },
+      .write_label = [this](const audit::Label& label, const base::Yield& yield) { return write_label(label, yield); },
       .local_per_hour = [this] { return outside.outside.config->local_per_hour; }};
+}
+
+Result<void> App::write_label(const audit::Label& label, const base::Yield& yield) {
+  constexpr std::int64_t kWriteMs = 10'000;
+  audit::Journal* const journal = outside.ledger.journal();
+  if (journal == nullptr) return Error(ErrorCode::kIo, "this server has no journal: its log says at the start why");
+  std::string line;
+  audit::print(label, line);
+  const std::uint64_t sequence =
+      SHOAL_TRY(journal->append(static_cast<std::uint8_t>(audit::RecordType::kLabel), line, audit::Urgency::kPrompt));
+  return journal->synced(sequence, base::Deadline::after_ms(parts.clock, kWriteMs), yield);
 }
 
 Result<void> App::apply_keys(const config::ServerConfig& from, const base::Yield& yield) {

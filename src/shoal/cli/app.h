@@ -20,6 +20,8 @@
 #include "shoal/config/load.h"
 #include "shoal/engine/model_source.h"
 #include "shoal/engine/supervisor.h"
+#include "shoal/gateway/audits.h"
+#include "shoal/gateway/drift.h"
 #include "shoal/gateway/expiry.h"
 #include "shoal/gateway/outside.h"
 #include "shoal/gateway/pipeline.h"
@@ -108,6 +110,8 @@ struct OutsideParts {
 
   // Takes over what the configuration says; all or nothing. Errors: kInvalidConfig.
   Result<void> apply(const config::Config& config);
+  // Puts thresholds where the alarms of earlier runs moved them. REQUIRES: apply(); nobody runs the io_context.
+  Result<void> restore_drift();
 
   const base::Clock& clock;
   base::Log& log;
@@ -120,6 +124,8 @@ struct OutsideParts {
   egress::Gate gate;
   gateway::Outside outside;
   gateway::Expiry expiry;
+  gateway::Drift drift;
+  gateway::Audits audits;
 };
 
 // Changes a configuration that was read.
@@ -147,6 +153,8 @@ struct App {
   // Of the store; what changes them holds from here on.
   Result<server::CreatedKey> create_key(store::NewKey wanted, const base::Yield& yield);
   Result<store::Key> revoke_key(std::string name, const base::Yield& yield);
+  // What somebody says of an answer; on disk when it returns.
+  Result<void> write_label(const audit::Label& label, const base::Yield& yield);
 
   const config::LoadRequest request;
   Amendment amendment;

@@ -22,6 +22,7 @@
 #include "shoal/cli/app.h"
 #include "shoal/cli/command.h"
 #include "shoal/cli/ledger_parts.h"
+#include "shoal/cli/ledger_question.h"
 #include "shoal/cli/local_client.h"
 #include "shoal/server/ledger_answers.h"
 #include "shoal/server/ledger_json.h"
@@ -31,67 +32,7 @@ namespace {
 
 namespace json = boost::json;
 
-// --- asking
-
-// The same question, of a server and of the data folder.
-struct Question {
-  LocalRequest of_server;
-  std::function<Result<std::string>(LedgerParts&, const server::LedgerAsk&)> of_folder;
-};
-
-std::string escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-                       c == '_' || c == '.' || c == '/' || c == ':';
-    out += plain ? std::string(1, c) : fmt::format("%{:02X}", static_cast<unsigned char>(c));
-  }
-  return out;
-}
-
-// What the server says of an error, as an error here.
-Error error_of(const LocalReply& reply) {
-  boost::system::error_code failed;
-  const json::value root = json::parse(reply.body, failed);
-  const json::value* const message = failed ? nullptr : root.find_pointer("/error/message", failed);
-  const json::value* const code = failed ? nullptr : root.find_pointer("/error/code", failed);
-  if (message == nullptr || !message->is_string())
-    return {ErrorCode::kUnreachable, fmt::format("the server answered {}", reply.status)};
-  const auto known = code != nullptr && code->is_string()
-                         ? base::error_code_from_slug(std::string_view(code->as_string()))
-                         : std::nullopt;
-  return {known.value_or(ErrorCode::kUnreachable), std::string(message->as_string())};
-}
-
-Result<std::string> ask(const config::Config& config, const Question& question) {
-  const LocalClient client = LocalClient::over_unix(config.server.admin_socket);
-  if (client.answers()) {
-    const LocalReply reply = SHOAL_TRY(client.request(question.of_server));
-    if (reply.status != 200) return error_of(reply);
-    return reply.body;
-  }
-  boost::asio::io_context io{1};
-  const base::SystemClock clock;
-  LedgerParts parts(io, clock, config.server.data_dir, nullptr);
-  if (parts.error()) return *parts.error();
-  std::string answer;
-  const auto work = [&](const base::Yield& yield) -> Result<void> {
-    answer = SHOAL_TRY(question.of_folder(parts, {*parts.feeder(), clock, yield}));
-    return {};
-  };
-  SHOAL_TRY(parts.run(work));
-  return answer;
-}
-
 // --- showing
-
-Result<json::object> parsed(const std::string& body) {
-  boost::system::error_code failed;
-  json::value root = json::parse(body, failed);
-  if (failed || !root.is_object())
-    return Error(ErrorCode::kUnreachable, "what answers on the admin socket is not this version of Shoal");
-  return std::move(root.as_object());
-}
 
 std::string text_of(const json::object& from, std::string_view name) {
   const json::value* const value = from.if_contains(name);
@@ -178,11 +119,21 @@ std::string receipt_text(const json::object& r) {
       out += fmt::format("saved        {} USD, by the prices of then\n", text_of(detail->as_object(), "saved_usd"));
   }
   add_reasons(out, r);
+  for (const json::value& one : rows_of(r, "labels")) {
+    const json::object& label = one.as_object();
+    const json::value* const right = label.if_contains("right");
+    const std::string note = text_of(label, "note");
+    out += fmt::format("label by {} ({}): {}{}{}\n", text_of(label, "source"), text_of(label, "kind"),
+                       right != nullptr && right->is_bool() && right->get_bool() ? "right" : "wrong",
+                       note.empty() ? "" : ", ", note);
+  }
   for (const json::value& one : rows_of(r, "attempts")) {
     const json::object& a = one.as_object();
-    out += fmt::format("attempt {}: {}/{}, {}, {} USD of {} reserved, price {}\n", text_of(a, "id"),
-                       text_of(a, "provider"), text_of(a, "model"), text_of(a, "state"), text_of(a, "cost_usd"),
-                       text_of(a, "reserved_usd"), text_of(a, "price"));
+    const std::string purpose = text_of(a, "purpose");
+    out += fmt::format("attempt {}{}: {}/{}, {}, {} USD of {} reserved, price {}\n", text_of(a, "id"),
+                       purpose == "answer" ? "" : fmt::format(" ({})", purpose), text_of(a, "provider"),
+                       text_of(a, "model"), text_of(a, "state"), text_of(a, "cost_usd"), text_of(a, "reserved_usd"),
+                       text_of(a, "price"));
   }
   return out;
 }
@@ -253,10 +204,10 @@ std::string keys_text(const json::object& answer) {
 
 using Show = std::function<std::string(const json::object&)>;
 
-Result<int> show(const CommandContext& context, const Question& question, const Show& text) {
+Result<int> show(const CommandContext& context, const LedgerQuestion& question, const Show& text) {
   const config::Loaded loaded = SHOAL_TRY(context.load_config());
-  const std::string body = SHOAL_TRY(ask(*loaded.config, question));
-  CommandContext::print(context.json ? body + "\n" : text(SHOAL_TRY(parsed(body))));
+  const std::string body = SHOAL_TRY(ask_ledger(*loaded.config, question));
+  CommandContext::print(context.json ? body + "\n" : text(SHOAL_TRY(parsed_answer(body))));
   return 0;
 }
 
@@ -277,14 +228,14 @@ void add_receipts(CLI::App& root, CommandContext& context) {
     command.add_option_function<std::string>(
         std::string("--") + name,
         [options, key = std::string(name)](const std::string& value) {
-          options->query += (options->query.empty() ? "" : "&") + key + "=" + escaped(value);
+          options->query += (options->query.empty() ? "" : "&") + key + "=" + query_escaped(value);
         },
         help);
   }
   on_run(command, context, [&context, options] {
     if (!options->id.empty()) {
       return show(context,
-                  {{.target = "/v1/shoal/receipts/" + escaped(options->id)},
+                  {{.target = "/v1/shoal/receipts/" + query_escaped(options->id)},
                    [options](LedgerParts&, const server::LedgerAsk& ask) { return receipt_answer(ask, options->id); }},
                   receipt_text);
     }
@@ -305,9 +256,9 @@ Result<int> reprice(const CommandContext& context) {
     const store::RepriceProgress done = SHOAL_TRY(parts.reprice(std::move(prices), nullptr, ask.yield));
     return server::reprice_json(done);
   };
-  const std::string body =
-      SHOAL_TRY(ask(config, {{.method = "POST", .target = "/admin/costs/reprice", .timeout_ms = 600'000}, of_folder}));
-  const json::object done = SHOAL_TRY(parsed(body));
+  const std::string body = SHOAL_TRY(
+      ask_ledger(config, {{.method = "POST", .target = "/admin/costs/reprice", .timeout_ms = 600'000}, of_folder}));
+  const json::object done = SHOAL_TRY(parsed_answer(body));
   CommandContext::print(context.json
                             ? body + "\n"
                             : fmt::format("{} attempts, {} of them cost something else now, {} have no price; {} "
@@ -338,8 +289,8 @@ void add_costs(CLI::App& root, CommandContext& context) {
   on_run(command, context, [&context, options]() -> Result<int> {
     if (options->reprice) SHOAL_TRY(reprice(context));
     std::string query = "by=" + options->by;
-    if (!options->from.empty()) query += "&from=" + escaped(options->from);
-    if (!options->until.empty()) query += "&until=" + escaped(options->until);
+    if (!options->from.empty()) query += "&from=" + query_escaped(options->from);
+    if (!options->until.empty()) query += "&until=" + query_escaped(options->until);
     const config::Loaded loaded = SHOAL_TRY(context.load_config());
     const auto rate = SHOAL_TRY(ledger::parse_usd(loaded.config->ledger.local_usd_per_hour));
     return show(context,
@@ -404,11 +355,12 @@ void add_keys(CLI::App& root, CommandContext& context) {
       const store::Key gone = SHOAL_TRY(parts.revoke_key(options->name, ask.yield));
       return server::keys_json(std::span(&gone, 1));
     };
-    return show(context,
-                {{.method = "POST", .target = fmt::format("/admin/keys/{}/revoke", escaped(options->name))}, of_folder},
-                [options](const json::object&) {
-                  return fmt::format("{} is let in no more.\n", base::escape_control(options->name));
-                });
+    return show(
+        context,
+        {{.method = "POST", .target = fmt::format("/admin/keys/{}/revoke", query_escaped(options->name))}, of_folder},
+        [options](const json::object&) {
+          return fmt::format("{} is let in no more.\n", base::escape_control(options->name));
+        });
   });
 }
 

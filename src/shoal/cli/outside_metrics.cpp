@@ -19,10 +19,43 @@ double number_of(provider::Breaker::State state) {
   return 2;
 }
 
+// Of what local models answer and a judge looks at.
+void add_judging_metrics(telemetry::Registry& registry, const gateway::Outside& outside) {
+  auto& judged =
+      registry.counters("shoal_judged_total", "Local answers that were judged, by what became of them.", {"action"});
+  auto& late =
+      registry.counters("shoal_late_misses_total", "Streams that were kept, and when they were whole not sure enough.");
+  auto& audits =
+      registry.counters("shoal_audits_total", "Kept answers that a provider was to be asked for, too.", {"outcome"});
+  auto& waiting = registry.gauges("shoal_audits_waiting", "Audits that have not ended.");
+  auto& drift = registry.gauges("shoal_drift_alarms",
+                                "Alarms of drift that moved a threshold, of all certificates that are loaded.");
+  auto& over_rate = registry.counters("shoal_escalations_refused_total",
+                                      "Unsure answers that did not escalate, for their key had done so too often.");
+  registry.on_render([&] {
+    judged.with({"kept"}).set(static_cast<double>(outside.judged.kept));
+    judged.with({"kept_unsure"}).set(static_cast<double>(outside.judged.kept_unsure));
+    judged.with({"escalated"}).set(static_cast<double>(outside.judged.escalated));
+    judged.with({"refused"}).set(static_cast<double>(outside.judged.refused));
+    over_rate.with({}).set(static_cast<double>(outside.escalations.refused()));
+    late.with({}).set(static_cast<double>(outside.judged.late_misses));
+    drift.with({}).set(outside.drift != nullptr ? static_cast<double>(outside.drift->alarms()) : 0);
+    if (outside.audits != nullptr) {
+      const gateway::AuditCounts& counts = outside.audits->counts();
+      audits.with({"right"}).set(static_cast<double>(counts.right));
+      audits.with({"wrong"}).set(static_cast<double>(counts.wrong));
+      audits.with({"failed"}).set(static_cast<double>(counts.failed));
+      audits.with({"dropped"}).set(static_cast<double>(counts.dropped));
+      waiting.with({}).set(static_cast<double>(outside.audits->waiting()));
+    }
+  });
+}
+
 }  // namespace
 
 // Everything is counted where it happens, without a lock or a label, and read when somebody asks.
 void add_outside_metrics(telemetry::Registry& registry, const gateway::Outside& outside, const store::Feeder* feeder) {
+  add_judging_metrics(registry, outside);
   auto& attempts = registry.counters("shoal_provider_attempts_total", "Attempts at a provider's model.", {"target"});
   auto& failures = registry.counters("shoal_provider_failures_total", "Attempts that failed, by what that says.",
                                      {"target", "class"});

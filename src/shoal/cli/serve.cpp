@@ -91,6 +91,7 @@ class Lifecycle {
       engine_event.async_wait(yield[cancelled]);
     }
     app_.http.stop();
+    app_.outside.audits.stop();
     app_.outside.expiry.stop();
     app_.outside.client.close_idle();
     signals_.cancel();
@@ -112,8 +113,8 @@ Result<void> make_folder(const std::string& path) {
   return {};
 }
 
-// Unmaps the code and the constants of one program or library. What is used again comes back from the page cache, sixteen
-// pages at a time; what only a start needs stays away, relocations among it.
+// Unmaps the code and the constants of one program or library. What is used again comes back from the page cache,
+// sixteen pages at a time; what only a start needs stays away, relocations among it.
 int forget_file(dl_phdr_info* of, std::size_t, void*) {
   const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
   for (const ElfW(Phdr) & segment : std::span(of->dlpi_phdr, of->dlpi_phnum)) {

@@ -78,8 +78,8 @@ std::optional<NextAttempt> Attempts::after(const Error& error, const std::vector
 // Whether asking somebody else may help, and the route allows it.
 bool Attempts::may_go_on(const Error& error, const Candidate& now, const Candidate& next) const {
   if (error.code() == ErrorCode::kLowConfidence) return !next.local;
-  // Another provider has a budget of its own, and may cost less, or nothing.
-  if (error.code() == ErrorCode::kBudgetExhausted) return !next.local || route_.local_on_budget;
+  // Another provider has a budget of its own, and may cost less, or nothing. That of escalations is for all of them.
+  if (error.code() == ErrorCode::kBudgetExhausted) return !now.local && (!next.local || route_.local_on_budget);
   // A provider that does not know the model that the route names is no fault of the client's.
   const bool wrong_target = !now.local && error.code() == ErrorCode::kModelNotFound;
   const bool gate_shut = error.code() == ErrorCode::kJournalFailed && next.local;

@@ -3,6 +3,7 @@
 #include <iterator>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -100,7 +101,8 @@ void add_comparison(types::Receipt& receipt, const OutsideConfig& config, const 
 }
 
 void keep_receipt(Outside& outside, const types::Receipt& receipt, const AnswerRequest& request,
-                  const routing::Route& route, std::int64_t came_ns, const base::Clock& clock, int status) {
+                  const routing::Route& route, std::optional<audit::Judged> judged, std::int64_t came_ns,
+                  const base::Clock& clock, int status) {
   if (outside.journal == nullptr) return;
   audit::Receipt record;
   record.request = receipt.decision_id;
@@ -119,6 +121,7 @@ void keep_receipt(Outside& outside, const types::Receipt& receipt, const AnswerR
   record.status = status;
   record.confidence = receipt.confidence;
   record.detail = detail_of(receipt, request);
+  record.judged = std::move(judged);
   if (const auto compared = compared_with(receipt, *outside.config, route); compared && status == 200) {
     const ledger::TokenCounts& t = compared->tokens;
     record.baseline = {.provider = compared->target->provider,

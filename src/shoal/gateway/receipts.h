@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
+#include "shoal/audit/records.h"
 #include "shoal/base/clock.h"
 #include "shoal/gateway/answer.h"
 #include "shoal/gateway/outside.h"
@@ -18,6 +20,7 @@ void add_comparison(types::Receipt& receipt, const OutsideConfig& config, const 
 // Appends it to the journal. Where that cannot be, it is gone: no client waits for it and none is answered otherwise.
 // `came_ns`: when the request came, as base::Clock::monotonic_ns() gives it.
 void keep_receipt(Outside& outside, const types::Receipt& receipt, const AnswerRequest& request,
-                  const routing::Route& route, std::int64_t came_ns, const base::Clock& clock, int status);
+                  const routing::Route& route, std::optional<audit::Judged> judged, std::int64_t came_ns,
+                  const base::Clock& clock, int status);
 
 }  // namespace shoal::gateway

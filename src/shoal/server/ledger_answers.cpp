@@ -11,6 +11,7 @@
 #include "shoal/ledger/calendar.h"
 #include "shoal/net/head.h"
 #include "shoal/server/ledger_json.h"
+#include "shoal/server/risk_report.h"
 #include "shoal/wire/fields.h"
 #include "shoal/wire/json.h"
 #include "shoal/wire/json_text.h"
@@ -105,6 +106,51 @@ constexpr wire::FieldSpec text_field(std::string_view name, std::string_view wha
   spec.what = what;
   return spec;
 }
+// Errors: kNotFound, also for somebody else's.
+Result<store::Request> find_receipt(const LedgerAsk& ask, const std::string& id) {
+  const base::Deadline deadline = base::Deadline::after_ms(ask.clock, kStoreMs);
+  SHOAL_TRY(ask.feeder.flush(deadline, ask.yield));
+  auto found = ask.feeder.query([id](store::Store& store) { return store.receipt(id); }, deadline, ask.yield);
+  const auto owner = [](const store::Request& request) -> const std::string& {
+    return request.receipt ? request.receipt->principal : request.attempts.front().intent.principal;
+  };
+  // Somebody else's is not there, as one that never was.
+  const bool missing = found.ok() ? !ask.principal.empty() && owner(*found) != ask.principal
+                                  : found.error().code() == ErrorCode::kNotFound;
+  if (!missing) return found;
+  return Error(ErrorCode::kNotFound,
+               fmt::format("there is no receipt \"{}\"; the header x-shoal-decision-id of an answer has its id",
+                           wire::shortened(id)));
+}
+
+constexpr double kRiskConfidence = 0.95;
+
+// Summed up on the store's thread, so that the server goes on meanwhile.
+Result<RiskReport> risk_of(store::Store& store, const store::JudgedFilter& filter, double confidence) {
+  return risk_report(SHOAL_TRY(store.judged(filter)), confidence);
+}
+
+constexpr std::size_t kMaxSource = 64;
+constexpr std::size_t kMaxNote = 500;
+
+Error too_long(std::string_view field, std::size_t least, std::size_t most, std::size_t bytes) {
+  return Error(ErrorCode::kInvalidRequest,
+               fmt::format("{} must have {} to {} bytes, not {}", field, least, most, bytes))
+      .with_param(std::string(field));
+}
+
+std::array<wire::FieldSpec, 4> make_feedback_fields() {
+  std::array fields = {text_field("decision_id", "The x-shoal-decision-id of the answer."),
+                       text_field("right", "Whether the answer was right."),
+                       text_field("source",
+                                  "Who says so, such as \"nurse\"; of 1 to 64 bytes. What a source says "
+                                  "last takes the place of what it said before."),
+                       text_field("note", "Why; of at most 500 bytes.")};
+  fields[1].type = wire::FieldType::kBoolean;
+  for (std::size_t i = 0; i < 3; ++i) fields[i].required = true;
+  return fields;
+}
+
 constexpr std::array kKeyFields = {text_field("name", "whose it is"), text_field("daily_usd", "cap of a day"),
                                    text_field("monthly_usd", "cap of a month")};
 
@@ -126,22 +172,49 @@ Result<std::string> receipts_answer(const LedgerAsk& ask, std::string_view query
 }
 
 Result<std::string> receipt_answer(const LedgerAsk& ask, const std::string& id) {
+  const store::Request request = SHOAL_TRY(find_receipt(ask, id));
+  return receipt_json(request);
+}
+
+Result<std::string> risk_answer(const LedgerAsk& ask, const std::string& route, std::string_view query,
+                                std::string_view drift) {
+  constexpr std::int64_t kDayS = 86'400;
+  const std::int64_t from = SHOAL_TRY(query_day(query, "from", 0));
+  const std::int64_t to = SHOAL_TRY(query_day(query, "until", ledger::day_of(ask.clock.unix_seconds()).start)) + kDayS;
   const base::Deadline deadline = base::Deadline::after_ms(ask.clock, kStoreMs);
   SHOAL_TRY(ask.feeder.flush(deadline, ask.yield));
-  auto found = ask.feeder.query([id](store::Store& store) { return store.receipt(id); }, deadline, ask.yield);
-  const auto owner = [](const store::Request& request) -> const std::string& {
-    return request.receipt ? request.receipt->principal : request.attempts.front().intent.principal;
-  };
-  // Somebody else's is not there, as one that never was.
-  const bool missing = found.ok() ? !ask.principal.empty() && owner(*found) != ask.principal
-                                  : found.error().code() == ErrorCode::kNotFound;
-  if (missing) {
-    return Error(ErrorCode::kNotFound,
-                 fmt::format("there is no receipt \"{}\"; the header x-shoal-decision-id of an answer has its id",
-                             wire::shortened(id)));
-  }
-  const store::Request request = SHOAL_TRY(std::move(found));
-  return receipt_json(request);
+  const store::JudgedFilter filter{.route = route, .from_ms = from * 1000, .to_ms = to * 1000};
+  const RiskReport report = SHOAL_TRY(ask.feeder.query(
+      [filter](store::Store& store) { return risk_of(store, filter, kRiskConfidence); }, deadline, ask.yield));
+  return risk_json(report, route, from, to, kRiskConfidence, drift);
+}
+
+std::span<const wire::FieldSpec> feedback_fields() {
+  static const auto kFields = make_feedback_fields();
+  return kFields;
+}
+
+Result<audit::Label> parse_feedback(std::string_view body) {
+  const wire::JsonDocument document = SHOAL_TRY(wire::JsonDocument::parse(body));
+  wire::Fields in(*SHOAL_TRY(document.request_object()), "", feedback_fields());
+  audit::Label label;
+  label.request = in.text("decision_id").value_or("");
+  label.right = in.boolean("right").value_or(false);
+  label.source = in.text("source").value_or("");
+  label.note = in.text("note").value_or("");
+  SHOAL_TRY(in.finish());
+  if (label.source.empty() || label.source.size() > kMaxSource)
+    return too_long("source", 1, kMaxSource, label.source.size());
+  if (label.note.size() > kMaxNote) return too_long("note", 0, kMaxNote, label.note.size());
+  return label;
+}
+
+Result<bool> was_said(const LedgerAsk& ask, const audit::Label& label) {
+  const store::Request request = SHOAL_TRY(find_receipt(ask, label.request));
+  return std::ranges::any_of(request.labels, [&label](const store::LabelRow& row) {
+    return row.label.kind == label.kind && row.label.source == label.source && row.label.right == label.right &&
+           row.label.note == label.note;
+  });
 }
 
 Result<std::string> costs_answer(const LedgerAsk& ask, std::string_view query, ledger::Pico local_per_hour) {

@@ -75,6 +75,26 @@ void add_attempt(JsonWriter& json, const store::Attempt& attempt) {
   json.end_object();
 }
 
+void add_judged(JsonWriter& json, const std::optional<audit::Judged>& judged) {
+  json.key("judged");
+  if (!judged) {
+    json.raw("null");
+    return;
+  }
+  json.object().key("action").string(audit::name_of(judged->action));
+  json.key("threshold").raw(fmt::format("{}", judged->threshold));
+  json.key("propensity").raw(fmt::format("{}", judged->propensity));
+  json.key("drawn").boolean(judged->drawn).key("late_miss").boolean(judged->late);
+  json.key("stratum").string(audit::name_of(judged->stratum));
+  json.key("certificate").string(judged->certificate).key("model").string(judged->model).end_object();
+}
+
+void add_label(JsonWriter& json, const audit::Label& label) {
+  json.object().key("kind").string(audit::name_of(label.kind)).key("right").boolean(label.right);
+  json.key("source").string(label.source).key("how").string(label.how).key("note").string(label.note);
+  json.key("time").string(time_text(label.unix_ms)).end_object();
+}
+
 void add_costs(JsonWriter& json, const store::Costs& costs, ledger::Pico local_per_hour) {
   constexpr std::int64_t kMsPerHour = 3'600'000;
   json.key("requests").integer(costs.requests).key("local").integer(costs.local);
@@ -130,7 +150,10 @@ std::string receipt_json(const store::Request& request) {
   add_without(json, request.baseline);
   json.key("exact_usd").string(ledger::usd(request.cost));
   json.key("detail").raw(request.receipt && !request.receipt->detail.empty() ? request.receipt->detail : "null");
-  json.key("attempts").array();
+  add_judged(json, request.receipt ? request.receipt->judged : std::nullopt);
+  json.key("labels").array();
+  for (const store::LabelRow& row : request.labels) add_label(json, row.label);
+  json.end_array().key("attempts").array();
   for (const store::Attempt& attempt : request.attempts) add_attempt(json, attempt);
   json.end_array().end_object();
   return out;

@@ -2,6 +2,9 @@
 #include <span>
 #include <utility>
 
+#include <fmt/format.h>
+
+#include "shoal/base/text.h"
 #include "shoal/server/ledger_answers.h"
 #include "shoal/server/ledger_json.h"
 #include "shoal/server/server.h"
@@ -42,6 +45,31 @@ void Server::reprice(Exchange& exchange) {
   if (const auto ask = ledger_ask(exchange); !ask.ok()) return exchange.send_error(ask.error());
   const auto done = hooks_.ledger.reprice(exchange.yield);
   done.ok() ? exchange.send_json(200, reprice_json(*done)) : exchange.send_error(done.error());
+}
+
+void Server::show_risk(Exchange& exchange) {
+  const auto ask = ledger_ask(exchange);
+  if (!ask.ok()) return exchange.send_error(ask.error());
+  const std::string drift = hooks_.ledger.drift ? hooks_.ledger.drift(exchange.tail) : std::string("null");
+  reply(exchange, risk_answer(*ask, exchange.tail, exchange.request.query, drift));
+}
+
+void Server::feedback(Exchange& exchange) {
+  if (auto done = feedback_into(exchange); !done.ok()) exchange.send_error(done.error());
+}
+
+Result<void> Server::feedback_into(Exchange& exchange) {
+  audit::Label label = SHOAL_TRY(parse_feedback(exchange.request.body));
+  const LedgerAsk ask = SHOAL_TRY(ledger_ask(exchange));
+  const bool before = SHOAL_TRY(was_said(ask, label));
+  if (!before) {
+    label.unix_ms = clock_.unix_ms();
+    label.principal = exchange.principal.id;
+    SHOAL_TRY(hooks_.ledger.write_label(label, exchange.yield));
+  }
+  exchange.send_json(200, fmt::format(R"({{"object":"shoal.feedback","decision_id":{},"right":{},"recorded":{}}})",
+                                      base::json_string(label.request), label.right, !before));
+  return {};
 }
 
 void Server::list_keys(Exchange& exchange) {

@@ -121,6 +121,7 @@ constexpr Operation kOperations[] = {
      "", "Receipts"},
     {"/v1/shoal/receipts/{id}", "get", "getReceipt", "All that is known of how one request was answered.", "",
      "Receipt", "application/json", false, "The x-shoal-decision-id of its answer."},
+    {"/v1/shoal/feedback", "post", "giveFeedback", "Say whether an answer was right.", "FeedbackRequest", "Feedback"},
     {"/healthz", "get", "getHealth", "200 while the process answers.", "", "Health"},
     {"/readyz", "get", "getReadiness", "200 when the default model answers or could be started, else 503 with reasons.",
      "", "Readiness"},
@@ -245,8 +246,12 @@ constexpr std::string_view kAnswerSchemas =
     R"("egress":{"type":"string"},"prompt_tokens":{"type":"integer"},"completion_tokens":{"type":"integer"},)"
     R"("local_ms":{"type":"integer"},"cost_usd":{"type":"string"},"baseline_usd":{"type":["string","null"]},)"
     R"("durability":{"type":"string"},"confidence":{"type":["number","null"]},"committed_usd":{"type":"string"},)"
+    R"("judged":{"type":["object","null"]},"labels":{"type":"array","items":{"type":"object"}},)"
     R"("exact_usd":{"type":"string"},"without_usd":{"type":["string","null"]},"detail":{"type":["object","null"]},)"
     R"("attempts":{"type":"array","items":{"$ref":"#/components/schemas/Attempt"}}}},)"
+    R"("Feedback":{"type":"object","required":["object","decision_id","right","recorded"],"properties":{)"
+    R"("object":{"const":"shoal.feedback"},"decision_id":{"type":"string"},"right":{"type":"boolean"},)"
+    R"("recorded":{"type":"boolean","description":"False: this source had said the same before."}}},)"
     R"("Receipts":{"type":"object","required":["receipts","before"],"properties":{"receipts":{"type":"array",)"
     R"("items":{"$ref":"#/components/schemas/Receipt"}},"before":{"type":["integer","null"]}}},)"
     R"("Health":{"type":"object","properties":{"status":{"const":"ok"}}},)"
@@ -305,6 +310,7 @@ std::string openapi_document() {
       {"ClassifyRequest", openai::classify_fields()},
       {"TokenizeRequest", openai::tokenize_fields()},
       {"DetokenizeRequest", openai::detokenize_fields()},
+      {"FeedbackRequest", feedback_fields()},
   };
   for (const auto& [name, fields] : requests) {
     append_schema(out, name, fields);

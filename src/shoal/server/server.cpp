@@ -49,6 +49,8 @@ std::span<const Server::Route> Server::routes() {
       Route{"GET", "/assets/chat.css", "/assets/chat.css", &Server::page_style, false},
       Route{"GET", "/v1/shoal/receipts", "/v1/shoal/receipts", &Server::list_receipts},
       Route{"GET", "/v1/shoal/receipts/{id}", "/v1/shoal/receipts/:id", &Server::show_receipt},
+      Route{"POST", "/v1/shoal/feedback", "/v1/shoal/feedback", &Server::feedback},
+      Route{"GET", "/admin/routes/{id}/risk", "/admin/routes/:id/risk", &Server::show_risk, false, true},
       Route{"GET", "/admin/costs", "/admin/costs", &Server::show_costs, false, true},
       Route{"POST", "/admin/costs/reprice", "/admin/costs/reprice", &Server::reprice, false, true},
       Route{"GET", "/admin/keys", "/admin/keys", &Server::list_keys, false, true},

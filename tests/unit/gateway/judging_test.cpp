@@ -79,7 +79,9 @@ TEST_F(JudgingTest, AStreamThatIsSureCommitsAtItsKthTokenWhileTheModelStillWrite
   EXPECT_EQ(sink.said, (Said{"commit m local", "0:a", "0:b", "0:c", "0.stop", "done"}));
   EXPECT_NEAR(*sink.receipt.confidence, 0.982, 1e-3);
   EXPECT_EQ(sink.receipt.threshold, 0.80);
-  EXPECT_THAT(sink.receipt.reasons, ElementsAre(Reason{"confidence", "0.98", "at least 0.80", "keep"}));
+  EXPECT_THAT(sink.receipt.reasons,
+              ElementsAre(Reason{"confidence", "0.98", "at least 0.80", "keep"},
+                          Reason{"late_miss", "0.0000", "at least 0.8 for the whole answer", "keep, for it was sent"}));
   EXPECT_EQ(sink.receipt.usage.completion_tokens, 3);
   EXPECT_EQ(server->connections, 0);
 }
@@ -119,6 +121,34 @@ TEST_F(JudgingTest, AWholeAnswerIsJudgedWhenItIsWhole) {
   EXPECT_EQ(sink.said, (Said{"0:a", "0:b", "0:c", "discard", "raw " + kAnswer, "commit acme/big escalated", "done"}));
   EXPECT_LT(*sink.receipt.confidence, 0.01);
   EXPECT_EQ(sink.receipt.usage.prompt_tokens, 1000) << "the provider's";
+}
+
+TEST_F(JudgingTest, WhatIsSeenOfAWholeAnswerCounts) {
+  tables[0].checks = {{.check = routing::Check::kWrong, .center = 0, .spread = 1, .weight = -9}};
+  start(http(kAnswer));
+  engine.answers = {{{says("2 + 2 ", 0), says("= 5", 0), ends(FinishReason::kStop, 7, 2)}, {}, {}}};
+  Recorder sink(false);
+  run(greedy(false), sink);
+  EXPECT_EQ(sink.said.back(), "done");
+  EXPECT_EQ(sink.receipt.decision, types::Decision::kEscalated);
+  EXPECT_NEAR(*sink.receipt.confidence, 0.0067, 1e-4);
+  EXPECT_THAT(sink.receipt.reasons, Contains(Reason{"check wrong", "1.00", "log-odds of being right", "-9.00"}));
+  engine.answers = {{{says("2 + 2 ", 0), says("= 4", 0), ends(FinishReason::kStop, 7, 2)}, {}, {}}};
+  Recorder kept(false);
+  run(greedy(false), kept);
+  EXPECT_EQ(kept.receipt.decision, types::Decision::kLocal);
+  EXPECT_NEAR(*kept.receipt.confidence, 0.982, 1e-3);
+}
+
+TEST_F(JudgingTest, OfAStreamThatWasSentTheyTellThatItWasAMiss) {
+  tables[0].checks = {{.check = routing::Check::kWrong, .center = 0, .spread = 1, .weight = -9}};
+  start(http(kAnswer));
+  engine.answers = {{{says("2 + 2 ", 0), says("= ", 0), says("5", 0), ends(FinishReason::kStop, 7, 3)}, {}, {}}};
+  Recorder sink(true);
+  run(greedy(true), sink);
+  EXPECT_EQ(sink.receipt.decision, types::Decision::kLocal) << "its first tokens know nothing of it";
+  EXPECT_THAT(sink.receipt.reasons,
+              Contains(Reason{"late_miss", "0.0067", "at least 0.8 for the whole answer", "keep, for it was sent"}));
 }
 
 TEST_F(JudgingTest, ARelaxedStreamIsJudgedWhole) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -13,6 +14,7 @@
 
 #include <boost/asio/io_context.hpp>
 
+#include "shoal/gateway/audits.h"
 #include "shoal/gateway/outside.h"
 #include "shoal/gateway/pipeline.h"
 
@@ -102,6 +104,10 @@ class RemoteTest : public testing::Test {
 
   void run(AnswerRequest asks, Recorder& sink) {
     Outside outside{*gate, book, budgets, journal.get(), config};
+    Audits audits(io.get_executor(), outside, clock, log, {.name = "exact", .agrees = std::equal_to<>()},
+                  audit_options);
+    if (with_audits) outside.audits = &audits;
+    if (prepare) prepare(outside);
     Pipeline pipeline(engine, &outside, clock, log, pipeline_options);
     types::ChatRequest chat;
     chat.messages = {{types::Role::kUser, "Hello", ""}};
@@ -115,7 +121,9 @@ class RemoteTest : public testing::Test {
       ended = true;
     });
     io.restart();
-    while (!ended) io.run_one();
+    while (!ended || audits.waiting() > 0) io.run_one();
+    audit_counts = audits.counts();
+    judged_counts = outside.judged;
     client.close_idle();
   }
 
@@ -127,7 +135,8 @@ class RemoteTest : public testing::Test {
       switch (static_cast<audit::RecordType>(record.type)) {
         case audit::RecordType::kIntent: {
           const auto intent = audit::parse_intent(record.payload);
-          out.push_back("intent " + intent->provider + "/" + intent->model);
+          out.push_back("intent " + intent->provider + "/" + intent->model +
+                        (intent->purpose == "answer" ? "" : " " + intent->purpose));
           reserved_pico = static_cast<std::int64_t>(intent->reserved_pico);
           break;
         }
@@ -185,6 +194,11 @@ class RemoteTest : public testing::Test {
   std::string asked;
   std::int64_t reserved_pico = 0;
   std::optional<audit::Judged> judged;  // of the last receipt that has it
+  bool with_audits = false;
+  std::function<void(Outside&)> prepare;
+  AuditOptions audit_options;
+  AuditCounts audit_counts;
+  JudgedCounts judged_counts;
 
  private:
   const std::filesystem::path folder_ =
