@@ -219,3 +219,13 @@ def test_with_embeddings_the_scores_are_the_servers_too(home, banking, serve):  
         found |= {i: one["score"] for i, one in zip(part, body["data"], strict=True)}
     wanted = [row["score"] for row in scores_of(scored)]
     assert [found[i] for i in range(len(rows))] == pytest.approx(wanted, abs=1e-3)
+    server.stop()
+
+    # The certificate is for answers with embeddings: without them nothing is kept.
+    certified = report("tune", "certify", "banking", held, "--risk", "0.2", "--data-dir", home)
+    assert certified["key"]["quantisation"] == "fused"
+    texts = [row["text"] for row in rows[:64]]
+    _, body = classify(serve(data_dir=home), task="banking", input=texts)
+    assert sum(one["keep"] for one in body["data"]) > 32, body
+    _, body = classify(serve(data_dir=home, args=["--no-models"]), task="banking", input=texts)
+    assert "hashed" in body["certificate_void"] and not any(one["keep"] for one in body["data"])
