@@ -113,6 +113,27 @@ TEST_F(OutcomeTableTest, JoinsColumnsById) {
   EXPECT_THAT(joined("n\n7\n"), HasSubstr("which this file does not have"));
 }
 
+TEST_F(OutcomeTableTest, TakesLengthsWhereAnswersAreMissing) {
+  const fs::path file = write("x.csv",
+                              "question,ok:small,ok:large,ok:third,small_response,chars\n"
+                              "One?,1,1,0,it is one,500\nTwo?,0,1,0,,70\nThree?,0,1,,,-1\n");
+  const auto table = read_outcomes(file, {});
+  ASSERT_TRUE(table.ok()) << table.error().message();
+  auto pair = pair_outcomes(*table, "small", "large");
+  ASSERT_TRUE(pair.ok()) << pair.error().message();
+  EXPECT_EQ(pair->rows[0].weak_answer_bytes, 9);
+  EXPECT_EQ(pair->rows[1].weak_answer_bytes, 0);
+  EXPECT_NEAR(*pair->rows[0].difficulty, 1.0 / 3, 1e-12);
+  EXPECT_NEAR(*pair->rows[1].difficulty, 2.0 / 3, 1e-12);
+  EXPECT_FALSE(pair->rows[2].difficulty) << "two models say nothing beside themselves";
+  EXPECT_THAT(take_answer_lengths(*table, "chars", *pair).error().message(), HasSubstr("not below 0"));
+  pair->rows.pop_back();
+  ASSERT_TRUE(take_answer_lengths(*table, "chars", *pair).ok());
+  EXPECT_EQ(pair->rows[0].weak_answer_bytes, 9) << "of an answer that is there its own length counts";
+  EXPECT_EQ(pair->rows[1].weak_answer_bytes, 70);
+  EXPECT_THAT(take_answer_lengths(*table, "char", *pair).error().message(), HasSubstr("chars"));
+}
+
 TEST_F(OutcomeTableTest, SaysWhatIsWrongAndWhere) {
   EXPECT_THAT(fault(write("a.csv", "prompt,small,large\nOne?,1,1\nTwo?,yes,1\n")),
               HasSubstr("a.csv, line 3, column `small`: an outcome is True, False or a number from 0 to 1, not `yes`"));

@@ -199,6 +199,31 @@ TEST(CrossFit, NeverScoresWhatItWasFittedOn) {
   EXPECT_THAT(scores->scores, testing::Each(75));
 }
 
+class Sure final : public TrainableRouter {
+ public:
+  explicit Sure(bool always) : always_(always) {}
+  [[nodiscard]] Result<void> fit(std::span<const PairedRow> /*rows*/) override { return {}; }
+  [[nodiscard]] double score(const RouterInput& /*input*/) const override { return 1; }
+  [[nodiscard]] std::optional<double> confidence(const RouterInput& input) const override {
+    if (!always_ && input.prompt.back() == '7') return std::nullopt;
+    return 0.25;
+  }
+
+ private:
+  const bool always_;
+};
+
+TEST(CrossFit, KeepsConfidencesWhereEachRowHasOne) {
+  const Made made = two_subjects(100, 5);
+  const auto folds = random_folds(made.rows, 4, 1);
+  for (const bool always : {true, false}) {
+    const auto scores = cross_fit(made.rows, folds, [&](std::uint64_t) { return std::make_unique<Sure>(always); }, 1);
+    ASSERT_TRUE(scores.ok());
+    EXPECT_EQ(scores->confidences.size(), always ? made.rows.size() : 0U);
+    EXPECT_THAT(scores->confidences, testing::Each(0.25));
+  }
+}
+
 TEST(CompareRouters, FindsWhatIsThereAndDoesNotFindWhatIsNot) {
   const Made made = two_subjects(3'000, 6);
   const std::vector<NamedRouter> routers = {random_router("random"), trained("group", make_group_router),
