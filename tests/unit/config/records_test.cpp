@@ -219,6 +219,22 @@ TEST_F(RecordsTest, EveryFieldCanBeSetByItsVariable) {
   }
 }
 
+TEST_F(RecordsTest, AuditsNeedARouteThatJudges) {
+  const std::string provider = "[provider.p]\nbase_url = \"https://x\"\n[route.r]\n";
+  const auto fault = [&](const std::string& fields) {
+    const auto faults = load_text(provider + fields).faults;
+    return faults.size() == 1 ? faults[0].message : std::to_string(faults.size()) + " faults";
+  };
+  EXPECT_EQ(fault("remote = [\"p/m\"]\naudit_share = 1\nescalations_per_hour = 5\n"), "0 faults");
+  for (const std::string field : {"audit_share = 0.1\n", "escalations_per_hour = 5\n"}) {
+    EXPECT_NE(fault(field).find("only a slm_first route"), std::string::npos) << field;
+    EXPECT_NE(fault("policy = \"llm_first\"\nremote = [\"p/m\"]\n" + field).find("only a slm_first route"),
+              std::string::npos)
+        << field;
+  }
+  EXPECT_NE(fault("remote = [\"p/m\"]\naudit_share = 1.5\n").find("1.5"), std::string::npos);
+}
+
 TEST_F(RecordsTest, ARouterNeedsTwoWaysAndAName) {
   const std::string provider = "[provider.p]\nbase_url = \"https://x\"\n[route.r]\n";
   const std::string remote = "remote = [\"p/m\"]\n";
@@ -411,6 +427,9 @@ domains = "areas"
 domain_routes = ["a=plain"]
 least_domain = 0.5
 system_prompt = "Kurz, bitte."
+audit_share = 0.02
+audit_seed = 0
+escalations_per_hour = 60
 [route.plain]
 privacy = "local_only"
 threshold = 1
@@ -487,6 +506,9 @@ TEST_F(RecordsTest, EachFieldFillsTheMemberOfItsName) {
   EXPECT_EQ(loaded.config->routes[1].domains + loaded.config->routes[1].domain_routes.at(0), "areasa=plain");
   EXPECT_EQ(loaded.config->routes[1].least_domain, 0.5);
   EXPECT_EQ(loaded.config->routes[1].system_prompt, "Kurz, bitte.");
+  EXPECT_EQ(loaded.config->routes[1].audit_share, 0.02);
+  EXPECT_EQ(loaded.config->routes[1].audit_seed, 0);
+  EXPECT_EQ(loaded.config->routes[1].escalations_per_hour, 60);
   EXPECT_EQ(loaded.config->routes[2].on_remote_error + loaded.config->routes[2].on_budget, "localfail");
   EXPECT_EQ(loaded.config->routes[2].privacy, "local_only");
   EXPECT_EQ(route.remote, (std::vector<std::string>{"openai/gpt-4o", "r-2_x/anything/at-all"}));
