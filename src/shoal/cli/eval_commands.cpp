@@ -1,5 +1,10 @@
 #include "shoal/cli/eval_commands.h"
 
+#include <charconv>
+#include <string>
+
+#include <fmt/format.h>
+
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
@@ -25,6 +30,16 @@ void add_eval_commands(CLI::App& root, CommandContext& context) {
   add_eval_gate(group, context);
   add_eval_compare(group, context);
   add_eval_route(group, context);
+}
+
+std::function<std::string(const std::string&)> number_between(double low, double high) {
+  return [low, high](const std::string& text) -> std::string {
+    double value = 0;
+    const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), value);
+    const bool read = fault == std::errc() && end == text.data() + text.size();
+    if (read && value >= low && value <= high) return "";
+    return fmt::format("wanted a number from {} to {}, not \"{}\"", low, high, text);
+  };
 }
 
 }  // namespace shoal::cli

@@ -12,6 +12,8 @@
 
 #include "shoal/base/text.h"
 #include "shoal/cli/command.h"
+#include "shoal/cli/eval_commands.h"
+#include "shoal/cli/eval_page.h"
 #include "shoal/cli/line_reader.h"
 #include "shoal/evaluation/blind.h"
 #include "shoal/wire/json_writer.h"
@@ -33,6 +35,8 @@ struct EvalCompareOptions {
   std::string journal;
   double delta = 0.05;
   std::uint64_t seed = 1;
+  bool page = false;
+  std::uint16_t port = 0;
 };
 
 std::string pair_text(const BlindPair& pair, std::size_t left) {
@@ -97,6 +101,18 @@ std::string verdict_json(const BlindComparison& comparison, const EvalCompareOpt
   return out + "\n";
 }
 
+Result<void> ask_on_page(BlindComparison& comparison, const EvalCompareOptions& options) {
+  return compare_on_page(
+      comparison,
+      {.port = options.port,
+       .delta = options.delta,
+       .verdict = [&] { return verdict_text(comparison, options); },
+       .ready =
+           [](const std::string& url) {
+             CommandContext::note(fmt::format("open {}\nOnly who knows this address may vote. Ctrl-C ends it\n", url));
+           }});
+}
+
 Result<int> run(const CommandContext& context, const EvalCompareOptions& options) {
   const evaluation::Suite suite = SHOAL_TRY(evaluation::read_suite(options.suite));
   const evaluation::Results first = SHOAL_TRY(evaluation::read_results(options.result, options.first));
@@ -107,7 +123,10 @@ Result<int> run(const CommandContext& context, const EvalCompareOptions& options
                                             : std::filesystem::path(options.journal);
   BlindComparison comparison =
       SHOAL_TRY(BlindComparison::open(suite, first, second, options.seed, options.delta, journal));
-  SHOAL_TRY(ask(comparison));
+  if (comparison.damaged() > 0)
+    CommandContext::note(fmt::format("{}: {} lines are damaged, and are judged again\n",
+                                     base::escape_control(journal.string()), comparison.damaged()));
+  SHOAL_TRY(options.page ? ask_on_page(comparison, options) : ask(comparison));
   CommandContext::print(context.json ? verdict_json(comparison, options) : verdict_text(comparison, options));
   return 0;
 }
@@ -132,8 +151,10 @@ void add_eval_compare(CLI::App& group, CommandContext& context) {
   command.add_option("--journal", options->journal, "Judgements (default: judgements.jsonl beside the result)")
       ->type_name("FILE");
   command.add_option("--delta", options->delta, "Chance to name a winner where there is none (default: 0.05)")
-      ->check(CLI::Range(0.0001, 0.5).description(""))
+      ->check(number_between(0.0001, 0.5), "")
       ->type_name("D");
+  CLI::Option* const page = command.add_flag("--page", options->page, "On a page in the browser of this machine");
+  command.add_option("--port", options->port, "Of the page (default: any free one)")->needs(page)->type_name("PORT");
   command.add_option("--seed", options->seed, "Of the order (default: 1)")->type_name("S");
   on_run(command, context, [&context, options] { return run(context, *options); });
 }

@@ -11,6 +11,7 @@
 
 #include "shoal/base/text.h"
 #include "shoal/cli/command.h"
+#include "shoal/cli/eval_commands.h"
 #include "shoal/evaluation/gate.h"
 #include "shoal/evaluation/report_words.h"
 #include "shoal/wire/json_writer.h"
@@ -133,7 +134,7 @@ void add_eval_gate(CLI::App& group, CommandContext& context) {
       ->required()
       ->type_name("FILE");
   command.add_option("--margin", options->margin, "How much worse does not matter, as a share (default: the suite's)")
-      ->check(CLI::Range(0.0, 1.0).description(""))
+      ->check(number_between(0, 1), "")
       ->type_name("M");
   command.add_option("--route", options->route, "Of the result, where it has several")->type_name("NAME");
   command.add_option("--baseline-route", options->baseline_route, "Of the baseline, where it is another one")

@@ -63,18 +63,28 @@ std::string line_of(const std::string& key, const std::string& row, const std::s
   return out + "}\n";
 }
 
+// A count, however wrong what stands there is.
+std::int64_t count_of(const json::object& from, std::string_view name) {
+  const json::value* const value = from.if_contains(name);
+  return value != nullptr && value->is_int64() ? value->get_int64() : 0;
+}
+
+// Of what the answer was, nothing is taken on trust: a line that lost its text would be a wrong answer.
 bool read_line(std::string_view line, std::map<std::string, Answer>& into) {
   boost::system::error_code error;
   const json::value root = json::parse(json::string_view(line.data(), line.size()), error);
   const json::object* const object = error ? nullptr : root.if_object();
   if (object == nullptr) return false;
   const std::string key = text_of(*object, "key");
-  if (key.empty() || (!object->contains("answer") && !object->contains("error"))) return false;
+  const json::value* const answered = object->if_contains("answer");
+  const json::value* const said = answered != nullptr ? answered : object->if_contains("error");
+  if (key.empty() || said == nullptr || !said->is_string()) return false;
+  if (answered == nullptr && said->get_string().empty()) return false;
   Answer answer{.text = text_of(*object, "answer"),
                 .error = text_of(*object, "error"),
                 .latency_ms = number_of(*object, "latency_ms").value_or(0),
-                .prompt_tokens = static_cast<std::int64_t>(number_of(*object, "prompt_tokens").value_or(0)),
-                .completion_tokens = static_cast<std::int64_t>(number_of(*object, "completion_tokens").value_or(0)),
+                .prompt_tokens = count_of(*object, "prompt_tokens"),
+                .completion_tokens = count_of(*object, "completion_tokens"),
                 .cost_usd = number_of(*object, "cost_usd").value_or(0),
                 .decision = text_of(*object, "decision"),
                 .model = text_of(*object, "model"),
@@ -150,7 +160,13 @@ Result<void> AnswerJournal::add(const std::string& key, const std::string& row, 
                                 const Answer& answer) {
   const std::string line = line_of(key, row, route, answer);
   const std::lock_guard lock(mutex_);
-  SHOAL_TRY(write_all(fd_, line, path_));
+  const off_t before = ::lseek(fd_, 0, SEEK_END);
+  const Result<void> written = write_all(fd_, line, path_);
+  if (!written.ok()) {
+    // Of a full disk: half a line would spoil the next one that fits.
+    if (before >= 0 && ::ftruncate(fd_, before) != 0) ++damaged_;
+    return written;
+  }
   answers_[key] = answer;
   if (base::SystemClock().monotonic_ns() - synced_ns_ >= kSyncNs) return sync_locked();
   return {};

@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <map>
+#include <optional>
 #include <utility>
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <boost/json.hpp>
@@ -62,14 +63,10 @@ std::string head_of(const Results& first, const Results& second, std::uint64_t s
   return out + "\n";
 }
 
-Result<void> append(const std::filesystem::path& path, std::string_view line) {
-  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-  if (fd < 0) return base::errno_error("cannot write " + path.string(), errno);
-  const bool written =
-      ::write(fd, line.data(), line.size()) == static_cast<ssize_t>(line.size()) && ::fdatasync(fd) == 0;
-  const int cause = errno;
-  ::close(fd);
-  return written ? Result<void>() : base::errno_error("cannot write " + path.string(), cause);
+std::optional<Choice> choice_named(std::string_view name) {
+  if (name == "left") return Choice::kLeft;
+  if (name == "right") return Choice::kRight;
+  return name == "tie" ? std::optional(Choice::kTie) : std::nullopt;
 }
 
 std::string_view choice_name(Choice choice) {
@@ -107,30 +104,61 @@ Result<BlindComparison> BlindComparison::open(const Suite& suite, const Results&
   return out;
 }
 
+Result<void> BlindComparison::open_journal() {
+  const int fd = ::open(journal_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  if (fd < 0) return base::errno_error("cannot write " + shown(journal_), errno);
+  file_ = std::shared_ptr<const int>(new int(fd), [](const int* owned) {
+    ::close(*owned);
+    delete owned;
+  });
+  if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    return Error(
+        ErrorCode::kAlreadyExists,
+        fmt::format("another `shoal eval compare` writes {}; end it, or give --journal another file", shown(journal_)));
+  }
+  return {};
+}
+
+// In whole or not at all: half a line would spoil the next one.
+Result<void> BlindComparison::append(std::string_view line) {
+  const off_t before = ::lseek(*file_, 0, SEEK_END);
+  const ssize_t written = ::write(*file_, line.data(), line.size());
+  if (written == static_cast<ssize_t>(line.size()) && ::fdatasync(*file_) == 0) return {};
+  const int cause = written < 0 || written == static_cast<ssize_t>(line.size()) ? errno : ENOSPC;
+  if (before < 0 || ::ftruncate(*file_, before) != 0) ++damaged_;
+  return base::errno_error("cannot write " + shown(journal_), cause);
+}
+
 Result<void> BlindComparison::take_up(const std::string& head) {
-  std::error_code ignored;
-  if (!std::filesystem::exists(journal_, ignored)) return append(journal_, head);
+  SHOAL_TRY(open_journal());
   const std::string all = SHOAL_TRY(contents_of(journal_));
+  if (all.empty()) return append(head);
   if (!all.starts_with(head)) {
     return Error(ErrorCode::kInvalidData,
                  fmt::format("{} is of another comparison: other routes, answers or seed. Give --journal another file",
                              shown(journal_)));
   }
-  std::map<std::string, Choice> judged;
   std::string_view rest = std::string_view(all).substr(head.size());
-  // A line that was cut off is judged again.
+  // A line that was cut off, or that says nothing, is judged again.
   for (std::size_t end = rest.find('\n'); end != std::string_view::npos; end = rest.find('\n')) {
     boost::system::error_code error;
     const json::value line = json::parse(json::string_view(rest.data(), end), error);
+    const bool blank = end == 0;
     rest.remove_prefix(end + 1);
-    if (error || !line.is_object()) continue;
-    const std::string said = text_of(line.get_object(), "choice");
-    const auto pair = std::ranges::find(pairs_, text_of(line.get_object(), "id"), &BlindPair::id);
-    if (pair == pairs_.end()) continue;
-    count(pair->swapped, said == "left" ? Choice::kLeft : said == "right" ? Choice::kRight : Choice::kTie);
+    const json::object* const object = error ? nullptr : line.if_object();
+    const auto choice = object == nullptr ? std::nullopt : choice_named(text_of(*object, "choice"));
+    const auto pair =
+        object == nullptr ? pairs_.end() : std::ranges::find(pairs_, text_of(*object, "id"), &BlindPair::id);
+    if (!choice || pair == pairs_.end()) {
+      if (!blank) ++damaged_;
+      continue;
+    }
+    count(pair->swapped, *choice);
     pairs_.erase(pair);
   }
-  return rest.empty() ? Result<void>() : append(journal_, "\n");
+  if (rest.empty()) return {};
+  ++damaged_;
+  return append("\n");
 }
 
 void BlindComparison::count(bool swapped, Choice choice) {
@@ -144,7 +172,7 @@ void BlindComparison::count(bool swapped, Choice choice) {
 Result<void> BlindComparison::judge(const BlindPair& pair, Choice choice) {
   std::string line;
   wire::JsonWriter(line).object().key("id").string(pair.id).key("choice").string(choice_name(choice)).end_object();
-  SHOAL_TRY(append(journal_, line + "\n"));
+  SHOAL_TRY(append(line + "\n"));
   count(pair.swapped, choice);
   return {};
 }

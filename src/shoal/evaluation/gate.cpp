@@ -41,21 +41,28 @@ std::vector<std::string> texts_of(const json::object& from, std::string_view nam
   return out;
 }
 
-void read_row(const json::value& value, Results& into) {
+// Errors: kInvalidData for a row that was graded and says no grade: to pass it over would hide what it was.
+Result<void> read_row(const json::value& value, Results& into) {
   const json::object* const row = value.if_object();
-  if (row == nullptr) return;
-  if (row->contains("answer")) into.answers[text_of(*row, "id")] = text_of(*row, "answer");
-  if (text_of(*row, "state") != "graded") return;
+  if (row == nullptr) return wrong("a result is not an object");
+  const std::string id = text_of(*row, "id");
+  if (row->contains("answer")) into.answers[id] = text_of(*row, "answer");
+  if (text_of(*row, "state") != "graded") return {};
   const json::value* const score = row->if_contains("score");
   const json::value* const right = row->if_contains("right");
-  if (score == nullptr || !score->is_number() || right == nullptr || !right->is_bool()) return;
-  ResultRow out{.value = into.metric == "score" ? score->to_number<double>()
-                         : right->get_bool()    ? 1.0
-                                                : 0.0,
+  const double share = score != nullptr && score->is_number() ? score->to_number<double>() : -1;
+  if (!(share >= 0 && share <= 1) || right == nullptr || !right->is_bool()) {
+    return wrong(fmt::format("the result of \"{}\" is graded, and has no \"score\" from 0 to 1 or no \"right\"",
+                             shown(std::string_view(id))));
+  }
+  const double is_right = right->get_bool() ? 1 : 0;
+  ResultRow out{.value = into.metric == "score" ? share : is_right,
                 .right = right->get_bool(),
                 .slices = texts_of(*row, "slices")};
   out.slices.resize(into.slice_fields.size());
-  into.rows[text_of(*row, "id")] = std::move(out);
+  if (!into.rows.emplace(id, std::move(out)).second)
+    return wrong(fmt::format("the result of \"{}\" has come before", shown(std::string_view(id))));
+  return {};
 }
 
 Result<const json::object*> find_route(const json::array& routes, std::string_view wanted, Results& into) {
@@ -92,6 +99,8 @@ Result<Results> parse_results(std::string_view text, std::string_view route) {
   out.suite = text_of(suite->get_object(), "name");
   out.sha256 = text_of(suite->get_object(), "sha256");
   out.metric = text_of(suite->get_object(), "metric");
+  if (const json::value* const judge = object->if_contains("judge"); judge != nullptr && judge->is_object())
+    out.judge = text_of(judge->get_object(), "key");
   out.slice_fields = texts_of(suite->get_object(), "slices");
   if (const json::value* const margin = suite->get_object().if_contains("margin");
       margin != nullptr && margin->is_number())
@@ -99,7 +108,7 @@ Result<Results> parse_results(std::string_view text, std::string_view route) {
   const json::object* const one = SHOAL_TRY(find_route(*routes, route, out));
   out.route = text_of(*one, "route");
   if (const json::array* const rows = list_of(*one, "results")) {
-    for (const json::value& row : *rows) read_row(row, out);
+    for (const json::value& row : *rows) SHOAL_TRY(read_row(row, out));
   }
   return out;
 }
@@ -149,6 +158,8 @@ Result<Gate> gate(const Results& result, const Results& baseline, double margin)
     return wrong(fmt::format("the results are of two suites, \"{}\" and \"{}\"", result.suite, baseline.suite));
   if (result.metric != baseline.metric)
     return wrong(fmt::format("the results are by two metrics, \"{}\" and \"{}\"", result.metric, baseline.metric));
+  if (result.judge != baseline.judge)
+    return wrong("two judges graded the results, or one asked in two ways: run the suite again with one of them");
   Gate out;
   out.margin = margin;
   out.same_suite = result.sha256 == baseline.sha256;

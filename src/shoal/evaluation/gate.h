@@ -25,6 +25,7 @@ struct Results {
   std::string suite;
   std::string sha256;
   std::string metric;
+  std::string judge;  // what graded it, as a key; empty: no judge
   double margin = 0;
   std::vector<std::string> slice_fields;
   std::vector<std::string> routes;             // all that there are
@@ -55,7 +56,7 @@ struct Gate {
 // The whole: a regression when all of the 95 % interval of the difference is below -margin, fine when none of it is,
 // with every missing row counted as lost. A slice can only be a regression: shown so with all slices together
 // (Bonferroni), else it says nothing.
-// Errors: kInvalidData for results of two suites or metrics, or that share no row.
+// Errors: kInvalidData for results of two suites, metrics or judges, or that share no row.
 [[nodiscard]] Result<Gate> gate(const Results& result, const Results& baseline, double margin);
 
 }  // namespace shoal::evaluation

@@ -24,6 +24,7 @@ constexpr std::array kNames = {
     Named{GraderKind::kSchema, "json-schema"}, Named{GraderKind::kFields, "fields"},
     Named{GraderKind::kTokenF1, "token-f1"},   Named{GraderKind::kSetF1, "set-f1"},
     Named{GraderKind::kCoverage, "coverage"},  Named{GraderKind::kCode, "code"},
+    Named{GraderKind::kJudge, "judge"},
 };
 
 Error wrong(std::string message) {
@@ -88,6 +89,8 @@ Result<Grade> grade_text(const GraderSettings& settings, const Gold& gold, std::
       return grade_set_f1(settings, gold, answer);
     case GraderKind::kCoverage:
       return grade_coverage(gold, answer);
+    case GraderKind::kJudge:
+      return wrong("this grader asks a judge: `shoal eval run` does");
     case GraderKind::kCode:
       break;
   }
@@ -119,6 +122,7 @@ bool all_or_nothing(GraderKind kind) {
     case GraderKind::kSetF1:
     case GraderKind::kCoverage:
     case GraderKind::kCode:
+    case GraderKind::kJudge:
       return false;
     default:
       return true;
@@ -153,6 +157,8 @@ Result<void> check_gold(const GraderSettings& settings, const Gold& gold) {
       return {};
     case GraderKind::kCode:
       if (gold.tests.empty()) return wrong("the grader code needs \"tests\"");
+      return {};
+    case GraderKind::kJudge:  // which rows need an answer read_suite() knows
       return {};
     default:
       break;

@@ -29,6 +29,7 @@ enum class GraderKind : std::uint8_t {
   kSetF1,       // F1 of a list of things, in any order; the answers are the things
   kCoverage,    // the share of the row's facts that it states
   kCode,        // the share of the row's tests that its Python passes
+  kJudge,       // a language model says by a rubric; judge.h, never grade()
 };
 // "exact", "normalised", ...; nothing for other names.
 [[nodiscard]] std::string_view grader_name(GraderKind kind);

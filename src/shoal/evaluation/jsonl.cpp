@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <fstream>
-#include <iterator>
 #include <utility>
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <boost/json.hpp>
 
@@ -37,8 +37,7 @@ Result<void> each_object(std::string_view text, const TakeObject& take) {
     if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
     Result<json::object> object = parse_object(line);
     const Result<void> taken = object.ok() ? take(*object, number) : Result<void>(std::move(object).error());
-    if (!taken.ok())
-      return Error(ErrorCode::kInvalidData, fmt::format("line {}: {}", number, taken.error().message()));
+    if (!taken.ok()) return Error(ErrorCode::kInvalidData, fmt::format("line {}: {}", number, taken.error().message()));
   }
   return {};
 }
@@ -50,13 +49,24 @@ Result<void> read_jsonl(const std::filesystem::path& path, const TakeObject& tak
   return {};
 }
 
+// Not a stream: reading a folder as one throws.
 Result<std::string> contents_of(const std::filesystem::path& path) {
-  errno = 0;
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return base::errno_error("cannot open " + shown(path), errno);
-  std::string out{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  // A folder opens like a file, and then cannot be read.
-  if (file.bad() || errno == EISDIR) return base::errno_error("cannot read " + shown(path), errno != 0 ? errno : EIO);
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return base::errno_error("cannot open " + shown(path), errno);
+  std::string out;
+  std::size_t there = 0;
+  int fault = 0;
+  for (;;) {
+    out.resize(std::max<std::size_t>(2 * there, 1 << 16));
+    const ssize_t n = ::read(fd, out.data() + there, out.size() - there);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fault = errno;
+    if (n <= 0) break;
+    there += static_cast<std::size_t>(n);
+  }
+  ::close(fd);
+  if (fault != 0) return base::errno_error("cannot read " + shown(path), fault);
+  out.resize(there);
   return out;
 }
 

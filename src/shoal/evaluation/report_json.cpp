@@ -182,6 +182,20 @@ std::string report_json(const Report& report) {
   json.key("slices").array();
   for (const std::string& field : report.suite.slices) json.string(field);
   json.end_array().end_object();
+  if (report.run.trial) json.key("judge").raw(trial_json(*report.run.trial));
+  if (report.run.judged) {
+    const JudgeCounts& counts = *report.run.judged;
+    json.key("judged").object();
+    for (const auto& [name, value] : {std::pair<std::string_view, std::size_t>{"judged", counts.judged},
+                                      {"garbled", counts.garbled},
+                                      {"failed", counts.failed},
+                                      {"unasked", counts.unasked},
+                                      {"flips", counts.flips},
+                                      {"flips_to_first", counts.first}}) {
+      add(json, name, value);
+    }
+    json.end_object();
+  }
   json.key("ended").string(ended_name(report.run.ended));
   add(json, "baseline", report.baseline);
   json.key("routes").array();

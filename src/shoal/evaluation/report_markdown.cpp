@@ -85,6 +85,7 @@ std::string report_markdown(const Report& report) {
     if (const std::string missing = missing_text(route); !missing.empty())
       out += fmt::format("\nNot in the numbers of {}: {}.\n", cell(route.route), missing);
   }
+  for (const std::string& sentence : judge_sentences(report)) out += fmt::format("\n{}.\n", cell(sentence));
   if (!report.comparisons.empty()) {
     out += "\n## Comparisons\n\n";
     for (const RouteComparison& one : report.comparisons)

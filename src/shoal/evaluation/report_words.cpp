@@ -56,6 +56,19 @@ std::string missing_text(const RouteSummary& route) {
   return out.empty() ? "" : fmt::format("{} of {} questions: {}", route.rows - route.graded, route.rows, out);
 }
 
+std::vector<std::string> judge_sentences(const Report& report) {
+  std::vector<std::string> out;
+  if (!report.run.trial) return out;
+  const JudgeTrial& trial = *report.run.trial;
+  out.push_back(trial_sentence(trial));
+  if (report.run.judged) out.push_back("Of these answers, " + bias_sentence(*report.run.judged, trial.pairwise));
+  for (const RouteSummary& route : report.routes) {
+    if (route.route == trial.judge)
+      out.push_back(fmt::format("{} judges its own answers, and judges prefer their own", route.route));
+  }
+  return out;
+}
+
 std::string verdict_sentence(const RouteComparison& one, bool by_score) {
   const std::string what = by_score ? "score" : "share right";
   const std::string where = one.field.empty() ? "" : fmt::format(" where {} is {}", one.field, one.value);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "shoal/evaluation/report.h"
 
@@ -17,6 +18,8 @@ namespace shoal::evaluation {
 [[nodiscard]] std::string decisions_text(const RouteSummary& route);
 // What is not in the numbers: "3 of 200 questions failed"; empty: nothing.
 [[nodiscard]] std::string missing_text(const RouteSummary& route);
+// What a judge is worth and how the order moved it, in sentences; none: the suite has no judge.
+[[nodiscard]] std::vector<std::string> judge_sentences(const Report& report);
 // "better", "worse", "cannot tell" in a sentence.
 [[nodiscard]] std::string verdict_sentence(const RouteComparison& one, bool by_score);
 

@@ -2,247 +2,51 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
-#include <condition_variable>
 #include <mutex>
-#include <set>
 #include <thread>
 #include <utility>
 
-#include <fmt/format.h>
-
-#include "shoal/base/clock.h"
-#include "shoal/wire/json_text.h"
-
 namespace shoal::evaluation {
-namespace {
-
-constexpr std::int64_t kNapMs = 50;  // between two looks at whether to stop
-
-class Runner {
- public:
-  Runner(const Suite& suite, const RunOptions& options, const Server& server, AnswerJournal& journal)
-      : suite_(suite), options_(options), server_(server), journal_(journal) {}
-
-  Result<RunResult> run() {
-    const std::size_t rows = options_.limit == 0 ? suite_.rows.size() : std::min(options_.limit, suite_.rows.size());
-    for (const std::string& route : options_.routes) {
-      RouteResult& one = result_.routes.emplace_back();
-      one.route = route;
-      one.identity = SHOAL_TRY(server_.identity(route));
-      one.rows.resize(rows);
-    }
-    all_ = rows * options_.routes.size();
-    began_ns_ = clock_.monotonic_ns();
-    {
-      std::vector<std::jthread> threads;
-      for (std::size_t i = 0; i < std::max<std::size_t>(options_.parallel, 1); ++i)
-        threads.emplace_back([this] { work(); });
-    }
-    for (const auto& [key, row] : repeated_) {
-      if (const auto found = journal_.find(key)) done(*row, *found, true);
-    }
-    auto synced = journal_.sync();
-    if (failed_) return *std::move(failed_);
-    if (!synced.ok()) return std::move(synced).error();
-    return std::move(result_);
-  }
-
- private:
-  // Row by row, each through all routes, so that a run that ended early has pairs to compare.
-  void work() {
-    for (;;) {
-      const std::size_t at = next_++;
-      if (at >= all_) return;
-      if (server_.interrupted()) return end(Ended::kInterrupted);
-      {
-        const std::lock_guard lock(mutex_);
-        if (stopped_) return;
-      }
-      RouteResult& route = result_.routes[at % result_.routes.size()];
-      one(route, at / result_.routes.size());
-    }
-  }
-
-  void one(RouteResult& route, std::size_t row) {
-    const std::string body = chat_body(suite_, suite_.rows[row], route.route);
-    const std::string key = answer_key(route.route, route.identity, body);
-    RowResult& out = route.rows[row];
-    if (!claim(key)) {
-      // The same question stands in another row, and is being asked.
-      const std::lock_guard lock(mutex_);
-      repeated_.push_back({key, &out});
-      return;
-    }
-    const std::optional<Answer> kept = options_.fresh ? std::nullopt : journal_.find(key);
-    if (kept && kept->error.empty()) return done(out, *kept, true);
-    const std::optional<double> reserved = reserve(body);
-    if (!reserved) return;
-    auto asked = ask(body, *reserved);
-    if (!asked) return;
-    const Result<void> written = journal_.add(key, suite_.rows[row].id, route.route, *asked);
-    if (!written.ok()) return fail(written.error());
-    done(out, *asked, false);
-  }
-
-  // Each key is asked by one thread. Rows that repeat a question have its answer at the end.
-  bool claim(const std::string& key) {
-    const std::lock_guard lock(mutex_);
-    return claimed_.insert(key).second;
-  }
-
-  // Nothing: the run ends. Else an answer, with `error` when every attempt failed.
-  std::optional<Answer> ask(const std::string& body, double reserved) {
-    for (std::size_t attempt = 1;; ++attempt) {
-      const std::int64_t began_ns = clock_.monotonic_ns();
-      auto asked = server_.ask(body);
-      if (asked.ok()) {
-        asked->latency_ms = static_cast<double>(clock_.monotonic_ns() - began_ns) / 1e6;
-        settle(asked->cost_usd, reserved);
-        return std::move(asked).value();
-      }
-      const Error& error = asked.error();
-      if (server_.interrupted() || error.code() == ErrorCode::kCancelled) {
-        settle(reserved, reserved);
-        end(Ended::kInterrupted);
-        return std::nullopt;
-      }
-      const bool again = error.info().retryable && !error.no_retry() && attempt < options_.attempts;
-      if (!again) return give_up(error, reserved);
-      if (!nap(std::max(options_.backoff_ms << (attempt - 1), error.retry_after_ms().value_or(0)))) {
-        settle(reserved, reserved);
-        end(Ended::kInterrupted);
-        return std::nullopt;
-      }
-    }
-  }
-
-  std::optional<Answer> give_up(const Error& error, double reserved) {
-    // What was spent on it is not known: all that was set aside counts.
-    settle(reserved, reserved);
-    const bool gone = error.code() == ErrorCode::kUnreachable && !server_.alive();
-    if (gone || error.code() == ErrorCode::kUnauthenticated) {
-      fail(error);
-      return std::nullopt;
-    }
-    Answer out;
-    out.error = fmt::format("{}: {}", error.info().slug, error.message());
-    return out;
-  }
-
-  // False when the user interrupts.
-  bool nap(std::int64_t ms) {
-    for (std::int64_t left = ms; left > 0; left -= kNapMs) {
-      if (server_.interrupted()) return false;
-      std::this_thread::sleep_for(std::chrono::milliseconds(std::min(left, kNapMs)));
-    }
-    return true;
-  }
-
-  // --- the budget: what a request may cost at most is set aside before, and settled after.
-
-  // Nothing: the run ends.
-  std::optional<double> reserve(const std::string& body) {
-    if (!options_.max_usd) return 0;
-    const auto most = server_.most_usd(body);
-    if (!most.ok()) {
-      fail(most.error());
-      return std::nullopt;
-    }
-    std::unique_lock lock(mutex_);
-    // Others in flight may turn out cheaper than they might have been.
-    settled_.wait(lock, [&] { return stopped_ || in_flight_ == 0 || spent_ + reserved_ + *most <= *options_.max_usd; });
-    if (stopped_) return std::nullopt;
-    if (spent_ + *most > *options_.max_usd) {
-      stopped_ = true;
-      result_.ended = Ended::kBudget;
-      settled_.notify_all();
-      return std::nullopt;
-    }
-    reserved_ += *most;
-    ++in_flight_;
-    return *most;
-  }
-
-  void settle(double cost, double reserved) {
-    const std::lock_guard lock(mutex_);
-    spent_ += cost;
-    result_.spent_usd = spent_;
-    if (!options_.max_usd) return;
-    --in_flight_;
-    reserved_ = in_flight_ == 0 ? 0 : reserved_ - reserved;  // and not what rounding left of it
-    settled_.notify_all();
-  }
-
-  // --- ends
-
-  void done(RowResult& out, const Answer& answer, bool kept) {
-    const std::lock_guard lock(mutex_);
-    out.asked = true;
-    out.answer = answer;
-    ++(kept ? result_.kept : result_.asked);
-    if (!answer.error.empty()) ++result_.errors;
-    tell();
-  }
-
-  void end(Ended how) {
-    const std::lock_guard lock(mutex_);
-    if (!stopped_) result_.ended = how;
-    stopped_ = true;
-    settled_.notify_all();
-  }
-
-  void fail(const Error& error) {
-    const std::lock_guard lock(mutex_);
-    if (!failed_) failed_ = error;
-    stopped_ = true;
-    settled_.notify_all();
-  }
-
-  void tell() {
-    if (!options_.note) return;
-    const double seconds = static_cast<double>(clock_.monotonic_ns() - began_ns_) / 1e9;
-    options_.note({.there = result_.kept + result_.asked,
-                   .all = all_,
-                   .asked = result_.asked,
-                   .errors = result_.errors,
-                   .spent_usd = spent_,
-                   .per_second = seconds > 0 ? static_cast<double>(result_.asked) / seconds : 0});
-  }
-
-  const Suite& suite_;
-  const RunOptions& options_;
-  const Server& server_;
-  AnswerJournal& journal_;
-  const base::SystemClock clock_;
-  RunResult result_;
-  std::size_t all_ = 0;
-  std::int64_t began_ns_ = 0;
-  std::atomic<std::size_t> next_ = 0;
-
-  std::mutex mutex_;
-  std::condition_variable settled_;
-  std::set<std::string> claimed_;
-  std::vector<std::pair<std::string, RowResult*>> repeated_;
-  std::optional<Error> failed_;
-  bool stopped_ = false;
-  double spent_ = 0;
-  double reserved_ = 0;
-  std::size_t in_flight_ = 0;
-};
-
-}  // namespace
 
 Result<RunResult> run_suite(const Suite& suite, const RunOptions& options, const Server& server,
                             AnswerJournal& journal) {
-  return Runner(suite, options, server, journal).run();
+  const std::size_t rows = options.limit == 0 ? suite.rows.size() : std::min(options.limit, suite.rows.size());
+  RunResult out;
+  for (const std::string& route : options.routes) {
+    RouteResult& one = out.routes.emplace_back();
+    one.route = route;
+    one.identity = SHOAL_TRY(server.identity(route));
+    one.rows.resize(rows);
+  }
+  // Row by row, each through all routes, so that a run that ended early has pairs to compare.
+  const std::size_t routes = out.routes.size();
+  const auto request = [&](std::size_t at) {
+    const RouteResult& route = out.routes[at % routes];
+    const SuiteRow& row = suite.rows[at / routes];
+    return Request{row.id, route.route, route.identity, chat_body(suite, row, route.route)};
+  };
+  Asked asked = SHOAL_TRY(ask_all(rows * routes, request, options, server, journal));
+  for (std::size_t at = 0; at < asked.replies.size(); ++at) {
+    RowResult& row = out.routes[at % routes].rows[at / routes];
+    row.asked = asked.replies[at].asked;
+    row.answer = std::move(asked.replies[at].answer);
+  }
+  out.asked = asked.asked;
+  out.kept = asked.kept;
+  out.errors = asked.errors;
+  out.spent_usd = asked.spent_usd;
+  out.ended = asked.ended;
+  return out;
 }
 
-Result<void> grade_all(const Suite& suite, std::size_t parallel, RunResult& run) {
+Result<void> grade_all(const Suite& suite, std::size_t parallel, RunResult& run,
+                       const std::function<bool()>& interrupted) {
+  if (suite.judge) return {};
   const std::size_t rows = run.routes.empty() ? 0 : run.routes.front().rows.size();
   const std::size_t all = rows * run.routes.size();
   std::atomic<std::size_t> next = 0;
   std::atomic<bool> stop = false;
+  std::atomic<bool> late = false;
   std::mutex mutex;
   std::optional<Error> failed;
   {
@@ -252,6 +56,11 @@ Result<void> grade_all(const Suite& suite, std::size_t parallel, RunResult& run)
         for (std::size_t at = next++; at < all && !stop; at = next++) {
           RowResult& row = run.routes[at / rows].rows[at % rows];
           if (!row.asked || !row.answer.error.empty()) continue;
+          if (interrupted && interrupted()) {
+            row.ungraded = "interrupted before it was graded";
+            late = true;
+            continue;
+          }
           auto graded = grade(suite.grader, suite.rows[at % rows].gold, row.answer.text);
           if (graded.ok()) {
             row.grade = std::move(graded).value();
@@ -267,6 +76,93 @@ Result<void> grade_all(const Suite& suite, std::size_t parallel, RunResult& run)
     }
   }
   if (failed) return *std::move(failed);
+  if (late) run.ended = Ended::kInterrupted;
+  return {};
+}
+
+namespace {
+
+Grade grade_of(const Suite& suite, double score, std::string why) {
+  return {.score = score, .right = score >= suite.grader.right_from - 1e-12, .why = std::move(why)};
+}
+
+// What is judged: an answer that is there, is not the reference to the byte, and is no longer than graders read.
+struct Case {
+  std::size_t route = 0;
+  std::size_t row = 0;
+};
+
+std::vector<Case> cases_of(const Suite& suite, RunResult& run) {
+  std::vector<Case> out;
+  for (std::size_t route = 0; route < run.routes.size(); ++route) {
+    for (std::size_t i = 0; i < run.routes[route].rows.size(); ++i) {
+      RowResult& row = run.routes[route].rows[i];
+      if (!row.asked || !row.answer.error.empty()) continue;
+      if (row.answer.text.size() > kMaxGradedBytes) {
+        row.grade = grade_of(suite, 0, "it is longer than any answer that is graded");
+      } else if (suite.judge->pairwise && row.answer.text == suite.rows[i].gold.answers.front()) {
+        row.grade = grade_of(suite, 0.5, "the same as the reference");
+      } else {
+        out.push_back({route, i});
+      }
+    }
+  }
+  return out;
+}
+
+void take_pair(const Suite& suite, const Reply& there, const Reply& back, RowResult& row, JudgeCounts& counts) {
+  PairVerdict said = pair_verdict(*suite.judge, there, back, counts);
+  if (!said.better) {
+    row.ungraded = std::move(said.why);
+    return;
+  }
+  const double score = *said.better == Better::kFirst ? 1 : *said.better == Better::kTie ? 0.5 : 0;
+  row.grade = grade_of(suite, score, std::move(said.why));
+}
+
+void take_score(const Suite& suite, const Reply& reply, RowResult& row, JudgeCounts& counts) {
+  // As a pair with itself: the same faults are told in the same words.
+  PairVerdict said = pair_verdict(*suite.judge, reply, reply, counts);
+  if (!said.better) {
+    row.ungraded = std::move(said.why);
+    return;
+  }
+  const int score = *read_score(reply.answer.text);
+  row.grade = grade_of(suite, (score - 1) / 4.0, "the judge gives " + std::to_string(score) + " of 5");
+}
+
+}  // namespace
+
+Result<void> judge_all(const Suite& suite, const RunOptions& options, const Server& server, AnswerJournal& journal,
+                       RunResult& run) {
+  const JudgeSettings& judge = *suite.judge;
+  const std::vector<Case> cases = cases_of(suite, run);
+  const std::size_t orders = judge.pairwise ? 2 : 1;
+  const auto request = [&](std::size_t at) {
+    const Case& one = cases[at / orders];
+    const SuiteRow& row = suite.rows[one.row];
+    const std::string& answer = run.routes[one.route].rows[one.row].answer.text;
+    const std::string reference = row.gold.answers.empty() ? "" : row.gold.answers.front();
+    std::string body = !judge.pairwise ? score_body(judge, row.prompt, reference, answer)
+                       : at % 2 == 0   ? pair_body(judge, row.prompt, answer, reference)
+                                       : pair_body(judge, row.prompt, reference, answer);
+    return Request{"judge:" + row.id, judge.judge, run.trial->identity, std::move(body)};
+  };
+  const Asked asked = SHOAL_TRY(ask_all(cases.size() * orders, request, options, server, journal));
+  JudgeCounts& counts = run.judged.emplace();
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    RowResult& row = run.routes[cases[i].route].rows[cases[i].row];
+    if (judge.pairwise) {
+      take_pair(suite, asked.replies[2 * i], asked.replies[2 * i + 1], row, counts);
+    } else {
+      take_score(suite, asked.replies[i], row, counts);
+    }
+  }
+  run.asked += asked.asked;
+  run.kept += asked.kept;
+  run.errors += asked.errors;
+  run.spent_usd += asked.spent_usd;
+  if (run.ended == Ended::kComplete) run.ended = asked.ended;
   return {};
 }
 

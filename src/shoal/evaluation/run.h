@@ -1,11 +1,8 @@
-// Asks the questions of a suite through routes, several at once and under a budget, and grades the answers. What is
-// asked of a server goes through `Server`, a few functions that the command fills in: nothing here knows HTTP.
-// Owned by the command. Threads: run_suite() starts `parallel` of its own and joins them; it calls the functions of
-// Server from them, `note` under a lock.
+// Asks the questions of a suite through routes and grades the answers, or has a judge do that.
+// Owned by the command. Threads: as ask_all(); grade_all() starts `parallel` of its own and joins them.
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -13,43 +10,12 @@
 
 #include "shoal/base/result.h"
 #include "shoal/evaluation/answers.h"
+#include "shoal/evaluation/asker.h"
 #include "shoal/evaluation/grader.h"
+#include "shoal/evaluation/judge.h"
 #include "shoal/evaluation/suite.h"
 
 namespace shoal::evaluation {
-
-struct Server {
-  // What is behind a route, to the settings that change its answers. Errors: those of a name that is none.
-  std::function<Result<std::string>(const std::string& route)> identity;
-  // The most that a request may cost, in USD.
-  std::function<Result<double>(const std::string& body)> most_usd;
-  // One request, once. A retryable error is tried again.
-  std::function<Result<Answer>(const std::string& body)> ask;
-  // Whether anything is there at all: when not, the run ends rather than to fail question by question.
-  std::function<bool()> alive;
-  // Whether the user wants to stop.
-  std::function<bool()> interrupted;
-};
-
-struct RunProgress {
-  std::size_t there = 0;  // answers, kept ones too
-  std::size_t all = 0;
-  std::size_t asked = 0;  // now
-  std::size_t errors = 0;
-  double spent_usd = 0;
-  double per_second = 0;
-};
-
-struct RunOptions {
-  std::vector<std::string> routes{};
-  std::size_t limit = 0;  // the first rows; 0: all
-  std::size_t parallel = 4;
-  std::optional<double> max_usd{};  // of what is asked now
-  std::size_t attempts = 4;         // of one request
-  std::int64_t backoff_ms = 500;    // before the second attempt; doubles
-  bool fresh = false;               // asks again what is kept
-  std::function<void(const RunProgress&)> note{};
-};
 
 // One row through one route.
 struct RowResult {
@@ -65,8 +31,6 @@ struct RouteResult {
   std::vector<RowResult> rows;  // as the suite's, as far as the limit
 };
 
-enum class Ended : std::uint8_t { kComplete, kBudget, kInterrupted };
-
 struct RunResult {
   std::vector<RouteResult> routes;
   std::size_t asked = 0;   // now
@@ -74,14 +38,22 @@ struct RunResult {
   std::size_t errors = 0;  // requests that failed for good
   double spent_usd = 0;    // now
   Ended ended = Ended::kComplete;
+  std::optional<JudgeTrial> trial;    // of a suite with a judge
+  std::optional<JudgeCounts> judged;  // what it said of the answers
 };
 
-// Errors: kUnreachable when the server is gone, kUnauthenticated, those of identity() and of the journal; what was
-// answered is kept.
+// Errors: those of ask_all() and of identity(); what was answered is kept.
 [[nodiscard]] Result<RunResult> run_suite(const Suite& suite, const RunOptions& options, const Server& server,
                                           AnswerJournal& journal);
 
-// Grades every answer, `parallel` at a time. Errors: when the sandbox or the interpreter for code is missing.
-Result<void> grade_all(const Suite& suite, std::size_t parallel, RunResult& run);
+// Grades every answer, `parallel` at a time, until `interrupted` says so; those that are left have no grade. Leaves a
+// suite with a judge to judge_all(). Errors: when the sandbox or the interpreter for code is missing.
+Result<void> grade_all(const Suite& suite, std::size_t parallel, RunResult& run,
+                       const std::function<bool()>& interrupted = {});
+
+// Has the judge grade every answer, under the budget of `options`. REQUIRES: suite.judge and run.trial.
+// Errors: as run_suite().
+Result<void> judge_all(const Suite& suite, const RunOptions& options, const Server& server, AnswerJournal& journal,
+                       RunResult& run);
 
 }  // namespace shoal::evaluation

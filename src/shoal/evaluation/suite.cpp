@@ -1,6 +1,8 @@
 #include "shoal/evaluation/suite.h"
 
 #include <algorithm>
+#include <array>
+#include <functional>
 #include <map>
 #include <set>
 #include <string_view>
@@ -35,6 +37,7 @@ class Faults {
     if (lines_.size() < kMaxFaults) lines_.push_back(fmt::format("{}:{}: {}", shown(file), line, message));
   }
   [[nodiscard]] bool any() const { return count_ > 0; }
+  [[nodiscard]] std::size_t count() const { return count_; }
   [[nodiscard]] Error error() const {
     std::string all = fmt::format("{}", fmt::join(lines_, "\n"));
     if (count_ > lines_.size()) all += fmt::format("\nand {} more", count_ - lines_.size());
@@ -149,6 +152,39 @@ class Table {
   std::vector<std::string> taken_;
 };
 
+// Keys of [grader] that a judge has, and no other one.
+void read_judge(Table& grader, const fs::path& file, Suite& suite) {
+  constexpr std::array<std::string_view, 5> kOwn = {"judge", "rubric", "gold", "mode", "max_tokens"};
+  if (suite.grader.kind != GraderKind::kJudge) {
+    for (const std::string_view key : kOwn) {
+      if (grader.has(key)) grader.fault(key, "only the grader \"judge\" has it");
+    }
+    return;
+  }
+  JudgeSettings& judge = suite.judge.emplace();
+  std::string gold;
+  std::string mode;
+  grader.text("judge", judge.judge);
+  grader.text("rubric", judge.rubric);
+  grader.text("gold", gold);
+  grader.text("mode", mode);
+  grader.whole("max_tokens", judge.max_tokens, 1, 1 << 16);
+  if (judge.judge.empty()) grader.fault("judge", "missing: the route or model of the server that judges");
+  if (judge.rubric.empty()) grader.fault("rubric", "missing: say in words what makes an answer good");
+  if (gold.empty()) {
+    grader.fault("gold", fmt::format("missing: a JSONL file of at least {} pairs that people labelled, for a judge is "
+                                     "used only when it agrees with them",
+                                     kLeastGoldPairs));
+  }
+  if (!mode.empty() && mode != "pairwise" && mode != "single")
+    grader.fault("mode", fmt::format("wanted \"pairwise\" or \"single\", not \"{}\"", wire::shortened(mode)));
+  judge.pairwise = mode != "single";
+  if (!gold.empty()) suite.gold = file.parent_path() / gold;
+  // As good as the reference; 4 of 5.
+  if (!grader.has("right_from")) suite.grader.right_from = judge.pairwise ? 0.5 : 0.75;
+  if (grader.has("extract")) grader.fault("extract", "a judge reads the whole answer");
+}
+
 void read_grader(Table& root, const fs::path& file, Suite& suite, Faults& faults) {
   const toml::table* const table = root.table("grader");
   if (table == nullptr) {
@@ -177,6 +213,7 @@ void read_grader(Table& root, const fs::path& file, Suite& suite, Faults& faults
   grader.whole("timeout_s", settings.timeout_s, 1, 600);
   grader.whole("memory_mib", settings.memory_mib, 64, 65536);
   grader.text("python", settings.python);
+  read_judge(grader, file, suite);
   grader.end();
   if (!settings.extract.empty()) {
     // It is tried here so that a fault has its place.
@@ -283,36 +320,56 @@ std::string hash_of(std::string_view text) {
   return hash.finish();
 }
 
+using TakeLine = std::function<Result<void>(const json::object& object, std::string_view line)>;
+
+Result<json::value> parse_line(std::string_view line) {
+  json::stream_parser parser;
+  boost::system::error_code error;
+  const std::size_t read = parser.write_some(line.data(), line.size(), error);
+  const bool rest = !error && line.find_first_not_of(" \t", read) != std::string_view::npos;
+  if (!error && !rest) parser.finish(error);
+  if (rest) return wrong(fmt::format("it is not a JSON object alone: more follows at byte {}", read + 1));
+  if (error) return wrong(fmt::format("it is not a JSON object: {} at byte {}", error.message(), read + 1));
+  json::value out = parser.release();
+  if (!out.is_object()) return wrong("it is not a JSON object");
+  return out;
+}
+
+// Line by line, for a fault in one says nothing about the next.
+void each_line(const fs::path& file, std::string_view rest, Faults& faults, const TakeLine& take) {
+  constexpr std::string_view kMark = "\xEF\xBB\xBF";
+  if (rest.starts_with(kMark)) rest.remove_prefix(kMark.size());
+  for (std::size_t number = 1; !rest.empty(); ++number) {
+    const std::size_t end = std::min(rest.find('\n'), rest.size());
+    std::string_view line = rest.substr(0, end);
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+    const auto parsed = parse_line(line);
+    const Result<void> taken = parsed.ok() ? take(parsed->get_object(), line) : Result<void>(parsed.error());
+    if (!taken.ok()) faults.add(file, number, taken.error().message());
+  }
+}
+
 class RowReader {
  public:
   RowReader(Suite& suite, Faults& faults) : suite_(suite), faults_(faults) {}
 
   void read(const fs::path& file, const std::string& text) {
-    // Line by line, for a fault in one says nothing about the next.
-    std::size_t line = 0;
-    std::string_view rest = text;
-    while (!rest.empty()) {
-      const std::size_t end = std::min(rest.find('\n'), rest.size());
-      const std::string_view one = rest.substr(0, end);
-      rest.remove_prefix(std::min(end + 1, rest.size()));
-      ++line;
-      if (one.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-      if (const auto added = row(one); !added.ok()) faults_.add(file, line, added.error().message());
-    }
+    each_line(file, text, faults_,
+              [this](const json::object& object, std::string_view line) { return row(object, line); });
   }
 
  private:
-  Result<void> row(std::string_view line) {
-    boost::system::error_code error;
-    const json::value root = json::parse(json::string_view(line.data(), line.size()), error);
-    const json::object* const object = error ? nullptr : root.if_object();
-    if (object == nullptr) return wrong("it is not a JSON object");
+  Result<void> row(const json::object& object, std::string_view line) {
     SuiteRow out;
-    out.prompt = SHOAL_TRY(read_prompt(*object));
-    out.gold = SHOAL_TRY(read_gold(*object));
+    out.prompt = SHOAL_TRY(read_prompt(object));
+    out.gold = SHOAL_TRY(read_gold(object));
     SHOAL_TRY(check_gold(suite_.grader, out.gold));
+    if (suite_.judge && suite_.judge->pairwise && out.gold.answers.size() != 1)
+      return wrong("a pairwise judge needs one \"answer\", which it compares with");
     for (const std::string& field : suite_.slices) {
-      const json::value* const value = object->if_contains(field);
+      const json::value* const value = object.if_contains(field);
       const bool none = value == nullptr || value->is_null();
       if (!none && !value->is_string() && !value->is_number() && !value->is_bool())
         return wrong(fmt::format("\"{}\": a slice is a text, a number, true or false", wire::shortened(field)));
@@ -320,7 +377,7 @@ class RowReader {
                            : value->is_string() ? std::string(view(value->get_string()))
                                                 : json::serialize(*value));
     }
-    if (const json::value* const id = object->if_contains("id")) {
+    if (const json::value* const id = object.if_contains("id")) {
       out.id = SHOAL_TRY(answer_text(*id, "id"));
       if (out.id.empty()) return wrong("\"id\" is empty");
     } else {
@@ -337,6 +394,26 @@ class RowReader {
   Faults& faults_;
   std::map<std::string, std::size_t> ids_;
 };
+
+void read_gold_pairs(Suite& suite, const std::string& text, Faults& faults) {
+  JudgeSettings& judge = *suite.judge;
+  std::set<std::string> contents;
+  std::size_t decided = 0;
+  const std::size_t before = faults.count();
+  each_line(suite.gold, text, faults, [&](const json::object& object, std::string_view) -> Result<void> {
+    GoldPair pair = SHOAL_TRY(read_gold_pair(object));
+    if (!contents.insert(content_of(pair)).second) return wrong("the same pair has come before");
+    if (pair.better != Better::kTie) ++decided;
+    judge.gold.push_back(std::move(pair));
+    return {};
+  });
+  judge.gold_sha256 = hash_of(text);
+  if (faults.count() == before && decided < kLeastGoldPairs) {
+    faults.add(suite.gold, 1,
+               fmt::format("people decided {} pairs, and a judge needs at least {}: label {} more", decided,
+                           kLeastGoldPairs, kLeastGoldPairs - decided));
+  }
+}
 
 // Of a label suite that names none: those that are right somewhere, in the order of the alphabet.
 void find_labels(Suite& suite) {
@@ -371,6 +448,11 @@ Result<Suite> read_suite(const fs::path& path) {
     const std::string data = SHOAL_TRY(contents_of(one));
     hash.update(data);
     rows.read(one, data);
+  }
+  if (suite.judge && !suite.gold.empty()) {
+    const std::string gold = SHOAL_TRY(contents_of(suite.gold));
+    hash.update(gold);
+    read_gold_pairs(suite, gold, faults);
   }
   if (suite.rows.empty() && !faults.any()) faults.add(suite.data.front(), 1, "there is no question in it");
   if (faults.any()) return faults.error();

@@ -12,6 +12,7 @@
 
 #include "shoal/base/result.h"
 #include "shoal/evaluation/grader.h"
+#include "shoal/evaluation/judge.h"
 #include "shoal/evaluation/prompt.h"
 
 namespace shoal::evaluation {
@@ -38,7 +39,9 @@ struct Suite {
   std::vector<std::filesystem::path> data;
   GraderSettings grader;
   AskSettings ask;
-  std::vector<std::string> slices;  // fields of the rows that results are told apart by
+  std::optional<JudgeSettings> judge{};  // of the grader "judge"
+  std::filesystem::path gold{};          // the file of its labelled pairs
+  std::vector<std::string> slices;       // fields of the rows that results are told apart by
   // What is compared: the share of right answers, else the mean score.
   bool by_score = false;
   double margin = 0.01;  // by how much a route may be worse before that matters

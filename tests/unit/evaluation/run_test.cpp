@@ -183,5 +183,80 @@ TEST_F(RunTest, TwoRunsDoNotShareAFolder) {
   EXPECT_EQ(second.error().code(), ErrorCode::kAlreadyExists);
 }
 
+TEST_F(RunTest, ALineThatLostItsAnswerIsNoWrongAnswer) {
+  const Suite suite = suite_of(3);
+  ASSERT_TRUE(run(suite, {.parallel = 1}, yes()).ok());
+  std::string all;
+  {
+    std::ifstream in(folder / "answers.jsonl");
+    all.assign(std::istreambuf_iterator<char>(in), {});
+  }
+  const std::string good = R"("answer":"yes")";
+  for (const std::string broken :
+       {R"("answer":5)", R"("answer":null)", R"("error":"")", R"("anxwer":"yes")", "\"answer\":\"\xFF\""}) {
+    std::string spoilt = all;
+    spoilt.replace(spoilt.find(good), good.size(), broken);
+    std::ofstream(folder / "answers.jsonl", std::ios::trunc) << spoilt;
+    EXPECT_EQ(AnswerJournal::open(folder).value()->damaged(), 1U) << broken;
+    EXPECT_EQ(run(suite, {}, yes())->asked, 1U) << broken;
+  }
+}
+
+TEST_F(RunTest, NumbersThatAreNoneDoNoHarm) {
+  fs::create_directories(folder);
+  std::ofstream(folder / "answers.jsonl") << R"({"key":"k","answer":"a","prompt_tokens":1e300,"completion_tokens":"x"})"
+                                          << "\n";
+  const auto journal = AnswerJournal::open(folder);
+  const auto found = (*journal)->find("k");
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->prompt_tokens, 0);
+  EXPECT_EQ(found->completion_tokens, 0);
+}
+
+TEST_F(RunTest, AnAttemptThatMayHaveCostSomethingIsInTheBudget) {
+  Server failing = yes();
+  std::atomic<int> calls = 0;
+  failing.ask = [&](const std::string&) -> Result<Answer> {
+    ++calls;
+    return Error(ErrorCode::kUpstreamFailed, "it broke in the middle");
+  };
+  const auto result = run(suite_of(5), {.parallel = 1, .max_usd = 0.5, .attempts = 20}, failing);
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ(calls, 2) << "at 0.25 each";
+  EXPECT_EQ(result->ended, Ended::kBudget);
+  calls = 0;
+  failing.ask = [&](const std::string&) -> Result<Answer> {
+    ++calls;
+    return Error(ErrorCode::kOverloaded, "the queue is full");
+  };
+  EXPECT_EQ(run(suite_of(1), {.parallel = 1, .max_usd = 0.5, .attempts = 6}, failing)->spent_usd, 0);
+  EXPECT_EQ(calls, 6) << "what was refused costs nothing";
+}
+
+TEST_F(RunTest, TheServersOwnBudgetEndsTheRun) {
+  Server poor = yes();
+  std::atomic<int> calls = 0;
+  poor.ask = [&](const std::string&) -> Result<Answer> {
+    if (++calls > 3) return Error(ErrorCode::kBudgetExhausted, "the budget of this key is used up");
+    return Answer{.text = "yes"};
+  };
+  const auto result = run(suite_of(50), {.parallel = 1}, poor);
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(result.error().code(), ErrorCode::kBudgetExhausted);
+  EXPECT_EQ(calls, 4) << "the others are not failed one by one";
+  EXPECT_EQ(run(suite_of(50), {}, yes())->kept, 3U);
+}
+
+TEST_F(RunTest, GradingCanBeInterrupted) {
+  const Suite suite = suite_of(20);
+  auto result = run(suite, {}, yes());
+  std::atomic<int> looks = 0;
+  ASSERT_TRUE(grade_all(suite, 1, *result, [&] { return ++looks > 5; }).ok());
+  EXPECT_EQ(result->ended, Ended::kInterrupted);
+  EXPECT_TRUE(result->routes[0].rows[4].grade);
+  EXPECT_FALSE(result->routes[0].rows[5].grade);
+  EXPECT_EQ(result->routes[0].rows[5].ungraded, "interrupted before it was graded");
+}
+
 }  // namespace
 }  // namespace shoal::evaluation

@@ -110,5 +110,85 @@ TEST_F(SuiteTest, ManyFaultsAreCut) {
   EXPECT_THAT(read(kToml, rows).error().message(), HasSubstr("and 30 more"));
 }
 
+constexpr auto kJudgeToml = R"(name = "letters"
+data = "rows.jsonl"
+[grader]
+kind = "judge"
+judge = "large/model"
+rubric = "polite"
+gold = "gold.jsonl"
+)";
+
+std::string gold_lines(int pairs) {
+  std::string out;
+  for (int i = 0; i < pairs; ++i)
+    out +=
+        "{\"prompt\":\"q" + std::to_string(i) + R"(","a":"x","b":"y","better":")" + (i % 2 == 0 ? "a" : "b") + "\"}\n";
+  return out;
+}
+
+TEST_F(SuiteTest, AJudgeComesWithPairsThatPeopleLabelled) {
+  const std::string row = "{\"prompt\":\"q\",\"answer\":\"r\"}\n";
+  const auto with = [&](const std::string& gold, const std::string& toml = kJudgeToml) {
+    std::ofstream(folder / "gold.jsonl") << gold;
+    return read(toml, row);
+  };
+  const auto good = with(gold_lines(200));
+  ASSERT_TRUE(good.ok()) << good.error().message();
+  EXPECT_EQ(good->judge->gold.size(), 200U);
+  EXPECT_TRUE(good->judge->pairwise);
+  EXPECT_TRUE(good->by_score);
+  EXPECT_EQ(good->grader.right_from, 0.5);
+  EXPECT_THAT(with(gold_lines(199)).error().message(), HasSubstr("people decided 199 pairs"));
+  // The same pair the other way round is the same pair.
+  EXPECT_THAT(
+      with(gold_lines(200) + "{\"prompt\":\"q7\",\"a\":\"y\",\"b\":\"x\",\"better\":\"a\"}\n").error().message(),
+      HasSubstr("gold.jsonl:201: the same pair"));
+  EXPECT_THAT(
+      with(gold_lines(200) + "{\"prompt\":\"p\",\"a\":\"y\",\"b\":\"x\",\"better\":\"first\"}\n").error().message(),
+      HasSubstr("gold.jsonl:201: \"better\""));
+  const std::string sha = with(gold_lines(200))->sha256;
+  EXPECT_NE(with(gold_lines(201))->sha256, sha);
+  std::string toml = kJudgeToml;
+  toml.replace(toml.find("rubric = \"polite\""), 17, "mode = \"both\"");
+  const std::string faults = with(gold_lines(200), toml).error().message();
+  EXPECT_THAT(faults, HasSubstr("`grader.mode`"));
+  EXPECT_THAT(faults, HasSubstr("`grader.rubric`: missing"));
+  EXPECT_THAT(
+      read("name = \"x\"\ndata = \"rows.jsonl\"\n[grader]\nkind = \"exact\"\nrubric = \"r\"\n", row).error().message(),
+      HasSubstr("suite.toml:5: `grader.rubric`"));
+}
+
+TEST_F(SuiteTest, FilesOfOtherSystemsAreReadAndOthersFaultsAreTold) {
+  const std::string toml = "name = \"x\"\ndata = \"rows.jsonl\"\n[grader]\nkind = \"exact\"\n";
+  const std::string plain = "{\"prompt\":\"a\",\"answer\":\"b\"}\n{\"prompt\":\"c\",\"answer\":\"d\"}\n";
+  const auto unix_lines = read(toml, plain);
+  ASSERT_TRUE(unix_lines.ok());
+  std::string windows = "\xEF\xBB\xBF";
+  for (const char c : plain) windows += c == '\n' ? "\r\n" : std::string(1, c);
+  const auto windows_lines = read("\xEF\xBB\xBF" + toml, windows);
+  ASSERT_TRUE(windows_lines.ok()) << windows_lines.error().message();
+  EXPECT_EQ(windows_lines->rows[0].id, unix_lines->rows[0].id) << "the same questions have the same names";
+  EXPECT_EQ(windows_lines->rows[1].id, unix_lines->rows[1].id);
+  const std::string deep = "{\"prompt\":\"a\",\"answer\":" + std::string(5000, '[') + std::string(5000, ']') + "}\n";
+  const std::string faults =
+      read(toml, plain + "{\"prompt\":\"\xFF\",\"answer\":\"b\"}\n" + deep + plain + "{} {}\n{\"prompt\":")
+          .error()
+          .message();
+  EXPECT_THAT(faults, HasSubstr("rows.jsonl:3: it is not a JSON object: "));
+  EXPECT_THAT(faults, HasSubstr("at byte"));
+  EXPECT_THAT(faults, HasSubstr("rows.jsonl:4: it is not a JSON object: "));
+  EXPECT_THAT(faults, HasSubstr("rows.jsonl:5: the id"));
+  EXPECT_THAT(faults, HasSubstr("rows.jsonl:7: it is not a JSON object alone"));
+  EXPECT_THAT(faults, HasSubstr("rows.jsonl:8: it is not a JSON object: incomplete"));
+}
+
+TEST_F(SuiteTest, AFolderIsNoFile) {
+  const auto folder_as_data = read("name = \"x\"\ndata = \".\"\n[grader]\nkind = \"exact\"\n", "");
+  ASSERT_FALSE(folder_as_data.ok());
+  EXPECT_EQ(folder_as_data.error().code(), ErrorCode::kIo);
+  EXPECT_THAT(folder_as_data.error().message(), HasSubstr("Is a directory"));
+}
+
 }  // namespace
 }  // namespace shoal::evaluation
