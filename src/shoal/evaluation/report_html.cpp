@@ -233,7 +233,9 @@ std::string report_html(const Report& report) {
                      report.run.ended == Ended::kComplete ? ""
                      : report.run.ended == Ended::kBudget ? "; the run ended at its budget"
                                                           : "; the run was interrupted");
-  out += routes_table(report) + comparisons_part(report);
+  out += routes_table(report);
+  for (const std::string& sentence : judge_sentences(report)) out += fmt::format("<p>{}.</p>\n", html_text(sentence));
+  out += comparisons_part(report);
   out += "<h2>Plots</h2><div class=\"plots\">\n" + cost_plot(report) + risk_plot(report) + reliability_plot(report) +
          "</div>\n";
   out += slices_part(report);
