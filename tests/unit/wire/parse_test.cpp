@@ -195,6 +195,15 @@ TEST(ParseClassify, InputsLabelsAndCalibration) {
   EXPECT_REFUSED(parse_classify_request(R"({"input":["x",1],"labels":["a","b"]})"), "invalid_request", "input[1]",
                  "a string");
   EXPECT_REFUSED(parse_classify_request(R"({"labels":["a","b"]})"), "invalid_request", "input", "input");
+  auto slots = parse_classify_request(R"({"input":["x","y"],"task":"t","asked":[["time","people"],[]]})");
+  ASSERT_TRUE(slots.ok()) << slots.error().message();
+  EXPECT_EQ(slots->asked, (std::vector<std::vector<std::string>>{{"time", "people"}, {}}));
+  EXPECT_REFUSED(parse_classify_request(R"({"input":["x","y"],"task":"t","asked":[[]]})"), "invalid_request", "asked",
+                 "each of the 2 inputs");
+  EXPECT_REFUSED(parse_classify_request(R"({"input":"x","task":"t","asked":[[1]]})"), "invalid_request", "asked[0]",
+                 "names");
+  EXPECT_REFUSED(parse_classify_request(R"({"input":"x","labels":["a","b"],"asked":[[]]})"), "invalid_request", "asked",
+                 "task of slots");
 }
 
 TEST(ParseChat, RangesAreCheckedWithBothNumbers) {
