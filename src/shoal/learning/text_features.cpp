@@ -84,7 +84,7 @@ constexpr std::array<std::string_view, kShapeFeatures> kShapeNames = {"ln questi
                                                                       "says per",
                                                                       "says percent",
                                                                       "says ____"};
-constexpr std::size_t kFirstPhrase = kShapeFeatures - kPhrases.size();
+static_assert(kFirstPhrase == kShapeFeatures - kPhrases.size());
 
 bool is_blank(char c) {
   return static_cast<unsigned char>(c) <= ' ';

@@ -30,6 +30,8 @@ struct HashedFeature {
 inline constexpr std::size_t kWordBuckets = std::size_t{1} << 18U;
 inline constexpr std::size_t kShapeFeatures = 59;
 using Shape = std::array<float, kShapeFeatures>;
+// From here on they say which phrases the text has, anywhere.
+inline constexpr std::size_t kFirstPhrase = 29;
 // What each of them is, for people.
 [[nodiscard]] const std::array<std::string_view, kShapeFeatures>& shape_names();
 

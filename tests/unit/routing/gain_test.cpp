@@ -69,6 +69,26 @@ TEST(GainModel, ExpectsMoreWhereTheStrongModelHelped) {
   }
 }
 
+// A phrase counts wherever it stands, so that somebody could put it in front.
+TEST(GainModel, OnlyPlainOnesWeighPhrases) {
+  Sample data = sample(600, 4);
+  for (std::size_t i = 0; i < data.rows.size(); ++i) {
+    data.texts[i] = (data.rows[i].strong > data.rows[i].weak ? "Calculate this. " : "Consider this. ") + data.texts[i];
+    data.rows[i].text = data.texts[i];
+  }
+  const auto weighs_phrases = [](const GainModel& model) {
+    const auto& weights = model.parts().words.weight;
+    const bool linear =
+        std::any_of(weights.begin() + learning::kFirstPhrase, weights.end(), [](float w) { return w != 0; });
+    const bool trees = std::ranges::any_of(model.parts().trees.nodes, [](const learning::TreeNode& node) {
+      return std::isfinite(node.limit) && static_cast<std::size_t>(node.feature) >= learning::kFirstPhrase;
+    });
+    return std::pair(linear, trees);
+  };
+  EXPECT_EQ(weighs_phrases(fitted(data)), std::pair(true, true));
+  EXPECT_EQ(weighs_phrases(fitted(data, {.segments = 3})), std::pair(false, false));
+}
+
 TEST(GainModel, TheGainIsTheMeanAndItsParts) {
   const GainModel model = fitted(sample(600, 2));
   GainModel::Scratch scratch;
