@@ -9,6 +9,7 @@
 
 #include "shoal/gateway/drift.h"
 #include "shoal/gateway/remote_call.h"
+#include "shoal/gateway/resolve.h"
 
 namespace shoal::gateway {
 
@@ -137,10 +138,11 @@ void Audits::work(const std::shared_ptr<State>& state, const base::Yield& yield)
   --state->running;
 }
 
-// What the provider says to it, whole. Errors: those of RemoteCall.
+// What the provider says to it, whole. Errors: those of state_of() and of RemoteCall.
 Result<std::string> Audits::answer_of(State& state, const Question& question, const base::Yield& yield) {
-  if (!state.outside.config->providers.find(question.target.provider))
-    return Error(ErrorCode::kModelNotFound, "a reload has taken the provider away");
+  // Gone since, open breaker, full: nobody insists.
+  routing::RemoteState now = state_of(state.outside, question.target);
+  if (now.out) return *std::move(now.out);
   RemoteCall::Options options;
   options.attempt = question.decision + "-audit";
   options.request = question.decision;

@@ -120,10 +120,11 @@ std::optional<audit::Judged> Judgement::record(types::Decision decision, int sta
   audit::Judged out = judged_;
   const bool here = decision == types::Decision::kLocal || decision == types::Decision::kFailedOver;
   out.late = late_miss().has_value();
-  out.action = status != 200                                          ? audit::Action::kRefused
-               : !here                                                ? audit::Action::kEscalated
-               : verdict_ == routing::Verdict::kKeep && !kept_unsure_ ? audit::Action::kKept
-                                                                      : audit::Action::kKeptUnsure;
+  // What is here though the judge did not want it, nobody else could or might answer.
+  out.action = status != 200                         ? audit::Action::kRefused
+               : !here                               ? audit::Action::kEscalated
+               : verdict_ == routing::Verdict::kKeep ? audit::Action::kKept
+                                                     : audit::Action::kKeptUnsure;
   // Known with some probability is what became of those that were kept, and of those whose place another took.
   if (out.action == audit::Action::kKeptUnsure || out.action == audit::Action::kRefused) out.propensity = 0;
   if (out.action != audit::Action::kKept) out.drawn = false;

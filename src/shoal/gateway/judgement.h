@@ -41,8 +41,6 @@ class Judgement {
   void hear(const AnswerEvent& event);
   // Once. `decision_id` decides whether it is audited.
   void settle(routing::Verdict verdict, std::string_view decision_id);
-  // Not sure enough, and given all the same.
-  void keep_all_the_same() { kept_unsure_ = true; }
 
   // A provider's answer begins; and goes on. Remembered only where drafted() can be compared with it.
   void begin_theirs() { theirs_.clear(); }
@@ -67,7 +65,6 @@ class Judgement {
   const bool audits_;
   audit::Judged judged_;
   routing::Verdict verdict_ = routing::Verdict::kWait;
-  bool kept_unsure_ = false;
   std::vector<routing::Statistic> whole_;  // by answer
   std::vector<std::string> said_;          // by answer, where the table of complete answers weighs checks
   std::vector<std::string_view> prompts_;  // then

@@ -162,7 +162,7 @@ class Life {
 
   // What the local model says, to its end; or until it is clear that it is not sure enough: kLowConfidence.
   Result<void> draft(const Candidate& candidate, bool moved, base::Yield yield) {
-    if (candidate.fallback) keep_unsure();
+    if (candidate.fallback) void_promise();
     receipt_.model = route_.local;
     receipt_.decision = moved ? types::Decision::kFailedOver : types::Decision::kLocal;
     receipt_.usage = {};
@@ -295,13 +295,12 @@ class Life {
                    fmt::format("the local answer was not sure enough, and this key has used up {} of the route \"{}\"",
                                rule, route_.name));
     }
-    keep_unsure();
+    void_promise();
     return {};
   }
 
   // No promise holds for what is kept in spite of the judge.
-  void keep_unsure() {
-    if (judgement_) judgement_->keep_all_the_same();
+  void void_promise() {
     for (types::Reason& reason : receipt_.reasons) {
       if (reason.signal == "certificate") reason.value = "void: kept though it is not sure enough";
     }

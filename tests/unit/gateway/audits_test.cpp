@@ -86,6 +86,18 @@ TEST_F(AuditsTest, AKeptAnswerIsHeldAgainstTheProvidersAfterTheClientHasIt) {
   EXPECT_EQ(judged_counts.kept, 1U);
 }
 
+TEST_F(AuditsTest, WhatIsNotDrawnIsNotAskedAndSaysWithWhichProbabilityItWouldHaveBeen) {
+  route.audit_share = 1e-12;
+  start();
+  model_says("Hi");
+  Recorder sink(false);
+  run(greedy(false), sink);
+  EXPECT_THAT(written(), ElementsAre("receipt local 200 0"));
+  EXPECT_EQ(server->connections, 0);
+  EXPECT_FALSE(judged->drawn);
+  EXPECT_EQ(judged->propensity, 1e-12);
+}
+
 TEST_F(AuditsTest, AnotherAnswerIsWrong) {
   start();
   model_says("Ho");
