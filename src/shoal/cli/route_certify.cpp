@@ -1,6 +1,9 @@
+#include "shoal/cli/route_certify.h"
+
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
+#include <fstream>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -20,7 +23,6 @@
 #include "shoal/cli/command.h"
 #include "shoal/cli/question_options.h"
 #include "shoal/cli/risk_chart.h"
-#include "shoal/cli/route_certify.h"
 #include "shoal/routing/calibration_file.h"
 #include "shoal/routing/certificate.h"
 #include "shoal/routing/groups.h"
@@ -41,12 +43,14 @@ struct Options {
   routing::CertifyOptions certify;
   routing::FitOptions fit;  // with which the tables were made
   std::string excludes;
+  std::string charts;  // a folder; empty: none
   bool dry_run = false;
 };
 
 struct Report {
   std::vector<routing::Certificate> gates;     // certified or not
   std::vector<std::optional<fs::path>> files;  // as `gates`
+  std::vector<std::string> reliability;        // as `gates`, a picture; empty: scores are no probabilities
   std::string source;                          // what the labels are
 };
 
@@ -69,7 +73,9 @@ Result<Report> from_scores(const Options& options) {
   out.scores = "file";
   out.shown = SHOAL_TRY(routing::certify(scored.labels, options.certify));
   out.data = scored.sha256;
-  Report report{.gates = {}, .files = {}, .source = fmt::format("{} labels of {}", out.shown.labels, options.scores)};
+  Report report;
+  report.source = fmt::format("{} labels of {}", out.shown.labels, options.scores);
+  report.reliability.push_back(reliability_svg(scored.labels));
   report.gates.push_back(std::move(out));
   return report;
 }
@@ -144,6 +150,7 @@ Result<Report> from_answers(const config::Config& config, const Options& options
     out.shown = SHOAL_TRY(routing::certify(labels, options.certify));
     out.model = graded.model;
     out.data = graded.data.sha256;
+    report.reliability.push_back(reliability_svg(labels));
     report.gates.push_back(std::move(out));
   }
   return report;
@@ -210,6 +217,30 @@ std::string report_json(const Report& report) {
   return fmt::format("{{\"source\":{},\"gates\":[{}]}}\n", base::json_string(report.source), gates);
 }
 
+// risk.svg and reliability.svg; of a model's answers one of each for streams and for whole answers.
+Result<void> write_charts(const Report& report, const fs::path& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) return Error(ErrorCode::kIo, fmt::format("cannot make {}: {}", folder.string(), error.message()));
+  for (std::size_t i = 0; i < report.gates.size(); ++i) {
+    const routing::Certificate& gate = report.gates[i];
+    const char* const which = gate.key.weights.empty()              ? ""
+                              : gate.gate == routing::Gate::kStream ? "-stream"
+                                                                    : "-whole";
+    const auto write = [&](const char* name, const std::string& text) -> Result<void> {
+      if (text.empty()) return {};
+      const fs::path path = folder / fmt::format("{}{}.svg", name, which);
+      std::ofstream file(path, std::ios::binary | std::ios::trunc);
+      file << text << std::flush;
+      if (!file) return Error(ErrorCode::kIo, fmt::format("cannot write {}", path.string()));
+      return {};
+    };
+    SHOAL_TRY(write("risk", gate.shown.curve.empty() ? "" : risk_svg(gate.shown)));
+    SHOAL_TRY(write("reliability", report.reliability[i]));
+  }
+  return {};
+}
+
 Result<int> certify(const CommandContext& context, Options options) {
   if (options.scores.empty() == options.questions.data.empty()) {
     return Error(ErrorCode::kUsage, "give --scores FILE, or --data FILE and --model NAME");
@@ -231,6 +262,7 @@ Result<int> certify(const CommandContext& context, Options options) {
       file = SHOAL_TRY(routing::save_certificate(gate, fs::path(loaded.config->server.data_dir) / "certificates"));
     }
   }
+  if (!options.charts.empty()) SHOAL_TRY(write_charts(report, options.charts));
   CommandContext::print(context.json ? report_json(report) : report_text(options, report));
   return any ? 0 : kGateNotMet;
 }
@@ -267,7 +299,11 @@ void add_route_certify(CLI::App& group, CommandContext& context) {
       ->type_name("S");
   command.add_option("--excludes", options->excludes, "What the labels have none of, for the certificate")
       ->type_name("TEXT");
-  command.add_flag("--dry-run", options->dry_run, "Write nothing");
+  command
+      .add_option("--charts", options->charts,
+                  "Also draw the risk curve, and what scores promised and what came true, as SVG files into DIR")
+      ->type_name("DIR");
+  command.add_flag("--dry-run", options->dry_run, "Write no certificate");
   on_run(command, context, [&context, options] { return certify(context, *options); });
 }
 

@@ -15,20 +15,18 @@ namespace shoal::evaluation {
 namespace {
 
 constexpr std::size_t kMostPoints = 400;  // of a curve
+constexpr double kLeastCoverage = 0.02;   // of a point of the curve
 constexpr std::size_t kMostLabels = 40;   // of a confusion matrix as a table
 constexpr std::size_t kMostWrong = 30;    // answers shown
 
 constexpr std::string_view kStyle = R"css(
-:root{--ink:#1c2126;--faint:#66707a;--line:#dde2e7;--paper:#fff;--s0:#1f6feb;--s1:#c2410c;--s2:#15803d;--s3:#7e22ce;--s4:#a16207;--s5:#be185d;--cell:31,111,235}
-@media(prefers-color-scheme:dark){:root{--ink:#e6eaee;--faint:#98a3ad;--line:#333b43;--paper:#14181c;--s0:#6ea8fe;--s1:#fb923c;--s2:#4ade80;--s3:#c084fc;--s4:#facc15;--s5:#f472b6;--cell:110,168,254}}
+:root{--ink:#1c2126;--faint:#66707a;--line:#dde2e7;--paper:#fff;--cell:31,111,235}
+@media(prefers-color-scheme:dark){:root{--ink:#e6eaee;--faint:#98a3ad;--line:#333b43;--paper:#14181c;--cell:110,168,254}}
 body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:72rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.2rem}p,li{max-width:46rem}.faint{color:var(--faint)}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}th,td{padding:.3rem .7rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
 th{font-weight:600;color:var(--faint)}.wide{overflow-x:auto}.plots{display:flex;flex-wrap:wrap;gap:1rem}figure{margin:0;flex:1 1 26rem;max-width:36rem}figcaption{color:var(--faint)}
-svg{width:100%;height:auto}svg text{font:12px system-ui,sans-serif}.axis{fill:var(--faint)}.grid{stroke:var(--line);fill:none}.ideal{stroke:var(--faint);stroke-dasharray:4 4}
-.line{fill:none;stroke-width:2}.bar{stroke-width:2}
-.s0{stroke:var(--s0);fill:var(--s0)}.s1{stroke:var(--s1);fill:var(--s1)}.s2{stroke:var(--s2);fill:var(--s2)}.s3{stroke:var(--s3);fill:var(--s3)}.s4{stroke:var(--s4);fill:var(--s4)}.s5{stroke:var(--s5);fill:var(--s5)}
-path.line{fill:none}text.name{stroke:none}.matrix td{text-align:center;border:1px solid var(--line);padding:.2rem .5rem}td.answer{white-space:pre-wrap;max-width:30rem;overflow-wrap:anywhere}
+svg{width:100%;height:auto}.matrix td{text-align:center;border:1px solid var(--line);padding:.2rem .5rem}td.answer{white-space:pre-wrap;max-width:30rem;overflow-wrap:anywhere}
 )css";
 
 std::string series(std::size_t route) {
@@ -98,7 +96,10 @@ std::string cost_plot(const Report& report) {
 std::string risk_plot(const Report& report) {
   double high = 0;
   for (const RouteSummary& route : report.routes) {
-    for (const statistics::RiskPoint& point : route.risk) high = std::max(high, point.risk);
+    // A first answer that is wrong is a risk of 100 %, and says nothing.
+    for (const statistics::RiskPoint& point : route.risk) {
+      if (point.coverage >= kLeastCoverage) high = std::max(high, point.risk);
+    }
   }
   const bool any = std::ranges::any_of(report.routes, [](const RouteSummary& route) { return !route.risk.empty(); });
   if (!any) return "";
@@ -109,12 +110,15 @@ std::string risk_plot(const Report& report) {
     if (risk.empty()) continue;
     std::vector<At> points;
     const std::size_t step = std::max<std::size_t>(1, risk.size() / kMostPoints);
-    for (std::size_t k = 0; k < risk.size(); k += step) points.push_back({risk[k].coverage, risk[k].risk});
+    for (std::size_t k = 0; k < risk.size(); k += step) {
+      if (risk[k].coverage >= kLeastCoverage) points.push_back({risk[k].coverage, risk[k].risk});
+    }
     points.push_back({risk.back().coverage, risk.back().risk});
     plot.line(points, series(i));
-    plot.name(points[points.size() / 2], report.routes[i].route, series(i));
+    plot.key(report.routes[i].route, series(i));
   }
-  return figure(plot, "When only the surest answers are kept: how many of them are wrong.");
+  return figure(
+      plot, "When only the surest answers are kept: how many of them are wrong. The surest 2 % are too few to show.");
 }
 
 std::string reliability_plot(const Report& report) {
@@ -134,7 +138,9 @@ std::string reliability_plot(const Report& report) {
                  fmt::format("{}: {} answers, said {}, right {}", route.route, bin.answers, percent(bin.predicted),
                              percent(bin.right)));
     }
+    plot.key(route.route, series(i));
   }
+  plot.key("what was said is true", "ideal");
   return figure(plot, "What confidence promised and what came true, with 95 % intervals. On the line is best.");
 }
 
@@ -225,8 +231,8 @@ std::string report_html(const Report& report) {
       "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
       "content=\"width=device-width\"><meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; "
       "style-src 'unsafe-inline'\">"
-      "<title>{0}</title><style>{1}</style></head><body>\n<h1>{0}</h1>\n",
-      html_text(report.suite.name), kStyle);
+      "<title>{0}</title><style>{1}{2}</style></head><body>\n<h1>{0}</h1>\n",
+      html_text(report.suite.name), kStyle, plot_css());
   if (!report.suite.description.empty()) out += fmt::format("<p>{}</p>\n", html_text(report.suite.description));
   out += fmt::format("<p class=\"faint\">{} questions, grader {}, suite {}{}</p>\n", report.suite.rows.size(),
                      grader_name(report.suite.grader.kind), report.suite.sha256.substr(0, 12),

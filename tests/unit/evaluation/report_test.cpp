@@ -153,6 +153,25 @@ TEST(Report, JsonHasEveryRowAndReadsBack) {
   EXPECT_EQ(json.at("comparisons").at(0).at("verdict").as_string(), "cannot tell");
 }
 
+TEST(Scales, OfPowersHaveTheirTicks) {
+  const Scale scale = Scale::powers(275, 11'230);
+  EXPECT_EQ(scale.ticks(), (std::vector<double>{200, 500, 1'000, 2'000, 5'000, 10'000, 20'000}));
+  EXPECT_NEAR(scale.place(2'000), 0.5, 1e-9);
+}
+
+TEST(Plots, AsFilesStandAlone) {
+  Plot plot("risk & more", "x", "y", {}, {}, true);
+  const std::string bare = plot.file();
+  plot.key("wrong <here>", "s0");
+  const std::string file = plot.file();
+  EXPECT_THAT(file, HasSubstr("xmlns=\"http://www.w3.org/2000/svg\""));
+  EXPECT_THAT(file, HasSubstr("risk &amp; more"));
+  EXPECT_THAT(file, HasSubstr("wrong &lt;here&gt;"));
+  EXPECT_THAT(file, HasSubstr(std::string(plot_css())));
+  EXPECT_THAT(bare, HasSubstr("height=\"320\""));
+  EXPECT_THAT(file, HasSubstr("height=\"340\"")) << "room for the key";
+}
+
 TEST(Scales, AreRound) {
   const Scale scale = Scale::around(0.713, 0.846);
   EXPECT_LE(scale.low, 0.713);
