@@ -98,7 +98,7 @@ class Embedding {
 
 // Of one text in kTextsPerTypo: they cost as much time as others.
 Result<void> embed_typos(Embedding& embedding, std::uint64_t seed, learning::ClassData& data) {
-  constexpr std::size_t kTextsPerTypo = 3;
+  constexpr std::size_t kTextsPerTypo = 2;
   std::vector<std::string> copies;
   std::vector<std::size_t> seen(data.labels.size());
   for (std::size_t i = 0; i < data.texts.size(); ++i) {
