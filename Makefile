@@ -6,7 +6,7 @@ BUILD := build/$(PRESET)
 SHOAL := $(BUILD)/bin/shoal
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test bench bench-engine bench-gateway fuzz lint format install clean deps deps-dev
+.PHONY: help run build test bench bench-engine bench-gateway bench-routing fuzz lint format install clean deps deps-dev
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,10 @@ bench-gateway: build ## measure Shoal as a proxy, beside nginx (BENCH_ARGS="requ
 	@tools/install_deps --bench
 	@ninja -C $(BUILD) -j$(JOBS) mock_upstream proxy_load
 	@bench/gateway/run $(BENCH_ARGS)
+
+bench-routing: build deps-dev ## measure routers, gates and classes by the bars set for them (BENCH_ARGS="mmlu gadget --quick" for some)
+	@ninja -C $(BUILD) -j$(JOBS) promises_bench gadget_bench curve_bench decision_bench signals_bench answer_signals_bench
+	@bench/routing/run $(BENCH_ARGS)
 
 fuzz: deps-dev ## run every fuzz target, and check that each finds a planted bug
 	@tools/fuzz_check

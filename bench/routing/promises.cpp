@@ -1,7 +1,9 @@
-// What Shoal's promises are worth on outcomes that were really observed: promises_bench FOLDER WEAK STRONG, FOLDER with
-// outcomes as `shoal eval route` reads them, such as routellm's mmlu_responses. The score is the weak model's share of
-// right answers in the group of a request, learned on one half of the rows; everything else happens on the other half,
-// whose truth is known. Seeded; printed with standard errors. The classes are those of the server and the commands.
+// What Shoal's promises are worth on outcomes that were really observed: promises_bench FOLDER WEAK STRONG [EXCLUDE],
+// FOLDER with outcomes as `shoal eval route` reads them, such as routellm's mmlu_responses. The score is the weak
+// model's share of right answers in the group of a request, learned on one half of the rows; everything else happens on
+// the other half, whose truth is known. Seeded; printed with standard errors. The classes are those of the server and
+// the commands. What `naive` is: the loosest threshold whose risk on the labels is the wanted one. What the escalated
+// alone say: the share of wrong answers among those that were thrown away, which cost nothing to know.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -22,6 +24,8 @@
 #include "shoal/statistics/random.h"
 #include "shoal/statistics/weighted_risk.h"
 
+#include "bars.h"
+
 namespace {
 
 using namespace shoal;
@@ -30,19 +34,15 @@ using statistics::Random;
 
 constexpr int kRuns = 500;
 constexpr double kPercent = 100;
+// Bars, in percent, and of labels.
+constexpr double kMostBroken = 5;
+constexpr double kLeastCovered = 93;
+constexpr double kMostLabels = 150;
 
 struct Request {
   double score = 0;  // that the weak model is right
   bool wrong = false;
 };
-
-double error_of(double share, double of) {
-  return std::sqrt(std::max(share * (1 - share), 0.0) / of);
-}
-
-std::string with_error(double share, double of) {
-  return fmt::format("{:5.1f} % +- {:.1f}", kPercent * share, kPercent * error_of(share, of));
-}
 
 std::vector<Request> scored(std::span<const evaluation::PairedRow> rows) {
   struct Seen {
@@ -95,8 +95,6 @@ std::optional<double> naive_threshold(std::vector<routing::ScoredLabel> labels, 
 }
 
 void gates(std::span<const Request> requests) {
-  fmt::print("Certified gates, {} resamples each, promised with 95 %: broken / certified, coverage; naive: broken\n",
-             kRuns);
   for (const double risk : {0.10, 0.15, 0.20}) {
     std::set<double> scores;
     for (const Request& one : requests) scores.insert(one.score);
@@ -126,9 +124,13 @@ void gates(std::span<const Request> requests) {
         const auto threshold = naive_threshold(std::move(labels), risk);
         naive += threshold && true_risk(requests, *threshold) > risk ? 1 : 0;
       }
-      fmt::print("  risk {:2.0f} %, {} labels: {} / {}, coverage {:.3f} of {:.3f}; naive {}\n", kPercent * risk, count,
-                 with_error(static_cast<double>(broken) / kRuns, kRuns), certified, coverage / std::max(certified, 1),
-                 best, with_error(static_cast<double>(naive) / kRuns, kRuns));
+      const std::string what = fmt::format("gates, {:.0f} % risk, {} labels: ", kPercent * risk, count);
+      bench::share_line(what + "broken", static_cast<double>(broken) / kRuns, kRuns, bench::Bar{kMostBroken, true},
+                        fmt::format("{} of {} certified", certified, kRuns));
+      bench::line(what + "coverage", coverage / std::max(certified, 1), "",
+                  fmt::format("of {:.3f} that is best", best));
+      bench::share_line(what + "naive broken", static_cast<double>(naive) / kRuns, kRuns,
+                        bench::Bar{kMostBroken, false}, "shown to break it");
     }
   }
 }
@@ -170,12 +172,14 @@ void audits(std::span<const Request> requests) {
     const statistics::RiskEstimate naive{.risk = wrong_there / thrown_away};
     escalated += weighted->interval.has(naive.risk) ? 1 : 0;
   }
-  fmt::print(
-      "\nAudits, {} replays of {} requests, {:.0f} audited: the 95 % interval covers the risk of what was kept\n"
-      "  Hajek {}; doubly robust {} (mean width {:.3f}); the escalated alone would be inside in {}\n",
-      kRuns, kRequests, audited / kRuns, with_error(static_cast<double>(hajek) / kRuns, kRuns),
-      with_error(static_cast<double>(robust) / kRuns, kRuns), width / kRuns,
-      with_error(static_cast<double>(escalated) / kRuns, kRuns));
+  const auto cases = [](int count) { return static_cast<double>(count) / kRuns; };
+  const bench::Bar covers{kLeastCovered, false};
+  bench::share_line("audits, doubly robust: interval covers", cases(robust), kRuns, covers,
+                    fmt::format("{:.0f} of {} audited", audited / kRuns, kRequests));
+  bench::line("audits, doubly robust: mean width", kPercent * width / kRuns, "%", "of the 95 % interval");
+  bench::share_line("audits, Hajek: interval covers", cases(hajek), kRuns, covers);
+  bench::share_line("audits, the escalated alone: inside", cases(escalated), kRuns, bench::Bar{kLeastCovered, true},
+                    "shown to fail");
 }
 
 void drift() {
@@ -193,9 +197,11 @@ void drift() {
     false_alarms += calm.alarmed() ? 1 : 0;
   }
   std::ranges::sort(found);
-  fmt::print("\nDrift from 5 to 10 %: median {} labels, nine of ten by {}; false alarms in {} labels {}\n",
-             found[kDrifts / 2], found[kDrifts * 9 / 10], kLabels,
-             with_error(static_cast<double>(false_alarms) / kDrifts, kDrifts));
+  bench::line("drift from 5 to 10 %: median labels", static_cast<double>(found[kDrifts / 2]), "",
+              fmt::format("nine of ten by {}", found[kDrifts * 9 / 10]), bench::Bar{kMostLabels, true});
+  bench::share_line(fmt::format("drift: false alarms in {} labels", kLabels),
+                    static_cast<double>(false_alarms) / kDrifts, kDrifts, bench::Bar{kMostBroken, true},
+                    fmt::format("{} runs", kDrifts));
 }
 
 void nothing_against_nothing() {
@@ -207,30 +213,25 @@ void nothing_against_nothing() {
     for (int i = 0; i < 1'000 && test.winner() == statistics::Preferred::kNeither; ++i) test.add(random.chance(0.5));
     winners += test.winner() != statistics::Preferred::kNeither ? 1 : 0;
   }
-  fmt::print("A/A, looked at after each of 1,000 pairs: a winner in {} of {} runs\n",
-             with_error(static_cast<double>(winners) / kTests, kTests), kTests);
+  bench::share_line("A/A, looked at after each of 1,000 pairs: a winner", static_cast<double>(winners) / kTests, kTests,
+                    bench::Bar{kMostBroken, true}, fmt::format("{} runs", kTests));
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   const std::vector<std::string> words(argv, argv + argc);
-  if (words.size() != 4) {
-    fmt::print(stderr, "usage: {} FOLDER WEAK STRONG\n", words.at(0));
+  if (words.size() < 4 || words.size() > 5) {
+    fmt::print(stderr, "usage: {} FOLDER WEAK STRONG [EXCLUDE]\n", words.at(0));
     return 2;
   }
-  const auto table = evaluation::read_outcomes(words[1], {});
-  if (!table.ok()) {
-    fmt::print(stderr, "{}\n", table.error().message());
+  const auto outcomes = bench::read_outcomes(words);
+  if (!outcomes.ok()) {
+    fmt::print(stderr, "{}\n", outcomes.error().message());
     return 1;
   }
-  const auto pair = evaluation::pair_outcomes(*table, words[2], words[3]);
-  if (!pair.ok()) {
-    fmt::print(stderr, "{}\n", pair.error().message());
-    return 1;
-  }
-  const std::vector<Request> requests = scored(pair->rows);
-  fmt::print("{} requests whose truth is known, the weak model wrong in {:.1f} %\n\n", requests.size(),
+  const std::vector<Request> requests = scored(outcomes->pair.rows);
+  fmt::print("{} requests whose truth is known, the weak model wrong in {:.1f} %\n", requests.size(),
              kPercent * true_risk(requests, 0));
   gates(requests);
   audits(requests);
