@@ -11,14 +11,13 @@ import random
 import signal
 import subprocess
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from conftest import SHOAL, Server, wait_for
+from conftest import SHOAL, wait_for
 from test_certify import certify, tales  # noqa: F401
 
-# 5,000 requests take a minute; what they show of kills and sums, some hundreds show too.
+# 5,000 requests take half a minute; what they show of kills and sums, some hundreds show too.
 REQUESTS = int(os.environ.get("SHOAL_TEST_AUDIT_REQUESTS", "600"))
 SHARE, SEED = 0.2, 7
 KEYS = "sk-alice-0123456789abcdef\nsk-bob-0123456789abcdef"
@@ -206,16 +205,12 @@ def draw(decision):
     return (int(hashlib.sha256(f"{SEED}:{decision}".encode()).hexdigest()[:16], 16) >> 11) * 2.0**-53
 
 
-def test_what_is_estimated_is_what_anybody_computes_after_two_kills(tiny, oracle, tmp_path):
+def test_what_is_estimated_is_what_anybody_computes_after_two_kills(tiny, oracle, serve):
     tables(tiny, bias=14.8, mean=20)
     seen = {}
-    started = []
 
-    def start(name):
-        folder = tmp_path / name
-        folder.mkdir()
-        started.append(Server(config(oracle), tmp=folder, data_dir=tiny))
-        return started[-1]
+    def start():
+        return serve(config(oracle), data_dir=tiny)
 
     def serve_some(server, count, kill=False):
         """What clients saw. With `kill`, the server is killed while they ask."""
@@ -244,7 +239,7 @@ def test_what_is_estimated_is_what_anybody_computes_after_two_kills(tiny, oracle
             for part in parts:
                 part.result()
 
-    server = start("first")
+    server = start()
     client = Client(server.port)
     for prompt in SURE + UNSURE:
         answer = client.ask(prompt, headers={"x-shoal-privacy": "local_only"})
@@ -252,9 +247,9 @@ def test_what_is_estimated_is_what_anybody_computes_after_two_kills(tiny, oracle
     kinds = {prompt: client.ask(prompt)["x_shoal"]["route"] for prompt in (SURE[0], UNSURE[0])}
     assert kinds == {SURE[0]: "local", UNSURE[0]: "escalated"}, kinds
     serve_some(server, REQUESTS // 3, kill=True)
-    server = start("second")
+    server = start()
     serve_some(server, REQUESTS // 3, kill=True)
-    server = start("third")
+    server = start()
     serve_some(server, REQUESTS // 3)
     wait_for(lambda: metric(server, "shoal_audits_waiting") == 0, 30)
 
@@ -373,7 +368,7 @@ def test_a_route_that_is_not_there_is_told(tiny):
 
 # --- drift, late misses and what one key may escalate
 
-def test_an_alarm_makes_the_threshold_stricter_for_good(tales, oracle, serve, tmp_path):
+def test_an_alarm_makes_the_threshold_stricter_for_good(tales, oracle, serve):
     certify(tales)
     data_dir = tales[0] / "data"
     route = 'task = "tales"\nrisk = 0.05\n'
