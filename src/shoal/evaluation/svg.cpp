@@ -134,13 +134,16 @@ void Plot::axes(std::string_view x_name, std::string_view y_name, bool percent_x
   for (const double at : y_.ticks()) {
     drawn_ += fmt::format("<path class=\"grid\" d=\"M{:.1f} {:.1f}H{:.1f}\"/>", kLeft, py(at), kWidth - kRight);
     drawn_ += fmt::format("<text class=\"axis\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>\n", kLeft - 6,
-                          py(at) + 4, tick_text(100 * at, 100 * y_.step));
+                          py(at) + 4, tick_text(100 * at, 100 * (y_.logarithm ? at : y_.step)));
   }
   for (const double at : x_.ticks()) {
     const double shown = percent_x ? 100 : 1;
+    const std::string tick = tick_text(shown * at, shown * (x_.logarithm ? at : x_.step));
+    // The last one must not leave the picture.
+    const double most = kWidth - 2 - kLetter * static_cast<double>(tick.size()) / 2;
     drawn_ += fmt::format("<path class=\"grid\" d=\"M{:.1f} {:.1f}V{:.1f}\"/>", px(at), kTop, bottom);
-    drawn_ += fmt::format("<text class=\"axis\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>\n", px(at),
-                          bottom + 16, tick_text(shown * at, shown * x_.step));
+    drawn_ += fmt::format("<text class=\"axis\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>\n",
+                          std::min(px(at), most), bottom + 16, tick);
   }
   drawn_ += fmt::format("<text class=\"axis\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>\n",
                         (kLeft + kWidth - kRight) / 2, kHeight - 8, html_text(x_name));
