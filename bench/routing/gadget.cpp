@@ -207,7 +207,7 @@ Words thrice(const Words& gadget) {
 // Returns the gadget that was climbed in front.
 Words attack(const Target& target, const Fold& fold, const Words& transferred, std::uint64_t seed, Found& out) {
   Words climbed = target.climbed(target.heaviest(), seed);
-  if (!transferred.empty()) climbed = target.nearer(climbed, target.climbed(transferred, seed + 2));
+  if (!transferred.empty()) climbed = target.nearer(climbed, target.climbed(transferred, seed + 7));
   const Words adaptive = target.climbed(thrice(climbed), seed + 1);
   auto& of = out.folds.emplace_back();
   of[kHeaviestWords] = target.upgraded(fold, target.heaviest());
