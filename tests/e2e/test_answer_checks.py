@@ -36,7 +36,7 @@ ASK = ("--model", MODEL, "--task", "stories", "--grader", "contains", "--max-tok
 
 @pytest.fixture(scope="module")
 def fitted(folder):
-    done = run("route", "fit", *ASK, "--data", folder / "questions.jsonl", "--json", data_dir=folder)
+    done = run("route", "fit", *ASK, "--few", "--data", folder / "questions.jsonl", "--json", data_dir=folder)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -48,13 +48,13 @@ def test_three_hundred_answers_make_a_table(folder, fitted):
     assert whole["format"] == ("shoal-calibration-2" if checks else "shoal-calibration-1")
     assert whole["steps"] == [], "too few answers for steps"
     assert whole["key"]["sampler"] == "greedy"
-    text = run("route", "fit", *ASK, "--data", folder / "questions.jsonl", data_dir=folder).stdout
+    text = run("route", "fit", *ASK, "--few", "--data", folder / "questions.jsonl", data_dir=folder).stdout
     assert "(Platt)" in text
     for name in checks:
         assert f"  {name}\n" in text
     assert ("Checks of the answers: not weighed" in text) is (not checks)
     (folder / "few.jsonl").write_text("".join((folder / "questions.jsonl").read_text().splitlines(True)[:284]))
-    done = run("route", "fit", *ASK, "--data", folder / "few.jsonl", data_dir=folder)
+    done = run("route", "fit", *ASK, "--few", "--data", folder / "few.jsonl", data_dir=folder)
     assert done.returncode == 2 and "284 different questions; 285 are needed" in done.stderr
 
 

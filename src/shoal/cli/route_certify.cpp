@@ -90,7 +90,9 @@ Result<std::set<std::size_t>> clean_questions(const Options& options, const Grad
     if (table == nullptr || table->data != graded.data.sha256) continue;
     const auto labels = graded.labels(options.questions, table->key.tokens);
     // Made again it must be the same to the last bit: then this is the split that it was fitted with.
-    const auto again = routing::fit_table(labels, options.fit);
+    routing::FitOptions then = options.fit;
+    then.few = table->fitted_on < routing::kLeastLabels;
+    const auto again = routing::fit_table(labels, then);
     if (!again.ok() || !(again->logistic == table->logistic) || again->checks != table->checks) {
       return Error(ErrorCode::kInvalidData,
                    fmt::format("a table was fitted on a part of this file, and another part than these options say: "

@@ -31,8 +31,8 @@ namespace json = boost::json;
 // --- fit
 
 std::string command_line(const RouteFitRequest& request) {
-  return fmt::format("shoal route fit {} --held-out {} --seed {}", question_options(request), request.fit.held_out,
-                     request.fit.seed);
+  return fmt::format("shoal route fit {} --held-out {} --seed {}{}", question_options(request), request.fit.held_out,
+                     request.fit.seed, request.fit.few ? " --few" : "");
 }
 
 // What each check adds to the log-odds where it is 1.
@@ -108,6 +108,9 @@ void add_fit(CLI::App& group, CommandContext& context) {
       ->check(CLI::Range(0.05, 0.9).description(""))
       ->type_name("SHARE");
   command.add_option("--seed", request->fit.seed, "Which ones (default: 1)")->type_name("S");
+  command.add_flag("--few", request->fit.few,
+                   fmt::format("Fit on fewer than {} answers, at least {}: a beginning, known less well",
+                               routing::kLeastLabels, routing::kLeastFew));
   on_run(command, context, [&context, request] { return fit(context, *request); });
 }
 

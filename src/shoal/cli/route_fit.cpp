@@ -12,13 +12,9 @@ namespace shoal::cli {
 Result<RouteFitReport> route_fit(const config::Config& config, const RouteFitRequest& request) {
   evaluation::LabelledData data = SHOAL_TRY(evaluation::read_labelled(request.data));
   // Before hours of answers, not after them.
-  if (const std::size_t needed = routing::labels_needed(request.fit.held_out); data.questions.size() < needed) {
-    return Error(
-        ErrorCode::kInvalidData,
-        fmt::format("{} has {} different questions; {} are needed, so that {} remain to fit on when {:.0f} % are held "
-                    "out: {} more",
-                    request.data.string(), data.questions.size(), needed, routing::kLeastLabels,
-                    request.fit.held_out * 100, needed - data.questions.size()));
+  if (const std::size_t there = data.questions.size(); there < routing::labels_needed(request.fit)) {
+    return Error(ErrorCode::kInvalidData, fmt::format("{} has {} different questions; {}", request.data.string(), there,
+                                                      routing::too_few_labels(there, request.fit)));
   }
   const GradedAnswers graded = SHOAL_TRY(answer_questions(config, request, std::move(data)));
   RouteFitReport report;

@@ -169,7 +169,7 @@ Result<Table> parse_table(std::string_view text) {
   const std::size_t tokens = key.count("tokens", 0);
   if (tokens > kMostTokens) key.bad("tokens", "fewer");
   out.key.tokens = static_cast<std::int32_t>(std::min(tokens, kMostTokens));
-  out.fitted_on = from.count("fitted_on", kLeastLabels);
+  out.fitted_on = from.count("fitted_on", kLeastFew);
   out.fitted_right = from.real("fitted_right", 0, 1);
   out.logistic = read_logistic(from.object("logistic"));
   if (format == kCheckedFormat) out.checks = read_checks(from);

@@ -3,8 +3,8 @@
 // kinds of requests within them, from what the user wrote; by the hashed part alone, in microseconds.
 //
 // One area: at least `least` sure that it is this one, not like texts of other kinds, and no part of the text that is
-// about something else. Several: parts of it are surely about areas of different routes. Else unsure. What is not of one
-// area is for the large model to sort out.
+// about something else. Several: parts of it are surely about areas of different routes. Else unsure. What is not of
+// one area is for the large model to sort out.
 //
 // Why parts: to a bag of words "pay my bill and book a flight" is as sure as either half. Over pairs of CLINC150's
 // validation texts joined by marks, conjunctions or a blank, a fifth passed for one area when judged whole, and 7 % by

@@ -321,30 +321,30 @@ bool checks_win(std::span<const Label> labels, std::uint64_t seed) {
 }
 
 bool isotonic_wins(std::span<const Label> labels, std::uint64_t seed, bool checks) {
-  if (labels.size() < kLeastForSteps) return false;
+  if (labels.size() < kLeastLabels) return false;
   const std::vector<double> won = checks ? less_lost<FitOne>(labels, seed, checked_fit, stepped_fit<checked_fit>)
                                          : less_lost<FitOne>(labels, seed, plain_fit, stepped_fit<plain_fit>);
   return std::accumulate(won.begin(), won.end(), 0.0) > 0;
 }
 
-Error too_few(std::size_t labels, double held_out) {
-  const std::size_t needed = labels_needed(held_out);
-  return {
-      ErrorCode::kInvalidData,
-      fmt::format("{} graded answers are too few: {} are needed, so that {} remain to fit on when {:.0f} % are held "
-                  "out; {} more",
-                  labels, needed, kLeastLabels, held_out * 100, needed - std::min(needed, labels))};
-}
-
 }  // namespace
 
-std::size_t labels_needed(double held_out) {
-  const auto held = [held_out](std::size_t all) {
-    return static_cast<std::size_t>(static_cast<double>(all) * held_out);
+std::size_t labels_needed(const FitOptions& options) {
+  const auto held = [&options](std::size_t all) {
+    return static_cast<std::size_t>(static_cast<double>(all) * options.held_out);
   };
-  std::size_t needed = kLeastLabels;
-  while (needed - held(needed) < kLeastLabels) ++needed;
+  std::size_t needed = options.least();
+  while (needed - held(needed) < options.least()) ++needed;
   return needed;
+}
+
+std::string too_few_labels(std::size_t labels, const FitOptions& options) {
+  const std::size_t needed = labels_needed(options);
+  std::string out = fmt::format("{} are needed, so that {} remain to fit on when {:.0f} % are held out; {} more",
+                                needed, options.least(), options.held_out * 100, needed - std::min(needed, labels));
+  if (const FitOptions few{options.held_out, options.seed, true}; labels >= labels_needed(few) && !options.few)
+    out += ". --few fits on what is there";
+  return out;
 }
 
 std::uint64_t first_fitted_place(std::span<const Label> labels, const FitOptions& options) {
@@ -359,7 +359,10 @@ std::uint64_t first_fitted_place(std::span<const Label> labels, const FitOptions
 
 Result<Table> fit_table(std::span<const Label> labels, const FitOptions& options) {
   assert(options.held_out > 0 && options.held_out <= 0.9);
-  if (labels.size() < labels_needed(options.held_out)) return too_few(labels.size(), options.held_out);
+  if (labels.size() < labels_needed(options)) {
+    return Error(ErrorCode::kInvalidData, fmt::format("{} graded answers are too few: {}", labels.size(),
+                                                      too_few_labels(labels.size(), options)));
+  }
   const auto most_held = static_cast<std::size_t>(static_cast<double>(labels.size()) * options.held_out);
   std::vector<Label> held;
   std::vector<Label> fitted;

@@ -27,17 +27,22 @@ struct Label {
   std::optional<Checks> checks{};  // of a complete answer; none: they were not read
 };
 
-inline constexpr std::size_t kLeastLabels = 200;      // to fit on
-inline constexpr std::size_t kLeastForSteps = 1'000;  // fewer make isotonic steps that follow chance
-inline constexpr std::size_t kLeastOfAKind = 20;      // right ones, and wrong ones, of those; and of what a check sees
+inline constexpr std::size_t kLeastLabels = 1'000;  // to fit on; fewer make isotonic steps that follow chance
+inline constexpr std::size_t kLeastFew = 200;       // with FitOptions::few
+inline constexpr std::size_t kLeastOfAKind = 20;    // right ones, and wrong ones, of those; and of what a check sees
 
 struct FitOptions {
   double held_out = 0.3;  // of the labels, (0, 0.9]
   std::uint64_t seed = 1;
+  bool few = false;  // fewer than kLeastLabels will do: what the table says is then known less well
+
+  [[nodiscard]] std::size_t least() const { return few ? kLeastFew : kLeastLabels; }
 };
 
 // How many labels there must be, with so many held out.
-[[nodiscard]] std::size_t labels_needed(double held_out);
+[[nodiscard]] std::size_t labels_needed(const FitOptions& options);
+// What is told where there are fewer.
+[[nodiscard]] std::string too_few_labels(std::size_t labels, const FitOptions& options);
 
 // The key and the fields for people are the caller's to fill. Errors: kInvalidData with the numbers, where the
 // labels are too few, or nearly all right or wrong.

@@ -129,15 +129,26 @@ TEST(Fit, OneTokenMakesItsFeaturesEqualAndTheWeightsStayFinite) {
 }
 
 TEST(Fit, TooFewLabelsAreRefusedWithTheNumberThatIsMissing) {
-  EXPECT_EQ(labels_needed(0.3), 285U);
-  EXPECT_EQ(labels_needed(0.5), 399U);
-  const auto few = fit_table(labels_of(257, truth), {});
+  EXPECT_EQ(labels_needed({}), 1428U);
+  EXPECT_EQ(labels_needed({.held_out = 0.5}), 1999U);
+  const auto few = fit_table(labels_of(1400, truth), {});
   ASSERT_FALSE(few.ok());
-  EXPECT_THAT(few.error().message(), HasSubstr("285 are needed"));
-  EXPECT_THAT(few.error().message(), HasSubstr("28 more"));
-  const auto enough = fit_table(labels_of(285, truth), {});
+  EXPECT_THAT(few.error().message(), HasSubstr("1428 are needed"));
+  EXPECT_THAT(few.error().message(), HasSubstr("28 more. --few"));
+  const auto enough = fit_table(labels_of(1428, truth), {});
+  ASSERT_TRUE(enough.ok());
+  EXPECT_EQ(enough->fitted_on, 1000U);
+}
+
+TEST(Fit, FewLabelsWillDoForWhoSaysSo) {
+  EXPECT_EQ(labels_needed({.few = true}), 285U);
+  const auto few = fit_table(labels_of(257, truth), {.few = true});
+  ASSERT_FALSE(few.ok());
+  EXPECT_THAT(few.error().message(), testing::EndsWith("28 more"));
+  const auto enough = fit_table(labels_of(285, truth), {.few = true});
   ASSERT_TRUE(enough.ok());
   EXPECT_EQ(enough->fitted_on, 200U);
+  EXPECT_TRUE(enough->steps.empty());
 }
 
 TEST(Fit, NothingIsLearnedFromAnswersThatAreAllAlike) {
@@ -258,11 +269,11 @@ TEST(FitChecks, AreLeftOutWhereTheyTellNothing) {
   std::size_t weighed = 0;
   for (std::uint64_t seed = 1; seed <= 10; ++seed) {
     auto labels = checked_labels(600, 0, seed);
-    const auto with = fit_table(labels, {});
+    const auto with = fit_table(labels, {.few = true});
     ASSERT_TRUE(with.ok());
     weighed += with->checks.empty() ? 0 : 1;
     for (Label& label : labels) label.checks.reset();
-    const auto without = fit_table(labels, {});
+    const auto without = fit_table(labels, {.few = true});
     if (with->checks.empty()) {
       EXPECT_EQ(with->logistic, without->logistic) << "to the last bit";
     }
@@ -278,7 +289,7 @@ TEST(FitChecks, OneThatIsNotReadLeavesThemOut) {
 
 TEST(Fit, StepsTakeAThousandAnswers) {
   const auto stairs = [](const Statistic& s) { return s.sum / s.tokens < -0.6 ? 0.05 : 0.6; };
-  EXPECT_TRUE(fit_table(labels_of(1400, stairs), {.held_out = 0.3})->steps.empty()) << "980 are fitted on";
+  EXPECT_TRUE(fit_table(labels_of(1400, stairs), {.held_out = 0.3, .few = true})->steps.empty()) << "980 are fitted on";
   EXPECT_FALSE(fit_table(labels_of(1500, stairs), {.held_out = 0.3})->steps.empty());
 }
 
