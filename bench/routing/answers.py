@@ -3,7 +3,7 @@
 GSM8K with Mixtral's answers before GPT-4, and ZeroEval's small models before GPT-4o, of whose answers only lengths are known.
 `shoal eval route` computes everything; settings are chosen by cross-validation inside each training fold. A pair whose gap is
 within two of its standard errors has no APGR to speak of, one with fewer than fifty right or wrong answers no AUROC: they are
-shown, and do not count there."""
+shown, and do not count there; the mean of all stands beside it."""
 import argparse
 import json
 import math
@@ -63,6 +63,7 @@ def measures_of(report):
 def zeroeval(seeds):
     folder = DATA / "zeroeval_outcomes"
     won = {name: [] for name in MEASURES}
+    everywhere = {name: [] for name in MEASURES}
     print("\nZeroEval, minus the length of the answer: APGR of learned-answer, AUROC of learned-answer-wrong")
     for task, models in PAIRS.items():
         for model in models:
@@ -74,6 +75,7 @@ def zeroeval(seeds):
                 less = routers[router][key] - routers["answer-length"][key]
                 spread = routers[router][error]["standard_error"]
                 shown += f"  {less:+.3f} +-{spread:.3f}{'' if name in counting else ' (does not count)'}"
+                everywhere[name].append(less)
                 if name in counting:
                     won[name].append((less, spread))
             print(f"  {task:8} {model:26}{shown}", flush=True)
@@ -81,7 +83,8 @@ def zeroeval(seeds):
     for name, pairs in won.items():
         mean = sum(less for less, _ in pairs) / len(pairs)
         error = math.sqrt(sum(spread ** 2 for _, spread in pairs)) / len(pairs)
-        print(f"{name}: mean of {len(pairs)} pairs {mean:+.3f} +-{error:.3f} (as if they were independent)")
+        print(f"{name}: mean of {len(pairs)} pairs {mean:+.3f} +-{error:.3f} (as if they were independent); of all {len(everywhere[name])} "
+              f"{sum(everywhere[name]) / len(everywhere[name]):+.3f}")
         out.append(bar(f"ZeroEval {name} over the length", mean, 0.03))
         out.append(bar(f"ZeroEval {name}, the lowest pair in standard errors", min(less / spread for less, spread in pairs), -2))
     return out
