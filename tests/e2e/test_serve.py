@@ -105,8 +105,9 @@ def wait_for_log(server, word, timeout_s=10):
 
 
 @pytest.mark.skipif(PRESET != "release", reason="memory is measured on the release build")
-def test_idle_gateway_without_a_model_is_small(serve):
-    server = serve(args=["--no-models"])
+def test_idle_gateway_without_a_model_is_small(serve, tmp_path):
+    # A folder of its own: the shared one may have trained tasks, which are kept in memory.
+    server = serve(args=["--no-models"], data_dir=tmp_path)
     assert server.get("/healthz")[0] == 200
     status = open(f"/proc/{server.process.pid}/status").read()
     resident_kib = int(re.search(r"VmRSS:\s+(\d+)", status).group(1))
