@@ -18,13 +18,15 @@ target_compile_definitions(shoal_flags INTERFACE
   BOOST_ASIO_DISABLE_BOOST_COROUTINE   # spawn() on Boost.Context, not on the deprecated Boost.Coroutine
   BOOST_ASIO_SEPARATE_COMPILATION BOOST_BEAST_SEPARATE_COMPILATION)
 
-set(CMAKE_POSITION_INDEPENDENT_CODE ON)
-add_link_options(-Wl,-z,relro,-z,now)
+# Every archive ends up in a program, so archives and programs are compiled alike.
+add_compile_options($<$<NOT:$<STREQUAL:$<TARGET_PROPERTY:TYPE>,MODULE_LIBRARY>>:-fPIE>)
+add_link_options($<$<STREQUAL:$<TARGET_PROPERTY:TYPE>,EXECUTABLE>:-pie> -Wl,-z,relro,-z,now)
 
 find_program(CCACHE ccache)
 if(CCACHE)
-  set(CMAKE_C_COMPILER_LAUNCHER ${CCACHE})
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
+  set(launcher ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${CCACHE})  # for precompiled headers
+  set(CMAKE_C_COMPILER_LAUNCHER ${launcher})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${launcher})
 endif()
 find_program(MOLD mold)
 if(MOLD)
@@ -36,14 +38,11 @@ if(SHOAL_SANITIZE STREQUAL "address")
   # takes a full descriptor table for a broken object.
   add_compile_options(-fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=undefined)
   add_link_options(-fsanitize=address,undefined)
-  add_compile_definitions(BOOST_USE_UCONTEXT BOOST_USE_ASAN)
+  add_compile_definitions(SHOAL_SANITIZE_ADDRESS BOOST_USE_UCONTEXT BOOST_USE_ASAN)
 elseif(SHOAL_SANITIZE STREQUAL "thread")
   add_compile_options(-fsanitize=thread)
-  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    add_compile_options(-Wno-tsan)  # fences inside Asio
-  endif()
   add_link_options(-fsanitize=thread)
-  add_compile_definitions(BOOST_USE_UCONTEXT BOOST_USE_TSAN)
+  add_compile_definitions(SHOAL_SANITIZE_THREAD BOOST_USE_UCONTEXT BOOST_USE_TSAN)
 elseif(NOT SHOAL_SANITIZE STREQUAL "")
   message(FATAL_ERROR "SHOAL_SANITIZE: wanted address, thread or nothing; got '${SHOAL_SANITIZE}'")
 endif()

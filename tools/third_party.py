@@ -2,8 +2,9 @@
 """Fetches, checks, patches and builds the sources of third_party/manifest.toml.
 
     tools/third_party.py path llama_cpp [--variant release|tsan]   print the prefix, building it if needed
-    tools/third_party.py path llama_server [--patches N]           llama.cpp's own server, for comparisons; with the
-                                                                   first N patches only
+    tools/third_party.py path llama_server [--patches N] [--quick] llama.cpp's own server, for comparisons; with the
+                                                                   first N patches only; --quick: for what it answers, not
+                                                                   how fast, so what is around the model may be slow code
     tools/third_party.py path llama_bench [--patches N]            its benchmarks, the same
     tools/third_party.py path boost_context                        print the source folder
     tools/third_party.py path sqlite                               the same: CMake compiles it with each build's flags
@@ -198,8 +199,11 @@ def fetch(name, source):
     sys.exit(f"third_party: no way delivered {name} {source['version']}:\n" + "\n".join(failures))
 
 
-def compiler_id():
+def compiler(variant):
+    """Names of the compilers and what identifies them. ThreadSanitizer's runtime must be that of the program, clang's."""
     cc, cxx = os.environ.get("SHOAL_LLAMA_CC", "gcc"), os.environ.get("SHOAL_LLAMA_CXX", "g++")
+    if variant == "tsan":
+        cc, cxx = "clang-19", "clang++-19"
     return cc, cxx, subprocess.run([cxx, "--version"], check=True, capture_output=True, text=True).stdout.splitlines()[0]
 
 
@@ -213,15 +217,15 @@ def patched_llama(source, work):
 
 def llama_prefix(source, variant):
     """Where this variant of this source lives; it may not be there yet."""
-    _, _, identity = compiler_id()
+    _, _, identity = compiler(variant)
     flags = LLAMA_FLAGS[variant] + LLAMA_COMMON_FLAGS
     patches = "".join(sha256_file(ROOT / "third_party" / p) for p in source["patches"])
     key = hashlib.sha256("\n".join([source["tree_sha256"], patches, identity, *flags]).encode()).hexdigest()[:16]
     return CACHE / "llama.cpp" / f"{source['version']}-{variant}-{key}"
 
 
-def configure_llama(source, variant, prefix):
-    cc, cxx, _ = compiler_id()
+def configure_llama(source, variant, prefix, *more):
+    cc, cxx, _ = compiler(variant)
     prefix.mkdir(parents=True, exist_ok=True)
     if not (prefix / "src").is_dir():
         with tempfile.TemporaryDirectory(dir=prefix, prefix="patch-") as scratch:
@@ -229,16 +233,22 @@ def configure_llama(source, variant, prefix):
     build = prefix / "build"
     launcher = ["-DCMAKE_C_COMPILER_LAUNCHER=ccache", "-DCMAKE_CXX_COMPILER_LAUNCHER=ccache"] if shutil.which("ccache") else []
     run(["cmake", "-S", prefix / "src", "-B", build, "-G", "Ninja", f"-DCMAKE_C_COMPILER={cc}",
-         f"-DCMAKE_CXX_COMPILER={cxx}", "-Wno-dev", *launcher, *LLAMA_FLAGS[variant], *LLAMA_COMMON_FLAGS])
+         f"-DCMAKE_CXX_COMPILER={cxx}", "-Wno-dev", *launcher, *LLAMA_FLAGS[variant], *LLAMA_COMMON_FLAGS, *more])
     return build
 
 
-def llama(source, variant, server):
+def llama(source, variant, server=None):
+    """The prefix with the libraries, and with llama-server if that is asked for: "quick" or "optimised"."""
     prefix = llama_prefix(source, variant)
-    libraries_done, server_done = prefix / ".libraries", prefix / ".server"
-    if libraries_done.exists() and (server_done.exists() or not server):
+    libraries_done = prefix / ".libraries"
+    servers_done = {"quick": prefix / ".server_quick", "optimised": prefix / ".server"}
+    good_enough = {None: [], "quick": servers_done.values(), "optimised": [servers_done["optimised"]]}[server]
+    server_done = server is None or any(done.exists() for done in good_enough)
+    if libraries_done.exists() and server_done:
         return prefix
-    build = configure_llama(source, variant, prefix)
+    unoptimised = "ON" if server == "quick" else "OFF"
+    build = configure_llama(source, variant, prefix, f"-DSHOAL_UNOPTIMISED_SERVER={unoptimised}",
+                            f"-DCMAKE_PROJECT_llama.cpp_INCLUDE={ROOT}/third_party/llama.cpp/server.cmake")
     if not libraries_done.exists():
         say(f"building llama.cpp {source['version']} ({variant}); about 6 minutes on two cores, once per machine ...")
         listing = subprocess.run(["ninja", "-C", build, "-t", "targets", "all"], check=True, capture_output=True, text=True).stdout
@@ -247,10 +257,10 @@ def llama(source, variant, server):
         run(["ninja", "-C", build, "llama", "ggml", *backends])
         copy_libraries(prefix)
         libraries_done.touch()
-    if server and not server_done.exists():
-        say("building llama-server, for comparisons; about 3 minutes on two cores, once per machine ...")
+    if not server_done:
+        say("building llama-server, for comparisons; 3 to 6 minutes on two cores, once per machine ...")
         run(["ninja", "-C", build, "llama-server"])
-        server_done.touch()
+        servers_done[server].touch()
     return prefix
 
 
@@ -286,6 +296,7 @@ def main():
     parser.add_argument("name", choices=["llama_cpp", "llama_server", "llama_bench", "boost_context", "sqlite"])
     parser.add_argument("--variant", choices=["release", "tsan"], default="release")
     parser.add_argument("--patches", type=int, help="of llama_server, llama_bench: apply only the first N patches")
+    parser.add_argument("--quick", action="store_true", help="of llama_server: built without optimisation")
     options = parser.parse_args()
     manifest = tomllib.loads((ROOT / "third_party" / "manifest.toml").read_text())
     source = manifest["source"]["llama_cpp"]
@@ -295,11 +306,12 @@ def main():
         if options.name in ("boost_context", "sqlite"):
             print(fetch(options.name, manifest["source"][options.name]))
         elif options.name == "llama_server":
-            print(llama(first_patches(source, options.patches), "release", True) / "build" / "bin" / "llama-server")
+            server = "quick" if options.quick else "optimised"
+            print(llama(first_patches(source, options.patches), "release", server) / "build" / "bin" / "llama-server")
         elif options.name == "llama_bench":
             print(llama_bench(first_patches(source, options.patches)))
         else:
-            print(llama(source, options.variant, False))
+            print(llama(source, options.variant))
 
 
 if __name__ == "__main__":

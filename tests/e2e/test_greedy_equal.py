@@ -22,7 +22,7 @@ PROMPTS = [
 
 @pytest.fixture(scope="module")
 def llama_server(tmp_path_factory):
-    binary = subprocess.run([ROOT / "tools/third_party.py", "path", "llama_server"], check=True, capture_output=True,
+    binary = subprocess.run([ROOT / "tools/third_party.py", "path", "llama_server", "--quick"], check=True, capture_output=True,
                             text=True).stdout.strip()
     shown = subprocess.run([SHOAL, "models", "show", CHAT_MODEL, "--json", "--data-dir", STORE], check=True,
                            capture_output=True, text=True).stdout

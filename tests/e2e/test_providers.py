@@ -318,7 +318,7 @@ def test_a_journal_that_cannot_be_written_is_told(in_front, scripted):
 
 
 def test_llama_server_is_a_provider(in_front, models):
-    binary = subprocess.run([ROOT / "tools/third_party.py", "path", "llama_server"], check=True, capture_output=True,
+    binary = subprocess.run([ROOT / "tools/third_party.py", "path", "llama_server", "--quick"], check=True, capture_output=True,
                             text=True).stdout.strip()
     shown = subprocess.run([SHOAL, "models", "show", CHAT_MODEL, "--json", "--data-dir", STORE], check=True,
                            capture_output=True, text=True).stdout

@@ -9,7 +9,7 @@
 
 #include <boost/asio/impl/src.hpp>
 #include <boost/context/protected_fixedsize_stack.hpp>
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(SHOAL_SANITIZE_ADDRESS)
 #include <sanitizer/asan_interface.h>
 #endif
 
@@ -65,7 +65,7 @@ boost::context::stack_context StackPool::take() {
 }
 
 void StackPool::give_back(boost::context::stack_context& stack) {
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(SHOAL_SANITIZE_ADDRESS)
   // The last frames of a coroutine never return, so what guards their variables is still set.
   __asan_unpoison_memory_region(static_cast<char*>(stack.sp) - stack.size, stack.size);
 #endif

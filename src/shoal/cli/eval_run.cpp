@@ -164,7 +164,7 @@ class EvalRun {
     std::optional<evaluation::JudgeTrial> trial;
     if (suite_.judge) {
       // Names that are none are told before the judge is paid for.
-      for (const std::string& route : options_.routes) SHOAL_TRY(client_.server().identity(route));
+      for (const std::string& route : options_.routes) (void)SHOAL_TRY(client_.server().identity(route));
       trial =
           SHOAL_TRY(evaluation::judge_trial(*suite_.judge, beginning("labelled pairs"), client_.server(), journal_));
       end(trial->spent_usd);

@@ -3,16 +3,9 @@
 #include <cmath>
 
 // Without fused multiply-add, which would round otherwise; resolvers of clones run before a sanitizer is ready.
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#if defined(__has_feature)
-#if !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer) && !__has_feature(memory_sanitizer)
+#if defined(__x86_64__) && !defined(SHOAL_SANITIZE_ADDRESS) && !defined(SHOAL_SANITIZE_THREAD)
 #define SHOAL_WIDE __attribute__((target_clones("avx2", "default")))
-#endif
 #else
-#define SHOAL_WIDE __attribute__((target_clones("avx2", "default")))
-#endif
-#endif
-#ifndef SHOAL_WIDE
 #define SHOAL_WIDE
 #endif
 

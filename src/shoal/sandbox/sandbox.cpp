@@ -150,7 +150,7 @@ void allow_load(Filter& filter) {
 
 // What the runtimes of the sanitizers call by themselves; only in builds that are instrumented.
 void allow_sanitizer([[maybe_unused]] Filter& filter) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(SHOAL_SANITIZE_ADDRESS) || defined(SHOAL_SANITIZE_THREAD)
   filter.allow({SCMP_SYS(sigaltstack), SCMP_SYS(madvise), SCMP_SYS(sched_getaffinity), SCMP_SYS(gettimeofday),
                 SCMP_SYS(nanosleep)});
 #endif

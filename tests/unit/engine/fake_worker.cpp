@@ -129,12 +129,12 @@ class FakeWorker {
     if (draining_ && jobs_.empty()) return false;
     pollfd socket{3, POLLIN, 0};
     const bool works = !jobs_.empty() && is(file_, "work", "yes");  // in a step that does not end
-    const bool beats = ping_due_ && lease_.threads() > 0;
+    const bool holds = lease_.threads() > 0;  // to be given back once nothing needs it
     if (works) {
       note("work");
       send(0, ipc::Stats{.work = ++work_});
     }
-    if (::poll(&socket, 1, busy ? 0 : works || beats ? 1 : -1) <= 0) return true;
+    if (::poll(&socket, 1, busy ? 0 : works || holds ? 1 : -1) <= 0) return true;
     char buffer[65536];
     const ssize_t got = ::read(3, buffer, sizeof buffer);
     if (got <= 0) return false;

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include <fmt/format.h>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -35,13 +37,16 @@ Sample sample(std::size_t n, std::uint64_t seed) {
   std::vector<std::pair<double, double>> scores;
   for (std::size_t i = 0; i < n; ++i) {
     const bool sum = random.chance(0.5);
-    std::string text = sum ? "Add the numbers " + std::to_string(random.index(900)) + " and " +
-                                 std::to_string(random.index(900)) + " please"
-                           : "Which country has the capital " + std::string(kCities[random.index(6)]) + " today";
+    const std::size_t first = random.index(900);  // drawn one by one: compilers evaluate operands in orders of their own
+    const std::size_t second = random.index(900);
+    std::string text = sum ? fmt::format("Add the numbers {} and {} please", first, second)
+                           : fmt::format("Which country has the capital {} today", kCities[first % kCities.size()]);
     for (std::size_t k = random.index(6); k > 0; --k) text += " and so on";
     out.texts.push_back(text + "?");
     out.topics.emplace_back(sum ? "sums" : "capitals");
-    scores.emplace_back(random.chance(sum ? 0.2 : 0.9) ? 1 : 0, random.chance(0.95) ? 1 : 0);
+    const bool weak = random.chance(sum ? 0.2 : 0.9);
+    const bool strong = random.chance(0.95);
+    scores.emplace_back(weak ? 1 : 0, strong ? 1 : 0);
   }
   for (std::size_t i = 0; i < n; ++i)
     out.rows.push_back({out.texts[i], out.topics[i], {}, scores[i].first, scores[i].second});
