@@ -13,6 +13,7 @@ Results live in a cache outside the repository ($SHOAL_CACHE, default ~/.cache/s
 patches, compiler and flags, so that a second clone builds nothing twice.
 """
 import argparse
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -165,15 +166,30 @@ def keep_only(tree, files):
             path.unlink()
 
 
-def fetch(name, source):
-    """The unpacked, checked, unpatched tree."""
+@contextlib.contextmanager
+def alone():
+    """Two that build at once take turns; who finds all done need not wait for them."""
+    with open(CACHE / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def sources(name, source):
+    """Where the tree of each way belongs, and its sum."""
     sums = [way.get("tree_sha256") or source["tree_sha256"] for way in source["ways"]]
-    targets = [CACHE / "sources" / f"{name}-{source['version']}-{wanted[:12]}" for wanted in sums]
-    for target in targets:
-        if target.is_dir():
-            return target
+    return [(CACHE / "sources" / f"{name}-{source['version']}-{wanted[:12]}", wanted) for wanted in sums]
+
+
+def fetched(name, source):
+    return next((target for target, _ in sources(name, source) if target.is_dir()), None)
+
+
+def fetch(name, source):
+    """The unpacked, checked, unpatched tree. REQUIRES: alone()."""
+    if target := fetched(name, source):
+        return target
     failures = []
-    for way, wanted, target in zip(source["ways"], sums, targets):
+    for way, (target, wanted) in zip(source["ways"], sources(name, source)):
         with tempfile.TemporaryDirectory(dir=CACHE, prefix="fetch-") as scratch:
             tree = Path(scratch) / "tree"
             say(f"fetching {name} {source['version']} ({way['kind']}) ...")
@@ -237,31 +253,37 @@ def configure_llama(source, variant, prefix, *more):
     return build
 
 
+def llama_done(prefix, server):
+    """Whether the libraries are built, and the server that is asked for: None, "quick" or "optimised"."""
+    servers = {None: [prefix], "quick": [prefix / ".server_quick", prefix / ".server"], "optimised": [prefix / ".server"]}
+    return (prefix / ".libraries").exists(), any(done.exists() for done in servers[server])
+
+
 def llama(source, variant, server=None):
-    """The prefix with the libraries, and with llama-server if that is asked for: "quick" or "optimised"."""
+    """The prefix with the libraries, and with llama-server if that is asked for."""
     prefix = llama_prefix(source, variant)
-    libraries_done = prefix / ".libraries"
-    servers_done = {"quick": prefix / ".server_quick", "optimised": prefix / ".server"}
-    good_enough = {None: [], "quick": servers_done.values(), "optimised": [servers_done["optimised"]]}[server]
-    server_done = server is None or any(done.exists() for done in good_enough)
-    if libraries_done.exists() and server_done:
-        return prefix
-    unoptimised = "ON" if server == "quick" else "OFF"
-    build = configure_llama(source, variant, prefix, f"-DSHOAL_UNOPTIMISED_SERVER={unoptimised}",
+    if not all(llama_done(prefix, server)):
+        with alone():
+            build_llama(source, variant, prefix, server)
+    return prefix
+
+
+def build_llama(source, variant, prefix, server):
+    libraries_done, server_done = llama_done(prefix, server)
+    build = configure_llama(source, variant, prefix, f"-DSHOAL_UNOPTIMISED_SERVER={'ON' if server == 'quick' else 'OFF'}",
                             f"-DCMAKE_PROJECT_llama.cpp_INCLUDE={ROOT}/third_party/llama.cpp/server.cmake")
-    if not libraries_done.exists():
+    if not libraries_done:
         say(f"building llama.cpp {source['version']} ({variant}); about 6 minutes on two cores, once per machine ...")
         listing = subprocess.run(["ninja", "-C", build, "-t", "targets", "all"], check=True, capture_output=True, text=True).stdout
         backends = sorted({line.split(":")[0] for line in listing.splitlines()
                            if line.startswith("ggml-cpu") and ": phony" in line})
         run(["ninja", "-C", build, "llama", "ggml", *backends])
         copy_libraries(prefix)
-        libraries_done.touch()
+        (prefix / ".libraries").touch()
     if not server_done:
         say("building llama-server, for comparisons; 3 to 6 minutes on two cores, once per machine ...")
         run(["ninja", "-C", build, "llama-server"])
-        servers_done[server].touch()
-    return prefix
+        (prefix / (".server_quick" if server == "quick" else ".server")).touch()
 
 
 def first_patches(source, count):
@@ -271,10 +293,11 @@ def first_patches(source, count):
 def llama_bench(source):
     prefix = llama_prefix(source, "bench")
     if not (prefix / ".bench").exists():
-        build = configure_llama(source, "bench", prefix)
-        say(f"building llama-bench with {len(source['patches'])} patches; about 4 minutes on two cores, once per machine ...")
-        run(["ninja", "-C", build, "llama-bench", "llama-batched-bench"])
-        (prefix / ".bench").touch()
+        with alone():
+            build = configure_llama(source, "bench", prefix)
+            say(f"building llama-bench with {len(source['patches'])} patches; about 4 minutes on two cores, once per machine ...")
+            run(["ninja", "-C", build, "llama-bench", "llama-batched-bench"])
+            (prefix / ".bench").touch()
     return prefix / "build" / "bin"
 
 
@@ -301,17 +324,19 @@ def main():
     manifest = tomllib.loads((ROOT / "third_party" / "manifest.toml").read_text())
     source = manifest["source"]["llama_cpp"]
     CACHE.mkdir(parents=True, exist_ok=True)
-    with open(CACHE / "lock", "w") as lock:  # two clones that build at once take turns
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if options.name in ("boost_context", "sqlite"):
-            print(fetch(options.name, manifest["source"][options.name]))
-        elif options.name == "llama_server":
-            server = "quick" if options.quick else "optimised"
-            print(llama(first_patches(source, options.patches), "release", server) / "build" / "bin" / "llama-server")
-        elif options.name == "llama_bench":
-            print(llama_bench(first_patches(source, options.patches)))
-        else:
-            print(llama(source, options.variant))
+    if options.name in ("boost_context", "sqlite"):
+        wanted = manifest["source"][options.name]
+        if not (path := fetched(options.name, wanted)):
+            with alone():
+                path = fetch(options.name, wanted)
+        print(path)
+    elif options.name == "llama_server":
+        server = "quick" if options.quick else "optimised"
+        print(llama(first_patches(source, options.patches), "release", server) / "build" / "bin" / "llama-server")
+    elif options.name == "llama_bench":
+        print(llama_bench(first_patches(source, options.patches)))
+    else:
+        print(llama(source, options.variant))
 
 
 if __name__ == "__main__":

@@ -119,6 +119,25 @@ def test_what_is_of_no_one_area_goes_up(server, large, text, value):
     assert value in reason(answer, "domain")["value"] and reason(answer, "domain")["effect"] == "ask a provider first"
 
 
+def test_what_goes_up_unread_is_bounded_for_each_key(serve, large, data):
+    more = 'domain_routes = ["bank=bank", "travel=trips"]\nescalations_per_hour = 2\n'
+    server = serve(config(large.server_port, more), data_dir=data)
+    before = len(large.seen)
+    answers = [ask(server, f"{BANK} and {TRIP}") for _ in range(4)]
+    assert [answer["x_shoal"]["egress"] for answer in answers] == ["large", "large", "none", "none"]
+    assert len(large.seen) == before + 2
+    assert reason(answers[1], "escalations") is None
+    assert reason(answers[2], "escalations") == {"signal": "escalations", "value": "used up", "rule": "escalations_per_hour 2", "effect": "draft here"}
+    status, _, plan = server.post("/v1/shoal/route", {"messages": [{"role": "user", "content": f"{BANK} and {TRIP}"}]})
+    assert status == 200 and any(one["signal"] == "escalations" for one in plan["reasons"]), "the plan tells it, too"
+    assert "shoal_escalations_refused_total 2" in server.get("/metrics")[2]
+    assert ask(server, TRIP)["x_shoal"]["egress"] == "large", "what the route of its area asks a provider for is no escalation"
+    server.stop()
+    strict = serve(config(large.server_port, more + 'on_budget = "fail"\n').replace('"keep"', '"escalate"'), data_dir=data)
+    body = {"messages": [{"role": "user", "content": f"{BANK} and {TRIP}"}], "temperature": 0, "max_tokens": 4}
+    assert [strict.post("/v1/chat/completions", body)[0] for _ in range(3)] == [200, 200, 402]
+
+
 def test_what_may_not_leave_stays(server, large):
     before = len(large.seen)
     for text in (f"{BANK} and {TRIP}", BANK):

@@ -4,6 +4,7 @@ import random
 import shutil
 import signal
 import time
+from xml.etree import ElementTree
 
 import pytest
 from conftest import EMBED_MODEL
@@ -230,3 +231,20 @@ def test_with_embeddings_the_scores_are_the_servers_too(home, banking, serve):  
     assert sum(one["keep"] for one in body["data"]) > 32, body
     _, body = classify(serve(data_dir=home, args=["--no-models"]), task="banking", input=texts)
     assert "hashed" in body["certificate_void"] and not any(one["keep"] for one in body["data"])
+
+
+def test_the_scores_of_a_measurement_are_certified_and_drawn(home, classes, tmp_path):
+    held = write(home / "many.jsonl", noisy_rows(900, 13) + [{"text": f"quarks {i} vexing", "label": "oos"} for i in range(8)])
+    scored, charts = tmp_path / "scores.jsonl", tmp_path / "charts"
+    report("tune", "test", "kinds", held, "--out-of-scope", "oos", "--scores", scored, "--data-dir", home)
+    assert sum(row["out_of_scope"] for row in scores_of(scored)) == 8
+    gate = report("route", "certify", "--risk", "0.05", "--task", "kinds", "--scores", scored, "--charts", charts, "--data-dir",
+                  home)["gates"][0]
+    kept = gate["certified"][-1]
+    said = {name: [element.text for element in ElementTree.parse(charts / name).iter("{http://www.w3.org/2000/svg}text")]
+            for name in ("risk.svg", "reliability.svg")}
+    assert "promised: 5 %" in said["risk.svg"]
+    [of_the_gate] = [text for text in said["risk.svg"] if text and text.startswith("the gate: ")]
+    assert f"score {kept['threshold']:.3f}, {100 * kept['coverage']:.1f} % kept" in of_the_gate
+    dots = [dot.get("cx") for dot in ElementTree.parse(charts / "reliability.svg").iter("{http://www.w3.org/2000/svg}circle")]
+    assert len(dots) == len(set(dots)) > 2

@@ -1,5 +1,6 @@
-// Escalations: how many unsure answers of a key may still go to a provider, so that nobody who knows how to make the
-// local model unsure spends a budget that is everybody's. A bucket of each route and key fills by `per_hour` and holds
+// Escalations: how many requests of a key may still go to a provider because the local answer is not sure enough, or
+// because they look as if it would not be, so that nobody who knows how to make them so spends a budget that is
+// everybody's. A bucket of each route and key fills by `per_hour` and holds
 // no more than that; it begins full, and anew after a restart. Owned by Outside. Threads: the I/O thread.
 #pragma once
 

@@ -8,8 +8,7 @@ namespace shoal::gateway {
 
 Result<Explanation> explain(const engine::Engine& engine, Outside* outside, const base::Clock& clock,
                             const std::string& default_model, const AnswerRequest& request) {
-  Explanation out{.resolved = SHOAL_TRY(
-                      resolve(engine, outside, default_model, request, request.params.stream, clock.unix_seconds())),
+  Explanation out{.resolved = SHOAL_TRY(resolve(engine, outside, default_model, request, request.params.stream, clock)),
                   .plan = {},
                   .costs = {}};
   const routing::Route& route = out.resolved.route;

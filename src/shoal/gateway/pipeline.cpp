@@ -52,11 +52,12 @@ class Life {
 
     // --- route: who may answer, in which order; what falls out is named.
     Resolved resolved =
-        SHOAL_TRY(resolve(engine_, outside_, options_.default_model, request_, sink_.streams(), clock_.unix_seconds()));
+        SHOAL_TRY(resolve(engine_, outside_, options_.default_model, request_, sink_.streams(), clock_));
     route_ = std::move(resolved.route);
     receipt_.route = route_.name;
     routing::Plan plan = routing::plan(route_, {request_.needs, request_.local_only, request_.prefer}, resolved.world);
     receipt_.reasons = std::move(plan.reasons);
+    if (plan.escalates) take_escalation();
     if (plan.candidates.empty()) return *std::move(plan.refusal);
     add_system_prompt();
     calibration_ = resolved.calibration;
@@ -274,9 +275,7 @@ class Life {
                                   fmt::format("ask {}/{} too, afterwards", target.provider, target.model)});
     }
     if (judge.verdict() == Verdict::kKeep) return {};
-    if (!outside_->escalations.take(route_.name, request_.principal.id, route_.escalations_per_hour,
-                                    clock_.monotonic_ns()))
-      return escalated_too_often();
+    if (!take_escalation()) return escalated_too_often();
     unsure_ = true;
     // What was computed in vain is paid for all the same.
     if (started_ns_ > 0)
@@ -284,6 +283,12 @@ class Life {
     return Error(ErrorCode::kLowConfidence,
                  fmt::format("{} was not sure enough of its answer: {} {}, wanted {}", receipt_.model,
                              judge.reason().signal, judge.reason().value, judge.reason().rule));
+  }
+
+  // One of those that the key may have in this hour; of what goes to a provider unread, too. Counts when there is none.
+  bool take_escalation() {
+    return outside_->escalations.take(route_.name, request_.principal.id, route_.escalations_per_hour,
+                                      clock_.monotonic_ns());
   }
 
   // FENCE: who makes one answer after the other unsure does not spend everybody's budget. Errors: kBudgetExhausted.

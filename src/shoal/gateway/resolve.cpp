@@ -233,7 +233,7 @@ routing::RemoteState state_of(const Outside& outside, const routing::RemoteTarge
 }
 
 Result<Resolved> resolve(const engine::Engine& engine, Outside* outside, const std::string& default_model,
-                         const AnswerRequest& request, bool streams, std::int64_t now_s) {
+                         const AnswerRequest& request, bool streams, const base::Clock& clock) {
   Resolved out;
   const std::string& named = request.model;
   const routing::Route* route = find_route(outside, named.empty() ? kDefaultRoute : named);
@@ -278,10 +278,13 @@ Result<Resolved> resolve(const engine::Engine& engine, Outside* outside, const s
   }
   if (outside != nullptr) {
     out.world.egress_allowed = outside->gate.allowed();
+    out.world.may_escalate = outside->escalations.left(out.route.name, request.principal.id,
+                                                       out.route.escalations_per_hour, clock.monotonic_ns());
     for (const routing::RemoteTarget& target : out.route.remote) {
       routing::RemoteState& state = out.world.remotes.emplace_back(state_of(*outside, target));
       // Where the route wants such a request to fail, it fails when it comes to that.
-      if (!state.out && out.route.local_on_budget) look_at_budget(state, *outside, target, request, now_s);
+      if (!state.out && out.route.local_on_budget)
+        look_at_budget(state, *outside, target, request, clock.unix_seconds());
     }
   }
   return out;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "shoal/base/clock.h"
 #include "shoal/base/result.h"
 #include "shoal/engine/engine.h"
 #include "shoal/gateway/answer.h"
@@ -36,6 +37,6 @@ struct Resolved {
 // is the route shoal-auto, which is the default model alone where it is not configured. `streams`: the client reads
 // along. `outside` may be null. Errors: kModelNotFound (with suggestion).
 [[nodiscard]] Result<Resolved> resolve(const engine::Engine& engine, Outside* outside, const std::string& default_model,
-                                       const AnswerRequest& request, bool streams, std::int64_t now_s);
+                                       const AnswerRequest& request, bool streams, const base::Clock& clock);
 
 }  // namespace shoal::gateway

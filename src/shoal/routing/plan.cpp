@@ -120,10 +120,10 @@ class Planner {
     // A promise holds for what must stay here, too: then there is nobody to go to, and an answer is kept or refused.
     const bool alone = !has(false);
     if (alone && !(route_.risk > 0 && facts_.local_only)) return;
-    if (world_.undecided && !alone) return ask_local_last();
+    if (world_.undecided && !alone && escalate("draft here")) return;
     if (world_.outlook && !alone) {
       plan_.reasons.push_back(*world_.outlook);
-      if (world_.gains) return ask_local_last();
+      if (world_.gains && escalate("draft here")) return;
     }
     if (world_.calibrated) {
       if (world_.proof) plan_.reasons.push_back(*world_.proof);
@@ -140,7 +140,27 @@ class Planner {
       first_error_ = unproven();
       return;
     }
-    ask_local_last();
+    if (escalate(route_.local_on_budget ? "keep" : "fail") || route_.local_on_budget) return;
+    plan_.candidates.clear();
+    first_error_ = Error(ErrorCode::kBudgetExhausted,
+                         fmt::format("nothing says how sure a local answer would be, and this key has used up "
+                                     "escalations_per_hour {} of the route \"{}\"",
+                                     route_.escalations_per_hour, route_.name));
+  }
+
+  // FENCE: who words questions so that they go to a provider unread spends no more than the key may. `otherwise`: what
+  // becomes of it then.
+  bool escalate(const char* otherwise) {
+    const bool told = std::exchange(plan_.escalates, true);
+    if (world_.may_escalate) {
+      ask_local_last();
+      return true;
+    }
+    if (!told || otherwise != std::string_view("draft here")) {
+      plan_.reasons.push_back(
+          {"escalations", "used up", fmt::format("escalations_per_hour {}", route_.escalations_per_hour), otherwise});
+    }
+    return false;
   }
 
   // REQUIRES: the local model comes first, and there is somebody else.

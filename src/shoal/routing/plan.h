@@ -46,6 +46,7 @@ struct World {
   std::optional<types::Reason> domain;
   bool undecided = false;
   std::optional<types::Reason> proof;  // of the risk that the route promises
+  bool may_escalate = true;            // its key has escalations left
   bool egress_allowed = true;
   std::vector<RemoteState> remotes;  // as Route::remote
 };
@@ -63,6 +64,9 @@ struct Plan {
   std::vector<Candidate> candidates;
   std::vector<types::Reason> reasons;
   std::optional<Error> refusal;  // when there is no candidate
+  // It wants a provider before anything is drafted, for what the request is like or for want of a confidence: that takes
+  // one of the key's escalations. Where none is left, nobody but the local model comes first.
+  bool escalates = false;
 };
 
 [[nodiscard]] Plan plan(const Route& route, const Facts& facts, const World& world);

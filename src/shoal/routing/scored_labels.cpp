@@ -18,12 +18,12 @@ Result<ScoredLabel> parse_scored_label(std::string_view line) {
   auto root = parse_exactly(line);
   if (!root.ok()) return Error(ErrorCode::kInvalidData, root.error().message());
   const boost::json::object& object = root->get_object();
-  constexpr std::array<std::string_view, 4> kNames = {"score", "right", "group", "late"};
+  constexpr std::array<std::string_view, 5> kNames = {"score", "right", "group", "late", "out_of_scope"};
   for (const auto& [name, value] : object) {
     // A misspelt "late" would quietly be a promise without the late misses.
     if (std::ranges::find(kNames, std::string_view(name)) == kNames.end()) {
       return Error(ErrorCode::kInvalidData,
-                   fmt::format("{} is none of score, right, group and late", base::json_string(name)));
+                   fmt::format("{} is none of score, right, group, late and out_of_scope", base::json_string(name)));
     }
   }
   std::string fault;
@@ -35,6 +35,8 @@ Result<ScoredLabel> parse_scored_label(std::string_view line) {
   out.right = from.flag("right");
   if (object.contains("late")) out.late = from.flag("late");
   if (object.contains("group")) out.group = from.text("group");
+  const bool outside = object.contains("out_of_scope") && from.flag("out_of_scope");
+  if (fault.empty() && outside && out.right) fault = "out_of_scope: what belongs to no label cannot have a right one";
   if (!fault.empty()) return Error(ErrorCode::kInvalidData, std::move(fault));
   return out;
 }

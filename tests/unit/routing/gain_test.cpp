@@ -8,7 +8,6 @@
 #include <vector>
 
 #include <fmt/format.h>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -37,7 +36,8 @@ Sample sample(std::size_t n, std::uint64_t seed) {
   std::vector<std::pair<double, double>> scores;
   for (std::size_t i = 0; i < n; ++i) {
     const bool sum = random.chance(0.5);
-    const std::size_t first = random.index(900);  // drawn one by one: compilers evaluate operands in orders of their own
+    const std::size_t first =
+        random.index(900);  // drawn one by one: compilers evaluate operands in orders of their own
     const std::size_t second = random.index(900);
     std::string text = sum ? fmt::format("Add the numbers {} and {} please", first, second)
                            : fmt::format("Which country has the capital {} today", kCities[first % kCities.size()]);

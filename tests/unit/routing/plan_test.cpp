@@ -82,6 +82,43 @@ TEST_F(PlanTest, WhatGainsButMayNotLeaveIsAnsweredHere) {
   EXPECT_THAT(order(), ElementsAre("small", "acme/big", "other/huge")) << "the client's wish goes before";
 }
 
+TEST_F(PlanTest, WhatWantsAProviderUnreadIsDraftedWhereItsKeyHasUsedUpItsEscalations) {
+  const Reason used_up{"escalations", "used up", "escalations_per_hour 5", "draft here"};
+  route.escalations_per_hour = 5;
+  EXPECT_THAT(order(), ElementsAre("small?", "acme/big", "other/huge", "small!"));
+  EXPECT_FALSE(made.escalates);
+  world.outlook = Reason{"gain", "0.4", "router r, at least 0.2", "ask a provider first"};
+  world.gains = true;
+  EXPECT_THAT(order(), ElementsAre("acme/big", "other/huge", "small"));
+  EXPECT_TRUE(made.escalates);
+  world.may_escalate = false;
+  EXPECT_THAT(order(), ElementsAre("small?", "acme/big", "other/huge", "small!"));
+  EXPECT_THAT(made.reasons, ElementsAre(*world.outlook, used_up));
+  EXPECT_TRUE(made.escalates) << "it is counted";
+  world.undecided = true;
+  world.domain = Reason{"domain", "banking and travel", "areas, at least 0.8", "ask a provider first"};
+  EXPECT_THAT(order(), ElementsAre("small?", "acme/big", "other/huge", "small!"));
+  EXPECT_THAT(made.reasons, ElementsAre(*world.domain, used_up, *world.outlook)) << "it is told once";
+  prefer = Prefer::kRemote;
+  EXPECT_THAT(order(), ElementsAre("acme/big", "other/huge", "small")) << "who asks for a provider does not escalate";
+  EXPECT_FALSE(made.escalates);
+}
+
+TEST_F(PlanTest, WithoutAConfidenceItIsKeptOrFailsOnceItsKeyHasUsedUpItsEscalations) {
+  route.escalations_per_hour = 5;
+  route.on_null_confidence = NullConfidence::kEscalate;
+  world.calibrated = false;
+  EXPECT_THAT(order(), ElementsAre("acme/big", "other/huge", "small"));
+  EXPECT_TRUE(made.escalates);
+  world.may_escalate = false;
+  EXPECT_THAT(order(), ElementsAre("small", "acme/big", "other/huge"));
+  EXPECT_THAT(made.reasons, Contains(Reason{"escalations", "used up", "escalations_per_hour 5", "keep"}));
+  route.local_on_budget = false;
+  EXPECT_THAT(order(), IsEmpty());
+  EXPECT_EQ(made.refusal->code(), ErrorCode::kBudgetExhausted);
+  EXPECT_THAT(made.refusal->message(), HasSubstr("escalations_per_hour 5 of the route \"r\""));
+}
+
 TEST_F(PlanTest, ThePolicyIsTheOrder) {
   EXPECT_THAT(order(), ElementsAre("small?", "acme/big", "other/huge", "small!"));
   EXPECT_THAT(made.reasons, IsEmpty());

@@ -34,7 +34,11 @@ TEST(ScoredLabels, SaysWhatIsWrong) {
   EXPECT_EQ(fault(R"({"score":"0.5","right":true})"), "score: wanted a number from -1000000000 to 1000000000");
   EXPECT_EQ(fault(R"({"score":0.5,"right":1})"), "right: wanted true or false");
   EXPECT_EQ(fault(R"({"score":0.5,"right":true,"group":7})"), "group: wanted a text");
-  EXPECT_EQ(fault(R"({"score":0.5,"right":true,"Late":true})"), "\"Late\" is none of score, right, group and late");
+  EXPECT_EQ(fault(R"({"score":0.5,"right":true,"Late":true})"),
+            "\"Late\" is none of score, right, group, late and out_of_scope");
+  EXPECT_EQ(fault(R"({"score":0.5,"right":true,"out_of_scope":true})"),
+            "out_of_scope: what belongs to no label cannot have a right one");
+  EXPECT_EQ(fault(R"({"score":0.5,"right":false,"out_of_scope":true})"), "none");
 }
 
 TEST(ScoredLabels, ReadsAFile) {
