@@ -161,7 +161,7 @@ Result<void> AnswerJournal::add(const std::string& key, const std::string& row, 
   const std::string line = line_of(key, row, route, answer);
   const std::lock_guard lock(mutex_);
   const off_t before = ::lseek(fd_, 0, SEEK_END);
-  const Result<void> written = write_all(fd_, line, path_);
+  Result<void> written = write_all(fd_, line, path_);
   if (!written.ok()) {
     // Of a full disk: half a line would spoil the next one that fits.
     if (before >= 0 && ::ftruncate(fd_, before) != 0) ++damaged_;
