@@ -64,8 +64,8 @@ struct Plan {
   std::vector<Candidate> candidates;
   std::vector<types::Reason> reasons;
   std::optional<Error> refusal;  // when there is no candidate
-  // It wants a provider before anything is drafted, for what the request is like or for want of a confidence: that takes
-  // one of the key's escalations. Where none is left, nobody but the local model comes first.
+  // It wants a provider before anything is drafted, for what the request is like or for want of a confidence: that
+  // takes one of the key's escalations. Where none is left, nobody but the local model comes first.
   bool escalates = false;
 };
 

@@ -1,7 +1,7 @@
 // Files of scores and what they were worth, for certify(): any score of anything, not only of Shoal's own tables. One
 // label a line, in JSON: {"score": 0.93, "right": true, "group": "the question", "late": false}. A score of null is
-// never kept; "group" and "late" may be left out. "out_of_scope", which `shoal tune test --scores` writes, is checked and
-// not used: such an answer is a wrong one. Threads: any; blocks on the disk.
+// never kept; "group" and "late" may be left out. "out_of_scope", which `shoal tune test --scores` writes, is checked
+// and not used: such an answer is a wrong one. Threads: any; blocks on the disk.
 #pragma once
 
 #include <filesystem>

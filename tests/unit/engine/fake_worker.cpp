@@ -129,7 +129,7 @@ class FakeWorker {
     if (draining_ && jobs_.empty()) return false;
     pollfd socket{3, POLLIN, 0};
     const bool works = !jobs_.empty() && is(file_, "work", "yes");  // in a step that does not end
-    const bool holds = lease_.threads() > 0;  // to be given back once nothing needs it
+    const bool holds = lease_.threads() > 0;                        // to be given back once nothing needs it
     if (works) {
       note("work");
       send(0, ipc::Stats{.work = ++work_});
