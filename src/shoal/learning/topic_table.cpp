@@ -20,14 +20,23 @@ std::size_t bucket_of(std::uint64_t token) {
 double TopicTable::expected(std::span<const std::uint64_t> tokens, Scratch& scratch) const {
   // So many bytes at most add up to a number of 16 bits.
   constexpr std::size_t kTogether = 256;
+  constexpr std::size_t kLine = 64;
+  constexpr std::size_t kUsualTokens = 1'536;  // more than TextFeatures makes of any text: then it is allocated once
   const std::size_t n = means_.size();
   const std::size_t width = padded(n);
-  scratch.assign(width, 0);
+  scratch.reserve(width + std::max(tokens.size(), kUsualTokens));
+  scratch.assign(width + tokens.size(), 0);
+  const std::span<std::int32_t> rows = std::span(scratch).subspan(width);  // where each token's begins
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    rows[i] = static_cast<std::int32_t>(bucket_of(tokens[i]) * width);
+    for (std::size_t at = 0; at < width; at += kLine)
+      __builtin_prefetch(words_.data() + rows[i] + static_cast<std::ptrdiff_t>(at));
+  }
   for (std::size_t lane = 0; lane < width; lane += kLane) {
-    for (std::size_t begin = 0; begin < tokens.size(); begin += kTogether) {
+    for (std::size_t begin = 0; begin < rows.size(); begin += kTogether) {
       std::array<std::int16_t, kLane> sums{};
-      for (const std::uint64_t token : tokens.subspan(begin, std::min(kTogether, tokens.size() - begin))) {
-        const std::int8_t* const row = words_.data() + bucket_of(token) * width + lane;
+      for (const std::int32_t at : rows.subspan(begin, std::min(kTogether, rows.size() - begin))) {
+        const std::int8_t* const row = words_.data() + at + lane;
         for (std::size_t t = 0; t < kLane; ++t) sums[t] = static_cast<std::int16_t>(sums[t] + row[t]);
       }
       for (std::size_t t = 0; t < kLane; ++t) scratch[lane + t] += sums[t];

@@ -13,7 +13,11 @@ constexpr double kNoLength = 1e-9;  // keeps a text without words from dividing 
 double weighed(const WordsAndShape& model, std::span<const learning::HashedFeature> words) {
   double sum = 0;
   double squares = 0;
-  for (const learning::HashedFeature& feature : words) {
+  // They are far apart: each is asked for some time before it is needed.
+  constexpr std::size_t kAhead = 32;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    if (i + kAhead < words.size()) __builtin_prefetch(&model.words[words[i + kAhead].bucket]);
+    const learning::HashedFeature& feature = words[i];
     const WordWeight& word = model.words[feature.bucket];
     const double x = static_cast<double>(feature.value) * word.rarity;
     squares += x * x;
