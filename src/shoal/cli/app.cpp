@@ -89,7 +89,7 @@ Result<std::unique_ptr<App>> App::make(config::Loaded loaded, config::LoadReques
                          {{"reason", known.error().message()}});
   }
   warn_of_routes(*app->config, app->parts.engine, app->parts.log);
-  app->server.set_tasks(load_tasks(*app->config, app->parts.log));
+  app->server.set_tasks(app->outside.outside.config->tasks);
   SHOAL_TRY(
       app->outside.ledger.run([&](const base::Yield& yield) { return app->apply_keys(app->config->server, yield); }));
   return app;
@@ -140,6 +140,11 @@ Result<void> OutsideParts::apply(const config::Config& config) {
   outside.config = std::move(next);
   for (const routing::Route& route : outside.config->routes) {
     if (route.risk <= 0) continue;
+    if (route.local_task != nullptr) {
+      const auto& one = route.local_task->certificate;
+      if (one) drift.promise(route.name, route.risk, *one);
+      continue;
+    }
     for (const routing::Certificate& one : *outside.config->certificates) drift.promise(route.name, route.risk, one);
   }
   budgets.set_caps(std::move(caps));
@@ -256,7 +261,7 @@ Result<void> App::reload(const base::Yield& yield) {
     config = std::move(loaded.config);
     parts.log.set_level(log_level(config->log));
     warn_of_routes(*config, parts.engine, parts.log);
-    server.set_tasks(load_tasks(*config, parts.log));
+    server.set_tasks(outside.outside.config->tasks);
     parts.engine.forgive_failures();
     return {};
   };

@@ -29,6 +29,7 @@
 #include "shoal/net/http_server.h"
 #include "shoal/routing/calibration.h"
 #include "shoal/routing/certificate.h"
+#include "shoal/routing/tasks.h"
 #include "shoal/server/key_set.h"
 #include "shoal/server/server.h"
 #include "shoal/telemetry/metrics.h"
@@ -65,6 +66,7 @@ struct ModelSourceOptions {
 struct RoutingFiles {
   std::shared_ptr<const std::vector<routing::Table>> calibrations;
   std::shared_ptr<const std::vector<routing::Certificate>> certificates;
+  std::shared_ptr<const routing::Tasks> tasks;
 };
 // Errors: kInvalidConfig for a URL, a key, a price that is none.
 [[nodiscard]] Result<std::shared_ptr<const gateway::OutsideConfig>> outside_config(const config::Config& config,
@@ -82,14 +84,14 @@ struct RoutingFiles {
 void add_outside_metrics(telemetry::Registry& registry, const gateway::Outside& outside, const store::Feeder* feeder);
 
 // wire_routing.cpp
-// `shipped`, the tables in DATA_DIR/calibration and the certificates in DATA_DIR/certificates; what is damaged is told
-// to the log and not among them.
+// `shipped`, the tables in DATA_DIR/calibration, the certificates in DATA_DIR/certificates and load_tasks(); what is
+// damaged is told to the log and not among them.
 [[nodiscard]] RoutingFiles load_routing_files(const config::Config& config, std::vector<routing::Table> shipped,
                                               base::Log& log);
 
 // wire_tasks.cpp
 // What `shoal tune probe` wrote to DATA_DIR/tasks; what is damaged is told to the log and not among them.
-[[nodiscard]] std::shared_ptr<const server::Tasks> load_tasks(const config::Config& config, base::Log& log);
+[[nodiscard]] std::shared_ptr<const routing::Tasks> load_tasks(const config::Config& config, base::Log& log);
 
 // What runs models: enough for a command without a server.
 struct EngineParts {

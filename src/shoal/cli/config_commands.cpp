@@ -39,7 +39,10 @@ void check_providers(config::LoadOutcome& outcome) {
   boost::asio::io_context io{1};
   const base::SystemClock clock;
   net::HttpClient client(io, clock, {});
-  const auto made = outside_config(*outcome.loaded->config, client, clock, nullptr, {});
+  const config::Config& config = *outcome.loaded->config;
+  base::Log silent = base::Log::null();
+  const auto made = outside_config(config, client, clock, nullptr,
+                                   {.calibrations = {}, .certificates = {}, .tasks = load_tasks(config, silent)});
   if (made.ok()) return;
   config::Fault fault;
   fault.place = outcome.loaded->file;

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "shoal/base/suggest.h"
 #include "shoal/base/text.h"
 #include "shoal/cli/app.h"
 #include "shoal/cli/tune_probe.h"
@@ -215,13 +216,38 @@ Result<std::shared_ptr<const routing::Domains>> load_domains(const config::Route
   return std::shared_ptr<const routing::Domains>(std::move(out));
 }
 
-Result<routing::Route> make_route(const config::RouteConfig& config, const config::Config& all) {
+// The task that answers in place of a local model.
+Result<std::shared_ptr<const routing::Task>> find_local_task(const config::RouteConfig& config,
+                                                             const std::shared_ptr<const routing::Tasks>& tasks) {
+  const auto wrong = [&config](std::string why) {
+    return Error(ErrorCode::kInvalidConfig, fmt::format("route.{}.local_task: {}", config.name, why));
+  };
+  const auto found = std::ranges::find(*tasks, config.local_task, &routing::Task::name);
+  if (found == tasks->end()) {
+    std::vector<std::string> names;
+    for (const routing::Task& task : *tasks) names.push_back(task.name);
+    return wrong(fmt::format("no trained task is called {}; `shoal tune probe DATA --task {}` makes one",
+                             config.local_task, config.local_task))
+        .with_suggestion(base::suggest(config.local_task, names));
+  }
+  if (!std::holds_alternative<learning::ClassModel>(found->model)) {
+    return wrong(fmt::format("{} finds slots, and only a task of classes can answer for a route", config.local_task));
+  }
+  return std::shared_ptr<const routing::Task>(tasks, &*found);
+}
+
+Result<routing::Route> make_route(const config::RouteConfig& config, const config::Config& all,
+                                  const std::shared_ptr<const routing::Tasks>& tasks) {
   routing::Route route;
   route.name = config.name;
   route.policy = config.policy == "slm_only"    ? routing::Policy::kSlmOnly
                  : config.policy == "llm_first" ? routing::Policy::kLlmFirst
                                                 : routing::Policy::kSlmFirst;
   route.local = config.local;
+  if (!config.local_task.empty()) {
+    route.local_task = SHOAL_TRY(find_local_task(config, tasks));
+    route.local = config.local_task;
+  }
   for (const std::string& text : config.remote) {
     auto target = routing::parse_target(text);
     if (target) route.remote.push_back(*std::move(target));
@@ -275,12 +301,13 @@ Result<std::shared_ptr<const gateway::OutsideConfig>> outside_config(const confi
   auto out = std::make_shared<gateway::OutsideConfig>();
   out->calibrations = std::move(files.calibrations);
   out->certificates = std::move(files.certificates);
+  out->tasks = std::move(files.tasks);
   std::vector<std::shared_ptr<provider::Provider>> providers;
   for (const config::ProviderConfig& one : config.providers) {
     providers.push_back(SHOAL_TRY(make_provider(one, client, clock, log)));
   }
   for (const config::RouteConfig& one : config.routes) {
-    out->routes.push_back(SHOAL_TRY(make_route(one, config)));
+    out->routes.push_back(SHOAL_TRY(make_route(one, config, out->tasks)));
   }
   out->providers = provider::Providers(std::move(providers));
   out->all_receipts = config.audit.receipts == "all";

@@ -20,7 +20,8 @@ RoutingFiles load_routing_files(const config::Config& config, std::vector<routin
     log.warn("a certificate is not used", {{"file", bad.path.string()}, {"reason", bad.error.message()}});
   }
   return {std::make_shared<const std::vector<routing::Table>>(std::move(shipped)),
-          std::make_shared<const std::vector<routing::Certificate>>(std::move(certificates.certificates))};
+          std::make_shared<const std::vector<routing::Certificate>>(std::move(certificates.certificates)),
+          load_tasks(config, log)};
 }
 
 }  // namespace shoal::cli

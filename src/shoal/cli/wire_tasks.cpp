@@ -14,9 +14,9 @@
 namespace shoal::cli {
 namespace {
 
-Result<server::Task> load_one(const std::filesystem::path& file) {
+Result<routing::Task> load_one(const std::filesystem::path& file) {
   const std::string bytes = SHOAL_TRY(learning::read_model_file(file));
-  server::Task out;
+  routing::Task out;
   // Whoever copied a file may have given it another name, by which it is asked for.
   out.name = file.stem().string();
   if (!learning::is_task_name(out.name)) return Error(ErrorCode::kInvalidConfig, "its name is none");
@@ -38,8 +38,8 @@ Result<server::Task> load_one(const std::filesystem::path& file) {
 
 }  // namespace
 
-std::shared_ptr<const server::Tasks> load_tasks(const config::Config& config, base::Log& log) {
-  auto tasks = std::make_shared<server::Tasks>();
+std::shared_ptr<const routing::Tasks> load_tasks(const config::Config& config, base::Log& log) {
+  auto tasks = std::make_shared<routing::Tasks>();
   for (const std::filesystem::path& file : task_files(task_folder(config))) {
     auto loaded = load_one(file);
     if (!loaded.ok()) {
@@ -47,7 +47,7 @@ std::shared_ptr<const server::Tasks> load_tasks(const config::Config& config, ba
       continue;
     }
     tasks->push_back(std::move(loaded).value());
-    if (const server::Task& task = tasks->back(); !task.no_certificate.empty()) {
+    if (const routing::Task& task = tasks->back(); !task.no_certificate.empty()) {
       log.warn("a task's certificate is void", {{"task", task.name}, {"reason", task.no_certificate}});
     }
   }

@@ -108,6 +108,7 @@ struct RouteConfig {
   std::string name;
   std::string policy = "slm_first";  // load() makes it slm_only where nobody set it and there is no `remote`
   std::string local;                 // empty: engine.default_model
+  std::string local_task;            // a trained task in its place; empty: none
   std::vector<std::string> remote;   // "provider/model", each of a provider that is configured
   double threshold = 0.80;
   double risk = 0;  // 0: `threshold` counts

@@ -199,6 +199,18 @@ void check_domains(const RecordCheck& check, const RouteConfig& route, Judge& ju
   for (std::size_t i = 0; i < route.domain_routes.size(); ++i) check_domain_route(check.config, route, i, judge);
 }
 
+void check_local_task(const RouteConfig& route, Judge& judge) {
+  if (route.local_task.empty()) return;
+  if (!route.local.empty())
+    judge.wrong("local_task", "a task answers in place of a local model, and this route has `local` too",
+                "remove one of them");
+  if (route.local_task.find('/') != std::string::npos || route.local_task.starts_with('.'))
+    judge.wrong("local_task", "it is the name of a task, and no path",
+                "write the NAME of `shoal tune probe --task NAME`");
+  if (!route.task.empty())
+    judge.wrong("task", "it names calibration tables of a local model, and a trained task has its own", "remove it");
+}
+
 void check_route(const RecordCheck& check, const RouteConfig& route, Judge& judge) {
   judge.required();
   if (judge.faulty()) return;
@@ -207,6 +219,7 @@ void check_route(const RecordCheck& check, const RouteConfig& route, Judge& judg
   check_router(route, judge);
   check_audits(route, judge);
   check_domains(check, route, judge);
+  check_local_task(route, judge);
   if (!route.remote.empty()) {
     if (route.privacy == "local_only") {
       judge.wrong("remote", "privacy = \"local_only\" lets nothing leave this machine", "remove one of them");

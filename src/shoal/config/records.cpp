@@ -134,6 +134,7 @@ constexpr std::array kProviderFields = {
 constexpr std::array kRouteFields = {
     Field{choice("policy", kPolicies, "slm_only: the local model answers. slm_first: it drafts, and `remote` is asked when it is not sure. llm_first: `remote` is asked first. The last two need `remote`; without it, and where this field is not written, it is slm_only."), SHOAL_ROUTE(policy)},
     Field{text("local", "The local model. Empty: engine.default_model."), SHOAL_ROUTE(local)},
+    Field{text("local_task", "In place of `local`: a task of `shoal tune probe` with classes. It answers with the label of what the user said last; what it says of its own certainty is held against `threshold`, or, with `risk`, against its certificate of `shoal tune certify`. Empty: none."), SHOAL_ROUTE(local_task)},
     Field{typed(Type::kTargetList, "remote", "What to ask beyond this machine, in the order of trying."), SHOAL_ROUTE(remote)},
     Field{number("threshold", 0, 1, "The least calibrated probability of being right that keeps a local answer."), SHOAL_ROUTE(threshold)},
     Field{number("risk", 0, 1, "In place of `threshold`: of the local answers that are kept, at most this share is wrong. The threshold comes from a certificate of `shoal route certify`; without one that holds for what runs, answers are of unknown certainty (on_null_confidence). 0: `threshold` counts."), SHOAL_ROUTE(risk)},

@@ -6,12 +6,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <variant>
 
 #include "shoal/base/async.h"
 #include "shoal/base/clock.h"
 #include "shoal/engine/engine.h"
 #include "shoal/types/remote.h"
+#include "shoal/types/route.h"
 
 namespace shoal::gateway {
 
@@ -20,9 +22,17 @@ struct Started {
   std::int32_t prompt_tokens = 0;
 };
 
+// How sure a trained task is of the answer that follows.
+struct Scored {
+  std::optional<double> confidence;   // none: not known
+  std::string unknown;                // then: what was wanted
+  std::optional<types::Reason> note;  // for the receipt
+  types::Usage estimated;             // what a provider would count of it, about
+};
+
 struct AnswerEvent {
   std::size_t answer = 0;  // of a local model; a RemoteEvent names its own
-  std::variant<Started, engine::TokenEvent, engine::FinishEvent, types::RemoteEvent, Error> what;
+  std::variant<Started, Scored, engine::TokenEvent, engine::FinishEvent, types::RemoteEvent, Error> what;
 };
 
 class AnswerStream {

@@ -7,6 +7,7 @@
 
 #include "shoal/base/sha256.h"
 #include "shoal/gateway/drift.h"
+#include "shoal/routing/tasks.h"
 
 namespace shoal::gateway {
 namespace {
@@ -24,6 +25,11 @@ std::string model_of(const routing::Calibration& tables) {
   const routing::TableKey& key = table->key;
   return fmt::format("{} {} {} {} {}", digits(key.weights), key.quantisation, digits(key.chat_template), key.sampler,
                      key.task);
+}
+
+std::string model_of(const routing::Task& task) {
+  const auto* const classes = std::get_if<learning::ClassModel>(&task.model);
+  return fmt::format("task {} {}", task.name, classes == nullptr ? "" : digits(classes->data_sha256));
 }
 
 audit::Stratum stratum_of(const routing::Route& route, const AnswerRequest& request) {
@@ -64,7 +70,7 @@ Judgement::Judgement(const routing::Route& route, const routing::Certificate* ce
   judged_.threshold = route.threshold;
   judged_.stratum = stratum_of(route, request);
   if (certificate != nullptr) judged_.certificate = certificate_id(*certificate);
-  judged_.model = model_of(tables);
+  judged_.model = route.local_task != nullptr ? model_of(*route.local_task) : model_of(tables);
   if (tables.whole == nullptr || tables.whole->checks.empty()) return;
   said_.resize(request.answers());
   prompts_ = asked_of(request);

@@ -15,14 +15,15 @@
 #include "shoal/base/clock.h"
 #include "shoal/egress/gate.h"
 #include "shoal/gateway/escalations.h"
+#include "shoal/learning/class_model.h"
 #include "shoal/ledger/book.h"
 #include "shoal/ledger/prices.h"
 #include "shoal/provider/provider.h"
 #include "shoal/routing/calibration.h"
 #include "shoal/routing/certificate.h"
-#include "shoal/routing/domains.h"
 #include "shoal/routing/gain_model.h"
 #include "shoal/routing/route.h"
+#include "shoal/routing/tasks.h"
 
 namespace shoal::gateway {
 
@@ -80,6 +81,7 @@ struct OutsideConfig {
   std::shared_ptr<const std::vector<routing::Table>> calibrations = std::make_shared<std::vector<routing::Table>>();
   std::shared_ptr<const std::vector<routing::Certificate>> certificates =
       std::make_shared<std::vector<routing::Certificate>>();
+  std::shared_ptr<const routing::Tasks> tasks = std::make_shared<routing::Tasks>();
 };
 
 // Streams whose client left before their end: they are read on, for what they cost is told at their end.
@@ -111,10 +113,15 @@ struct Outside {
   Drains drains{};
   JudgedCounts judged{};
   Escalations escalations{};
-  Audits* audits = nullptr;                                  // null: nobody is asked afterwards
-  Drift* drift = nullptr;                                    // null: thresholds stay where certificates have them
-  routing::GainModel::Scratch scratch{};                     // of the routers
-  std::unique_ptr<routing::DomainScratch> domain_scratch{};  // made when the first route with domains needs it
+  Audits* audits = nullptr;                         // null: nobody is asked afterwards
+  Drift* drift = nullptr;                           // null: thresholds stay where certificates have them
+  routing::GainModel::Scratch scratch{};            // of the routers
+  std::unique_ptr<learning::ClassScorer> scorer{};  // of tasks; made when the first route needs it
+
+  [[nodiscard]] learning::ClassScorer& task_scorer() {
+    if (scorer == nullptr) scorer = std::make_unique<learning::ClassScorer>();
+    return *scorer;
+  }
 };
 
 }  // namespace shoal::gateway

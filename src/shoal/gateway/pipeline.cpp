@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cassert>
 #include <chrono>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -19,6 +20,7 @@
 #include "shoal/gateway/receipts.h"
 #include "shoal/gateway/remote_call.h"
 #include "shoal/gateway/resolve.h"
+#include "shoal/gateway/task_draft.h"
 #include "shoal/routing/plan.h"
 #include "shoal/routing/prefix_judge.h"
 
@@ -168,7 +170,7 @@ class Life {
     receipt_.decision = moved ? types::Decision::kFailedOver : types::Decision::kLocal;
     receipt_.usage = {};
     receipt_.timings = {};
-    Draft answers(engine_, local_requests(request_, route_.local, deadline_, sink_.streams()), request_.cancel, yield);
+    const std::unique_ptr<AnswerStream> answers = begin_local(yield);
     std::optional<routing::PrefixJudge> judge;
     if (candidate.judged) {
       judge.emplace(routing::JudgeOptions{
@@ -185,8 +187,20 @@ class Life {
       receipt_.threshold = route_.threshold;
       commit_by_.at_ns = admitted_ns_ + route_.commit_ms * 1'000'000;
     }
-    SHOAL_TRY(relay(answers, "loading " + route_.local, judge ? &*judge : nullptr, yield));
+    SHOAL_TRY(relay(*answers, "loading " + route_.local, judge ? &*judge : nullptr, yield));
     return reply(nullptr, yield);
+  }
+
+  // The local model, or the trained task that the route has in its place.
+  std::unique_ptr<AnswerStream> begin_local(base::Yield yield) {
+    if (route_.local_task == nullptr) {
+      return std::make_unique<Draft>(engine_, local_requests(request_, route_.local, deadline_, sink_.streams()),
+                                     request_.cancel, yield);
+    }
+    TaskDraftOptions options{.embed_by = base::Deadline::after_ms(clock_, route_.commit_ms),
+                             .certified_only = route_.risk > 0};
+    options.embed_by.at_ns = std::min(options.embed_by.at_ns, deadline_.at_ns);
+    return std::make_unique<TaskDraft>(engine_, outside_->task_scorer(), *route_.local_task, request_, options);
   }
 
   // Passes on what comes, until all answers are complete. `judge`, of a local model's answers, may be null.
@@ -217,6 +231,14 @@ class Life {
       if (auto* error = std::get_if<Error>(&event->what)) return std::move(*error);
       if (std::holds_alternative<Started>(event->what)) {
         if (started++ == 0) started_ns_ = clock_.monotonic_ns();
+        continue;
+      }
+      if (auto* scored = std::get_if<Scored>(&event->what)) {
+        if (scored->note) receipt_.reasons.push_back(*std::move(scored->note));
+        receipt_.estimated = scored->estimated;
+        if (judge == nullptr) continue;
+        judge->scored(event->answer, scored->confidence, std::move(scored->unknown));
+        SHOAL_TRY(heed(*judge));
         continue;
       }
       if (auto* remote = std::get_if<types::RemoteEvent>(&event->what)) {

@@ -71,7 +71,7 @@ std::optional<Compared> compared_with(const types::Receipt& receipt, const Outsi
   const routing::RemoteTarget* const target = config.baseline        ? &*config.baseline
                                               : route.remote.empty() ? nullptr
                                                                      : &route.remote.front();
-  types::Usage usage = receipt.usage;
+  types::Usage usage = receipt.local() ? receipt.estimated.value_or(receipt.usage) : receipt.usage;
   // No prompt has no tokens: the provider did not say what it counted.
   const bool counted = usage.prompt_tokens > 0 || usage.completion_tokens > 0;
   if (target == nullptr || !counted) return std::nullopt;

@@ -8,8 +8,10 @@
 
 #include "shoal/base/suggest.h"
 #include "shoal/gateway/drift.h"
+#include "shoal/gateway/task_draft.h"
 #include "shoal/routing/domains.h"
 #include "shoal/routing/gain_file.h"
+#include "shoal/routing/tasks.h"
 
 namespace shoal::gateway {
 namespace {
@@ -48,17 +50,9 @@ std::size_t fewest_tokens(const AnswerRequest& request) {
   return tokens;
 }
 
-// The threshold of a route that promises a risk. FENCE: without a certificate for what runs now it has none, and its
-// answers count as not judged.
-void look_at_promise(Resolved& out, const routing::TableKey& key, const Outside& outside, bool streams) {
-  const bool by_prefix = streams && out.route.latency == routing::Latency::kInteractive;
-  const routing::Promise promise{.key = key,
-                                 .gate = by_prefix ? routing::Gate::kStream : routing::Gate::kWhole,
-                                 .scores = routing::scores_name(out.calibration),
-                                 .risk = out.route.risk,
-                                 .confidence = out.route.risk_confidence};
-  out.certificates = outside.config->certificates;
-  const routing::FoundCertificate found = routing::find_certificate(*out.certificates, promise);
+// FENCE: without a certificate for what runs now a route that promises a risk has no threshold, and its answers count
+// as not judged.
+void stand_on(Resolved& out, const routing::FoundCertificate& found, const Outside& outside) {
   out.certificate = found.certificate;
   if (found.certificate == nullptr) {
     out.world.calibrated = false;
@@ -88,6 +82,19 @@ void look_at_promise(Resolved& out, const routing::TableKey& key, const Outside&
       alarms == 0
           ? fmt::format("threshold {}", out.route.threshold)
           : fmt::format("threshold {}, {} stricter after as many alarms of drift", out.route.threshold, alarms)};
+}
+
+// The threshold of a route that promises a risk.
+void look_at_promise(Resolved& out, const routing::TableKey& key, const Outside& outside, bool streams) {
+  const bool by_prefix = streams && out.route.latency == routing::Latency::kInteractive;
+  const routing::Promise promise{.key = key,
+                                 .gate = by_prefix ? routing::Gate::kStream : routing::Gate::kWhole,
+                                 .scores = routing::scores_name(out.calibration),
+                                 .risk = out.route.risk,
+                                 .confidence = out.route.risk_confidence};
+  out.certificates = outside.config->certificates;
+  const routing::FoundCertificate found = routing::find_certificate(*out.certificates, promise);
+  stand_on(out, found, outside);
 }
 
 // What can be known of it before it computes anything.
@@ -123,6 +130,15 @@ void look_at_local(Resolved& out, const types::ModelInfo& model, const engine::E
   }
 }
 
+// The same of a trained task, whose answers are judged by what it says of itself.
+void look_at_task(Resolved& out, const Outside& outside, const AnswerRequest& request) {
+  const routing::Task& task = *out.route.local_task;
+  out.world.no_local = why_no_task(request);
+  out.world.calibrated = true;
+  if (out.route.risk <= 0) return;
+  stand_on(out, routing::find_certificate(task, out.route.risk, out.route.risk_confidence), outside);
+}
+
 // A name that is no local model's may be meant to be a route's, or a provider's.
 Error with_others(Error error, const Outside* outside, std::string_view named) {
   if (outside == nullptr || error.code() != ErrorCode::kModelNotFound || named.empty()) return error;
@@ -153,8 +169,7 @@ void look_at_domain(Resolved& out, Outside& outside, const AnswerRequest& reques
   const std::shared_ptr<const routing::Domains> domains = out.route.domains;
   const std::vector<std::string_view> turns = turns_of(request);
   if (turns.empty()) return;
-  if (outside.domain_scratch == nullptr) outside.domain_scratch = std::make_unique<routing::DomainScratch>();
-  const routing::Domain found = routing::find_domain(*domains, turns, *outside.domain_scratch);
+  const routing::Domain found = routing::find_domain(*domains, turns, outside.task_scorer());
   const std::string& label = domains->task.labels[found.label];
   types::Reason reason{"domain", fmt::format("{} {}", label, found.probability),
                        fmt::format("{}, at least {}", domains->task.name, domains->least), ""};
@@ -260,7 +275,10 @@ Result<Resolved> resolve(const engine::Engine& engine, Outside* outside, const s
       out.route.local = named;
     }
   }
-  if (!out.route.local.empty()) {
+  if (out.route.local_task != nullptr) {
+    look_at_task(out, *outside, request);
+    if (out.route.router != nullptr) look_at_gain(out, outside->scratch, request);
+  } else if (!out.route.local.empty()) {
     auto model = engine.resolve(out.route.local);
     if (model.ok() && model->embeds && !model->generates && !out.route.remote.empty()) {
       out.world.no_local =

@@ -140,9 +140,9 @@ class Finder {
 
 }  // namespace
 
-Domain find_domain(const Domains& domains, std::span<const std::string_view> turns, DomainScratch& scratch) {
+Domain find_domain(const Domains& domains, std::span<const std::string_view> turns, learning::ClassScorer& scorer) {
   assert(domains.routes.size() == domains.task.labels.size());
-  return Finder(domains, scratch.scorer).find(text_of(turns));
+  return Finder(domains, scorer).find(text_of(turns));
 }
 
 }  // namespace shoal::routing

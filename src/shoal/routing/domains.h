@@ -10,7 +10,7 @@
 // validation texts joined by marks, conjunctions or a blank, a fifth passed for one area when judged whole, and 7 % by
 // parts; of single texts 87.5 % in place of 88.6 % were still sure, 99.1 % of them rightly.
 //
-// Immutable and shared once made. Threads: any, each with its own DomainScratch.
+// Immutable and shared once made. Threads: any, each with its own scorer.
 #pragma once
 
 #include <cstddef>
@@ -40,16 +40,11 @@ struct Domain {
   double outside = 0;      // from 0 to 1: how much it is like texts of none of the labels
 };
 
-// Of one thread.
-struct DomainScratch {
-  learning::ClassScorer scorer;
-};
-
 // From here on a text is taken for one of none of the labels.
 inline constexpr double kOutside = 0.5;
 
 // `turns`: what the user wrote, the last one last. A turn of fewer than four words is read with the one before it.
 [[nodiscard]] Domain find_domain(const Domains& domains, std::span<const std::string_view> turns,
-                                 DomainScratch& scratch);
+                                 learning::ClassScorer& scorer);
 
 }  // namespace shoal::routing

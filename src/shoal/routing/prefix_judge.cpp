@@ -83,9 +83,9 @@ Verdict PrefixJudge::settle(Answer& answer, std::optional<double> confidence) {
   return verdict_;
 }
 
-Verdict PrefixJudge::unknown(Answer& answer, const char* why) {
+Verdict PrefixJudge::unknown(Answer& answer, std::string why) {
   const bool keep = options_.keep_unknown;
-  types::Reason reason{"confidence", "null", why, keep ? "keep" : "escalate"};
+  types::Reason reason{"confidence", "null", std::move(why), keep ? "keep" : "escalate"};
   if (!keep) return escalate(std::nullopt, std::move(reason));
   reason_ = std::move(reason);
   return settle(answer, std::nullopt);
@@ -109,8 +109,18 @@ Verdict PrefixJudge::judge(Answer& answer, const Table* table, const char* witho
   const double confidence = table->confidence(answer.statistic, seen);
   const bool least = confidence < options_.threshold || !confidence_ || confidence < *confidence_;
   if (seen != nullptr && least) tell(*table, *seen);
+  return hold(answer, confidence);
+}
+
+Verdict PrefixJudge::hold(Answer& answer, double confidence) {
   if (confidence >= options_.threshold) return settle(answer, confidence);
   return escalate(confidence, held_against(shown(confidence), "escalate"));
+}
+
+Verdict PrefixJudge::scored(std::size_t index, std::optional<double> confidence, std::string wanted) {
+  if (verdict_ != Verdict::kWait) return verdict_;
+  Answer& answer = answers_.at(index);
+  return confidence ? hold(answer, *confidence) : unknown(answer, std::move(wanted));
 }
 
 // Over every way on: the answer ends before the K-th token, or comes to it. Nothing where one of them may be kept

@@ -57,6 +57,9 @@ class PrefixJudge {
   Verdict add(std::size_t answer, const types::Token& token, std::string_view text = {});
   // That answer is complete, with this last piece; `cut`: because no more tokens were allowed.
   Verdict finish(std::size_t answer, std::string_view text = {}, bool cut = false);
+  // How sure that answer is, is known from elsewhere, before it has a token; none: it is not, and `wanted` says what
+  // would have told. REQUIRES: it has not finished.
+  Verdict scored(std::size_t answer, std::optional<double> confidence, std::string wanted = {});
   // The time is over. An answer of fewer than commit_tokens tokens is not sure then; no table is for it.
   Verdict late();
   // Once it is kKeep or kEscalate it stays so.
@@ -83,7 +86,8 @@ class PrefixJudge {
   void tell(const Table& table, const Checks& seen);
   Verdict settle(Answer& answer, std::optional<double> confidence);
   Verdict escalate(std::optional<double> confidence, types::Reason reason);
-  Verdict unknown(Answer& answer, const char* why);
+  Verdict unknown(Answer& answer, std::string why);
+  Verdict hold(Answer& answer, double confidence);
   [[nodiscard]] std::optional<double> ceiling(const Statistic& statistic) const;
   [[nodiscard]] types::Reason held_against(std::string value, const char* effect) const;
 

@@ -27,6 +27,7 @@ inline constexpr std::string_view kGeneralTask = "general";
 
 struct LoadedGain;  // gain_file.h
 struct Domains;     // domains.h
+struct Task;        // tasks.h
 
 struct RemoteTarget {
   std::string provider;
@@ -38,13 +39,14 @@ struct RemoteTarget {
 struct Route {
   std::string name;
   Policy policy = Policy::kSlmOnly;
-  std::string local;                 // empty: no local model takes part
-  std::vector<RemoteTarget> remote;  // in the order of trying
-  double threshold = 0.80;           // the least confidence of a local answer that is kept
-  double risk = 0;                   // of kept answers, so many may be wrong: a certificate has the threshold; 0: none
-  double risk_confidence = 0.95;     // that this holds
-  std::int32_t commit_tokens = 16;   // the decision falls at the latest after so many tokens,
-  std::int64_t commit_ms = 1'500;    // or so long after the request came
+  std::string local;                       // empty: no local model takes part; with `local_task`, its name
+  std::shared_ptr<const Task> local_task;  // of classes, answers in place of a local model; null: none
+  std::vector<RemoteTarget> remote;        // in the order of trying
+  double threshold = 0.80;                 // the least confidence of a local answer that is kept
+  double risk = 0;                  // of kept answers, so many may be wrong: a certificate has the threshold; 0: none
+  double risk_confidence = 0.95;    // that this holds
+  std::int32_t commit_tokens = 16;  // the decision falls at the latest after so many tokens,
+  std::int64_t commit_ms = 1'500;   // or so long after the request came
   Latency latency = Latency::kInteractive;
   std::optional<std::int64_t> cost_cap_micro;  // of a dollar, per request
   bool local_only = false;                     // nothing may leave

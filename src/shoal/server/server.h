@@ -19,12 +19,12 @@
 #include "shoal/gateway/pipeline.h"
 #include "shoal/learning/class_model.h"
 #include "shoal/net/http.h"
+#include "shoal/routing/tasks.h"
 #include "shoal/server/exchange.h"
 #include "shoal/server/key_set.h"
 #include "shoal/server/ledger_answers.h"
 #include "shoal/server/ledger_json.h"
 #include "shoal/server/metrics.h"
-#include "shoal/server/tasks.h"
 #include "shoal/store/feeder.h"
 #include "shoal/telemetry/metrics.h"
 #include "shoal/types/chat.h"
@@ -77,7 +77,7 @@ class Server {
   // After a reload; requests that run keep what they have.
   void set_keys(KeySet keys) { keys_ = std::move(keys); }
   // The same of tasks.
-  void set_tasks(std::shared_ptr<const Tasks> tasks) { tasks_ = std::move(tasks); }
+  void set_tasks(std::shared_ptr<const routing::Tasks> tasks) { tasks_ = std::move(tasks); }
   // Whether who asks over the network must have one.
   [[nodiscard]] bool needs_key() const { return !keys_.open(); }
 
@@ -129,7 +129,7 @@ class Server {
   Result<void> score_into(Exchange& exchange);
   Result<void> classify_into(Exchange& exchange);
   Result<void> classify_task_into(Exchange& exchange, const types::ClassifyRequest& request);
-  Result<void> find_slots_into(Exchange& exchange, const types::ClassifyRequest& request, const Task& task);
+  Result<void> find_slots_into(Exchange& exchange, const types::ClassifyRequest& request, const routing::Task& task);
   Result<void> feedback_into(Exchange& exchange);
   Result<void> test_route_into(Exchange& exchange);
   Result<void> tokenize_into(Exchange& exchange);
@@ -149,7 +149,7 @@ class Server {
   base::Log& log_;
   const ServerOptions options_;
   KeySet keys_;
-  std::shared_ptr<const Tasks> tasks_ = std::make_shared<const Tasks>();
+  std::shared_ptr<const routing::Tasks> tasks_ = std::make_shared<const routing::Tasks>();
   learning::ClassScorer scorer_;
   const AdminHooks hooks_;
   ServerMetrics metrics_;

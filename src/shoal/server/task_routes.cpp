@@ -11,6 +11,7 @@
 
 #include "shoal/base/ids.h"
 #include "shoal/base/suggest.h"
+#include "shoal/gateway/task_draft.h"
 #include "shoal/server/server.h"
 #include "shoal/wire/json_text.h"
 
@@ -20,11 +21,11 @@ namespace {
 // Others run between so many texts: a comparison with every text of the training takes a millisecond.
 constexpr std::size_t kTextsPerTurn = 8;
 
-Result<const Task*> find_task(const Tasks& tasks, const std::string& name) {
-  const auto found = std::ranges::find(tasks, name, &Task::name);
+Result<const routing::Task*> find_task(const routing::Tasks& tasks, const std::string& name) {
+  const auto found = std::ranges::find(tasks, name, &routing::Task::name);
   if (found != tasks.end()) return &*found;
   std::vector<std::string> names;
-  for (const Task& task : tasks) names.push_back(task.name);
+  for (const routing::Task& task : tasks) names.push_back(task.name);
   return Error(ErrorCode::kNotFound,
                names.empty() ? "no task was trained on this server: `shoal tune probe DATA --task NAME` does"
                              : fmt::format("no trained task is called {}; there are: {}", name, fmt::join(names, ", ")))
@@ -36,12 +37,8 @@ Result<const Task*> find_task(const Tasks& tasks, const std::string& name) {
 class Keeping {
  public:
   // `way`: "fused", "hashed", "slots".
-  Keeping(const Task& task, std::string_view way) : void_(task.no_certificate) {
-    if (!task.certificate) return;
-    certificate_ = &*task.certificate;
-    if (certificate_->key.quantisation == way) return;
-    void_ = fmt::format("it is for answers of the {} model, and these are of the {} one",
-                        certificate_->key.quantisation, way);
+  Keeping(const routing::Task& task, std::string_view way) : void_(routing::why_void(task, way)) {
+    if (task.certificate) certificate_ = &*task.certificate;
   }
 
   // Of one answer; nothing where there never was a certificate.
@@ -91,11 +88,6 @@ void append_names(std::string& out, std::string_view field, const std::vector<st
     wire::append_json_string(out, names[i]);
   }
   out += ']';
-}
-
-// Whose end it is whether or not there are embeddings.
-bool ends_all(ErrorCode code) {
-  return code == ErrorCode::kCancelled || code == ErrorCode::kDeadlineExceeded || code == ErrorCode::kShuttingDown;
 }
 
 void append_class(std::string& out, const learning::ClassModel& model, const learning::ClassAnswer& answer,
@@ -150,8 +142,8 @@ void append_spans(std::string& out, const learning::SlotModel& model, std::strin
 
 Result<void> Server::classify_task_into(Exchange& exchange, const types::ClassifyRequest& request) {
   // A reload may replace them while this request waits for embeddings.
-  const std::shared_ptr<const Tasks> tasks = tasks_;
-  const Task& task = *SHOAL_TRY(find_task(*tasks, request.task));
+  const std::shared_ptr<const routing::Tasks> tasks = tasks_;
+  const routing::Task& task = *SHOAL_TRY(find_task(*tasks, request.task));
   if (std::holds_alternative<learning::SlotModel>(task.model)) return find_slots_into(exchange, request, task);
   if (!request.asked.empty()) {
     return Error(ErrorCode::kInvalidRequest, fmt::format("{} is a task of classes: nothing is asked there", task.name))
@@ -159,32 +151,12 @@ Result<void> Server::classify_task_into(Exchange& exchange, const types::Classif
   }
   const auto& model = std::get<learning::ClassModel>(task.model);
   const base::Deadline until = SHOAL_TRY(deadline(exchange));
-  engine::EmbedResult embedded;
-  std::string degraded;
-  if (model.embedder) {
-    const auto info = engine_.resolve(model.embedder->name);
-    if (!info.ok()) {
-      degraded = fmt::format("the embedder {} is not here", model.embedder->name);
-    } else if (!learning::same_embedder(*model.embedder,
-                                        {info->name, info->sha256, info->bytes, info->embedding_length})) {
-      degraded =
-          fmt::format("the embedder {} is another one than the task was trained with; train it again", info->name);
-    } else {
-      engine::EmbedRequest work{info->name, exchange.principal.number, until, exchange.writer.cancel_token(), {}};
-      for (const std::string& input : request.inputs) {
-        work.inputs.emplace_back(std::string(learning::embedded_part(input)));
-      }
-      auto done = engine_.embed(std::move(work), exchange.yield);
-      if (!done.ok() && ends_all(done.error().code())) return std::move(done).error();
-      if (done.ok()) {
-        embedded = std::move(done).value();
-        metrics_.answered(info->name, embedded.usage);
-      } else {
-        degraded = fmt::format("no embedding: {}", done.error().message());
-      }
-    }
-  }
-  const bool fused = embedded.embeddings.size() == request.inputs.size();
+  const std::vector<std::string_view> texts(request.inputs.begin(), request.inputs.end());
+  const gateway::TaskEmbeddings embedded = SHOAL_TRY(gateway::embed_for_task(
+      engine_, model, texts, {{}, exchange.principal.number, until, exchange.writer.cancel_token(), {}},
+      exchange.yield));
+  if (!embedded.embedder.empty()) metrics_.answered(embedded.embedder, embedded.result.usage);
+  const bool fused = embedded.result.embeddings.size() == request.inputs.size();
   const Keeping keeping(task, fused ? "fused" : "hashed");
   std::string body = body_head(task.name, clock_.unix_seconds());
   append_names(body, "labels", model.labels);
@@ -193,23 +165,24 @@ Result<void> Server::classify_task_into(Exchange& exchange, const types::Classif
     if (i > 0 && i % kTextsPerTurn == 0) boost::asio::post(exchange.yield);
     body += fmt::format(R"({}{{"index":{},)", i > 0 ? "," : "", i);
     const std::vector<float> none;
-    append_class(body, model, scorer_.classify(model, request.inputs[i], fused ? embedded.embeddings[i] : none),
+    append_class(body, model, scorer_.classify(model, request.inputs[i], fused ? embedded.result.embeddings[i] : none),
                  keeping);
   }
   const learning::ClassHead& head = fused ? model.fused_head : model.hashed_head;
   body += fmt::format(R"(],"out_of_scope_from":"{}")", head.outside ? "examples" : "rank");
   keeping.append_certificate(body);
-  if (!degraded.empty()) {
+  if (!embedded.degraded.empty()) {
     body += R"(,"degraded":)";
-    wire::append_json_string(body, degraded + "; the hashed part answered alone");
+    wire::append_json_string(body, embedded.degraded + "; the hashed part answered alone");
   }
-  const auto tokens = embedded.usage.prompt_tokens;
+  const auto tokens = embedded.result.usage.prompt_tokens;
   body += fmt::format(R"(,"usage":{{"prompt_tokens":{},"completion_tokens":0,"total_tokens":{}}}}})", tokens, tokens);
   send_local(exchange, task.name, body);
   return {};
 }
 
-Result<void> Server::find_slots_into(Exchange& exchange, const types::ClassifyRequest& request, const Task& task) {
+Result<void> Server::find_slots_into(Exchange& exchange, const types::ClassifyRequest& request,
+                                     const routing::Task& task) {
   const auto& model = std::get<learning::SlotModel>(task.model);
   for (const auto& names : request.asked) {
     for (const std::string& name : names) {

@@ -51,6 +51,7 @@ struct Receipt {
   Decision decision = Decision::kLocal;
   std::string egress = "none";         // or the providers that bytes went to
   Usage usage;                         // prompt tokens once per prompt, completion tokens over all answers
+  std::optional<Usage> estimated;      // what a provider would count, of an answer that nothing here counts tokens of
   Timings timings;                     // of the slowest local answer
   bool exact = false;                  // the engine's mode: no neighbour and no kept prefix made a difference
   std::vector<AnswerSignals> signals;  // by local answer

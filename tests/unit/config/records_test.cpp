@@ -301,6 +301,20 @@ TEST_F(RecordsTest, APromisedRiskTakesThePlaceOfAThreshold) {
   EXPECT_NE(fault("risk = 0.05\n").find("only a slm_first route"), std::string::npos);
 }
 
+TEST_F(RecordsTest, ATaskTakesThePlaceOfALocalModel) {
+  const std::string all = "[provider.p]\nbase_url = \"https://x\"\n[route.r]\nlocal_task = ";
+  EXPECT_EQ(load_text(all + "\"kinds\"\n").result().value().config->routes[0].local_task, "kinds");
+  const auto fault = [&](const std::string& fields) {
+    const auto faults = load_text(all + fields).faults;
+    return faults.size() == 1 ? faults[0].message + "; " + faults[0].suggestion
+                              : std::to_string(faults.size()) + " faults";
+  };
+  EXPECT_NE(fault("\"kinds\"\nlocal = \"small\"\n").find("this route has `local` too"), std::string::npos);
+  EXPECT_NE(fault("\"kinds\"\ntask = \"mail\"\n").find("a trained task has its own; remove it"), std::string::npos);
+  EXPECT_NE(fault("\"../kinds\"\n").find("no path; write the NAME"), std::string::npos);
+  EXPECT_NE(fault("\"..\"\n").find("no path"), std::string::npos);
+}
+
 struct Refusal {
   std::string_view variable;
   std::string_view value;
@@ -418,6 +432,7 @@ on_remote_error = "fail"
 max_attempts = 10
 task = "größe"
 [route.promised]
+local_task = "größen"
 remote = ["openai/gpt-4o"]
 risk = 0.05
 risk_confidence = 0.9
@@ -499,6 +514,7 @@ TEST_F(RecordsTest, EachFieldFillsTheMemberOfItsName) {
             "GPT-4.1:x_y|llm_first|smollm2|relaxed|0.000001|größe");
   EXPECT_EQ(route.on_null_confidence + "|" + route.on_local_error + "|" + route.on_remote_error + "|" + route.on_budget,
             "keep|fail|fail|local");
+  EXPECT_EQ(loaded.config->routes[1].local_task, "größen");
   EXPECT_EQ(loaded.config->routes[1].risk, 0.05);
   EXPECT_EQ(loaded.config->routes[1].risk_confidence, 0.9);
   EXPECT_EQ(loaded.config->routes[1].router, "mmlu-2.0");

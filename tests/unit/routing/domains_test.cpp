@@ -52,11 +52,11 @@ class DomainsTest : public testing::Test {
     domains = nullptr;
   }
 
-  Domain find_turns(std::vector<std::string_view> turns) { return find_domain(*domains, turns, scratch); }
+  Domain find_turns(std::vector<std::string_view> turns) { return find_domain(*domains, turns, scorer); }
   Domain find(std::string_view turn) { return find_turns({turn}); }
 
   static Domains* domains;
-  DomainScratch scratch;
+  learning::ClassScorer scorer;
 };
 
 Domains* DomainsTest::domains = nullptr;
@@ -87,9 +87,9 @@ TEST_F(DomainsTest, TwoLabelsOfOneRouteAreOneArea) {
       "please transfer my savings to the account and raise the credit card limit"};
   Domains other = *domains;
   other.routes = {"", "", "trips"};
-  EXPECT_EQ(find_domain(other, turns, scratch).kind, DomainKind::kOne);
+  EXPECT_EQ(find_domain(other, turns, scorer).kind, DomainKind::kOne);
   other.routes = {"", "cards", "trips"};
-  EXPECT_EQ(find_domain(other, turns, scratch).kind, DomainKind::kSeveral);
+  EXPECT_EQ(find_domain(other, turns, scorer).kind, DomainKind::kSeveral);
 }
 
 TEST_F(DomainsTest, WhatIsLikeNothingIsUnsure) {

@@ -65,6 +65,31 @@ TEST_F(PrefixJudgeTest, AnAnswerThatEndsBeforeHasTheTableOfCompleteOnes) {
   EXPECT_NEAR(*judge.confidence(), sigmoid(2.5), 1e-6);
 }
 
+TEST_F(PrefixJudgeTest, AScoreFromElsewhereDecidesBeforeAnyToken) {
+  PrefixJudge sure(options);
+  EXPECT_EQ(sure.scored(0, 0.8), Verdict::kKeep);
+  EXPECT_EQ(*sure.confidence(), 0.8);
+  EXPECT_EQ(sure.reason(), (types::Reason{"confidence", "0.80", "at least 0.80", "keep"}));
+  EXPECT_EQ(feed(sure, {-9, -9, -9}), Verdict::kKeep) << "its tokens say nothing more";
+  EXPECT_EQ(sure.finish(0), Verdict::kKeep);
+  PrefixJudge unsure(options);
+  EXPECT_EQ(unsure.scored(0, 0.79), Verdict::kEscalate);
+  EXPECT_EQ(*unsure.confidence(), 0.79);
+  EXPECT_EQ(unsure.scored(0, 1), Verdict::kEscalate) << "a verdict stays";
+}
+
+TEST_F(PrefixJudgeTest, AScoreThatIsNotKnownIsKeptOrNotAsAsked) {
+  PrefixJudge strict(options);
+  EXPECT_EQ(strict.scored(0, std::nullopt, "a certificate"), Verdict::kEscalate);
+  EXPECT_FALSE(strict.confidence());
+  EXPECT_EQ(strict.reason(), (types::Reason{"confidence", "null", "a certificate", "escalate"}));
+  options.keep_unknown = true;
+  PrefixJudge lenient(options);
+  EXPECT_EQ(lenient.scored(0, std::nullopt, "a certificate"), Verdict::kKeep);
+  EXPECT_FALSE(lenient.confidence());
+  EXPECT_EQ(lenient.reason(), (types::Reason{"confidence", "null", "a certificate", "keep"}));
+}
+
 TEST_F(PrefixJudgeTest, ItGivesUpEarlyOnlyWhereNoRestOfTheAnswerWouldDo) {
   PrefixJudge judge(options);
   // At -0.4: three tokens with two certain ones give sigmoid(3 - 4 / 3) = 0.84; as a complete answer sigmoid(1) = 0.73.
