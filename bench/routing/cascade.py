@@ -5,9 +5,12 @@
 
 DATA holds clinc150/, banking77/, snips/ and restaurant8k/ as published. A task is trained by `shoal tune probe` on one part of
 train, certified by `shoal tune certify` on another that it has not seen (CLINC150: val; else one text in five, copies
-together), and served by `shoal serve`. The client asks /v1/classify, and where the answer has "keep": false, the provider
-through the same server with /v1/chat/completions; costs are those that Shoal counted. There is no route whose local tier is a
-task: the client does that step.
+together), and served by `shoal serve` with a route that has the task for its local tier (`local_task`, `risk`) and the provider
+for the rest. The client asks that route once for each text; who answered, the tokens and the costs are what Shoal says. It is
+an error here when the route keeps another text, or says another label, than /v1/classify does. Texts come in a seeded order,
+those out of scope among the others: label by label, as in the files, scores drift, and the server notices. Slots of restaurant8k
+depend on what the last question asked for, which a chat does not say: there the client asks /v1/classify, and where the answer
+has "keep": false, the provider.
 
 The provider is SYNTHETIC: a replay of the gold answer, wrong for a seeded 3 % of the texts; it counts a token for each four
 characters. It is priced like a cheap API (gpt-5.4-nano) and like a frontier one (gpt-5.5), by the table that Shoal comes with.
@@ -121,8 +124,7 @@ class Replay:
 
             def do_POST(self):
                 asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                number = asked["messages"][-1]["content"].split("\n", 1)[0].removeprefix("Text ")
-                answer = replay.answers[number]
+                answer = replay.answers[asked["user"]]
                 tokens = sum(len(one["content"]) + 3 for one in asked["messages"]) // 4
                 body = json.dumps({"id": "replay", "object": "chat.completion", "created": 1, "model": asked["model"],
                                    "choices": [{"index": 0, "finish_reason": "stop",
@@ -148,13 +150,13 @@ class Replay:
 
 
 class Shoal:
-    def __init__(self, folder, store, upstream):
+    def __init__(self, folder, upstream, routes):
         config = folder / "config.toml"
         config.write_text(f'[provider.openai]\nbase_url = "http://127.0.0.1:{upstream.server.server_port}/v1"\nlocal = true\n'
-                          'durability = "none"\n[ledger]\ndaily_usd = "1000"\n')
+                          'durability = "none"\n[ledger]\ndaily_usd = "1000"\n' + routes)
         self.log = folder / "stderr.txt"
         out = folder / "stdout.txt"
-        self.process = subprocess.Popen([SHOAL, "serve", "--config", config, "--port", "0", "--data-dir", store],
+        self.process = subprocess.Popen([SHOAL, "serve", "--config", config, "--port", "0", "--data-dir", folder],
                                         stdout=out.open("wb"), stderr=self.log.open("wb"))
         end = time.monotonic() + 60
         while not (found := re.search(r"http://[\w.\[\]:]+?:(\d+)", out.read_text())):
@@ -199,15 +201,39 @@ def ask_task(server, task, rows):
     return [one for some in each(range(0, len(rows), AT_ONCE), part) for one in some]
 
 
+def asked_of(row):
+    return row["text"] + (f"\nAsked for: {', '.join(row['asked'])}" if row.get("asked") else "")
+
+
+def routes_of(task, risk, instruction):
+    """A route for each model, of its name."""
+    return "".join(f'[route."{model}"]\nlocal_task = "{task}"\nremote = ["openai/{model}"]\nrisk = {risk}\n'
+                   f'system_prompt = {json.dumps(instruction)}\n' for model in (CHEAP, FRONTIER))
+
+
 def ask_provider(server, model, rows, numbers, instruction):
     """Per number: (answer, tokens, USD), as Shoal counted them."""
     def one(i):
-        asked = rows[i].get("asked")
-        text = f"Text {i}\n{rows[i]['text']}" + (f"\nAsked for: {', '.join(asked)}" if asked else "")
-        got = server.post("/v1/chat/completions", {"model": f"openai/{model}", "messages": [
-            {"role": "system", "content": instruction}, {"role": "user", "content": text}]})
+        got = server.post("/v1/chat/completions", {"model": f"openai/{model}", "user": f"{i}", "messages": [
+            {"role": "system", "content": instruction}, {"role": "user", "content": asked_of(rows[i])}]})
         return i, (got["choices"][0]["message"]["content"], got["usage"]["total_tokens"], float(got["x_shoal"]["cost_usd"]))
     return dict(each(numbers, one))
+
+
+def ask_route(server, model, rows, local):
+    """The same of a route, for what it sent on. It must keep what /v1/classify keeps, and say its labels."""
+    def one(i):
+        got = server.post("/v1/chat/completions", {"model": model, "user": f"{i}",
+                                                   "messages": [{"role": "user", "content": rows[i]["text"]}]})
+        answer, told = got["choices"][0]["message"]["content"], got["x_shoal"]
+        if told["route"] not in ("local", "escalated") or (told["route"] == "local") != local[i][1]:
+            sys.exit(f"/v1/classify says {local[i]}, the route {json.dumps(told)}")
+        if told["route"] == "local":
+            if answer != local[i][0] or told["egress"] != "none":
+                sys.exit(f"/v1/classify says {local[i]}, the route {answer}: {json.dumps(told)}")
+            return None
+        return i, (answer, got["usage"]["total_tokens"], float(told["cost_usd"]))
+    return dict(sent for sent in each(range(len(rows)), one) if sent)
 
 
 def instruction_of(rows):
@@ -284,7 +310,10 @@ def shoal(*args, also=()):
 def measure(name, parts, options, folder, out):
     train, calibration, test, outside = parts
     task = f"cascade-{name}"
-    common = ["--data-dir", options.store] + (["--out-of-scope", "oos"] if outside else [])
+    home = folder / name
+    home.mkdir()
+    (home / "models").symlink_to((options.store / "models").resolve())
+    common = ["--data-dir", home] + (["--out-of-scope", "oos"] if outside else [])
     embedding = [] if name == "restaurant8k" else ["--no-embedder"] if name == "snips" else ["--embedder", EMBEDDER]
     shoal("tune", "probe", write(folder / "train.jsonl", train), "--task", task, *embedding, *common)
     shown = shoal("tune", "certify", task, write(folder / "calibration.jsonl", calibration), "--risk", options.risk, *common, also=[8])
@@ -293,29 +322,34 @@ def measure(name, parts, options, folder, out):
         return
     print(f"\n{name}: trained on {len(train)}, certified on {shown['labels']['all']} texts: risk {options.risk}, confidence 0.95, "
           f"kept from {shown['certified_threshold']:.4f}")
-    rows = test + outside
+    rows = [row | {"inside": part is test} for part in (test, outside) for row in part]
+    rows.sort(key=lambda row: draw("order", row["text"]))
+    inside = [i for i, row in enumerate(rows) if row["inside"]]
     replay = Replay(rows)
-    server = Shoal(folder, options.store, replay)
+    instruction = instruction_of(rows)
+    slots = "label" not in rows[0]
+    server = Shoal(home, replay, "" if slots else routes_of(task, options.risk, instruction))
     try:
         local = ask_task(server, task, rows)
-        instruction = instruction_of(rows)
         numbers = range(len(rows))
         remote = {model: ask_provider(server, model, rows, numbers, instruction) for model in (CHEAP, FRONTIER)}
-        sent = [i for i in numbers if not local[i][1]]
-        cascade = {model: ask_provider(server, model, rows, sent, instruction) for model in (CHEAP, FRONTIER)}
+        if slots:
+            sent = [i for i in numbers if not local[i][1]]
+            cascade = {model: ask_provider(server, model, rows, sent, instruction) for model in (CHEAP, FRONTIER)}
+        else:
+            cascade = {model: ask_route(server, model, rows, local) for model in (CHEAP, FRONTIER)}
     finally:
         server.close()
         replay.close()
-    coverage, error = share(kept for _, kept in local[:len(test)])
+    coverage, error = share(local[i][1] for i in inside)
     print(f"  coverage of the test            {coverage:.4f} +- {error:.4f}  {bar(coverage, COVERAGE[name])}")
     if outside:
-        kept, error = share(kept for _, kept in local[len(test):])
+        kept, error = share(local[i][1] for i in numbers if not rows[i]["inside"])
         print(f"  out of scope that is kept       {kept:.4f} +- {error:.4f}  {bar(kept, OUTSIDE_KEPT, True)}")
-    n = len(test)
 
-    def first(of):
-        return {model: {i: one for i, one in answers.items() if i < n} for model, answers in of.items()}
-    report(name, "in scope", test, local[:n], first(remote), first(cascade), out)
+    def part(of):
+        return {model: {n: answers[i] for n, i in enumerate(inside) if i in answers} for model, answers in of.items()}
+    report(name, "in scope", [rows[i] for i in inside], [local[i] for i in inside], part(remote), part(cascade), out)
     if outside:
         report(name, f"with {100 * len(outside) / len(rows):.0f} % out of scope", rows, local, remote, cascade, out)
 

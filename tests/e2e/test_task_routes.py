@@ -148,6 +148,7 @@ def test_without_a_certificate_a_promise_keeps_nothing(start, large):
                    route("kept", REMOTE, PROMISE, 'on_null_confidence = "keep"', task="unproven"))
     answer = ask(server, SURE)
     assert said(answer) == "large" and answer["x_shoal"]["confidence"] is None
+    assert server.log().count("no certificate shows what a route promises") == 3
     assert reason(answer, "certificate")["value"] == "none" and "tune certify unproven" in reason(answer, "certificate")["rule"]
     answer = ask(server, SURE, model="strict")
     assert said(answer) == "large" and "risk 0.01" in reason(answer, "certificate")["value"]

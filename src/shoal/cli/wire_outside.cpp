@@ -282,6 +282,16 @@ Result<routing::Route> make_route(const config::RouteConfig& config, const confi
   return route;
 }
 
+// A promise of a task that has nothing to stand on, before the first request meets it. Of a model it takes a running
+// worker to know.
+void tell_unshown(const routing::Route& route, base::Log& log) {
+  if (route.local_task == nullptr || route.risk <= 0) return;
+  const auto found = routing::find_certificate(*route.local_task, route.risk, route.risk_confidence);
+  if (found.certificate != nullptr) return;
+  log.warn("no certificate shows what a route promises: its answers count as not judged",
+           {{"route", route.name}, {found.gap->field, found.gap->value}, {"wanted", found.gap->wanted}});
+}
+
 }  // namespace
 
 Result<ledger::PriceTable> price_table(const config::Config& config) {
@@ -308,6 +318,7 @@ Result<std::shared_ptr<const gateway::OutsideConfig>> outside_config(const confi
   }
   for (const config::RouteConfig& one : config.routes) {
     out->routes.push_back(SHOAL_TRY(make_route(one, config, out->tasks)));
+    if (log != nullptr) tell_unshown(out->routes.back(), *log);
   }
   out->providers = provider::Providers(std::move(providers));
   out->all_receipts = config.audit.receipts == "all";
