@@ -111,6 +111,21 @@ def test_classes(server):
     assert positive[0] > positive[1]
 
 
+def test_classes_by_batch_are_divided_by_what_all_inputs_get(server):
+    texts = ["what a lovely film", "what a dreadful film", "best thing I ever saw", "worst thing I ever saw", "I smiled throughout",
+             "I slept throughout", "great music", "awful music", "a joy to watch", "a pain to watch"]
+    body = {"model": CHAT_MODEL, "input": texts, "labels": ["negative", "positive"]}
+    plain, batch = (server.post("/v1/classify", body | more)[2] for more in ({}, {"calibrate": "batch"}))
+    usual = [sum(one["probs"][k] for one in plain["data"]) / 10 for k in range(2)]
+    for before, after in zip(plain["data"], batch["data"], strict=True):
+        weights = [p / u for p, u in zip(before["probs"], usual)]
+        assert after["probs"] == [pytest.approx(w / sum(weights), abs=1e-6) for w in weights]
+    said = [one["label"] for one in batch["data"]]
+    assert 3 <= said.count("positive") <= 7 and batch["usage"]["completion_tokens"] == plain["usage"]["completion_tokens"]
+    # None of them is said to all.
+    assert sum((s == "positive") == (i % 2 == 0) for i, s in enumerate(said)) >= 7, said
+
+
 @pytest.mark.parametrize("path,body,param", [
     ("/v1/score", {"prompt": "x", "labels": ["a", "a"]}, "labels[1]"),
     ("/v1/score", {"prompt": "x", "labels": [""]}, "labels[0]"),
@@ -118,6 +133,7 @@ def test_classes(server):
     ("/v1/score", {"prompt": "x", "labels": ["a"] + [f"b{i}" for i in range(256)]}, "labels"),
     ("/v1/score", {"prompt": "x", "labels": ["long " * 9000]}, "prompt"),
     ("/v1/classify", {"input": "x", "labels": ["a"]}, "labels"),
+    ("/v1/classify", {"input": ["x", "y"], "labels": ["a", "b"], "calibrate": "batch"}, "input"),
 ])
 def test_what_is_wrong_is_named(server, path, body, param):
     status, _, answer = server.post(path, {"model": CHAT_MODEL, **body})

@@ -100,4 +100,21 @@ std::vector<types::LabelScore> distribution(std::vector<types::LabelLogprobs> la
   return scores;
 }
 
+void calibrate_by_batch(std::vector<std::vector<types::LabelScore>>& inputs) {
+  if (inputs.empty()) return;
+  std::vector<double> usual(inputs.front().size());
+  for (const auto& scores : inputs) {
+    assert(scores.size() == usual.size());
+    for (std::size_t k = 0; k < scores.size(); ++k) usual[k] += scores[k].probability;
+  }
+  for (auto& scores : inputs) {
+    double sum = 0;
+    for (std::size_t k = 0; k < scores.size(); ++k) {
+      if (usual[k] > 0) scores[k].probability /= usual[k];
+      sum += scores[k].probability;
+    }
+    for (types::LabelScore& score : scores) score.probability /= sum;
+  }
+}
+
 }  // namespace shoal::gateway

@@ -28,4 +28,8 @@ namespace shoal::gateway {
 [[nodiscard]] std::vector<types::LabelScore> distribution(std::vector<types::LabelLogprobs> labels, bool mean,
                                                           const std::vector<types::LabelLogprobs>* content_free);
 
+// Divides the probabilities of each label by their mean over all inputs, and makes them sum to 1 again: Zhou et al.
+// 2024, "Batch Calibration". It takes labels to be about as frequent as each other. REQUIRES: the same labels in each.
+void calibrate_by_batch(std::vector<std::vector<types::LabelScore>>& inputs);
+
 }  // namespace shoal::gateway

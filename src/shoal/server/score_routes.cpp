@@ -90,6 +90,7 @@ Result<void> Server::classify_into(Exchange& exchange) {
   for (std::size_t i = 0; i < request.inputs.size(); ++i) {
     classes.push_back(gateway::distribution(std::move(results[i].labels), request.mean, content_free));
   }
+  if (request.batch) gateway::calibrate_by_batch(classes);
   std::string body;
   openai::append_classes(body, {"classify-" + base::random_id(), clock_.unix_seconds(), model.name}, request.labels,
                          classes, usage);

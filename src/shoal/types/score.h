@@ -32,7 +32,8 @@ struct ClassifyRequest {
   std::vector<std::string> labels;
   std::string instruction;  // empty: the default, which lists the labels
   bool mean = false;
-  std::optional<std::string> content_free;  // an input without content
+  std::optional<std::string> content_free;  // an input without content, to calibrate with
+  bool batch = false;                       // calibrate with the mean over all inputs
   std::string user;
 };
 

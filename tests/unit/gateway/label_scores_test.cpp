@@ -60,6 +60,24 @@ TEST(Distribution, TheImpossibleHasNone) {
   EXPECT_EQ(probabilities(distribution({label({-700}), label({-5000})}, false, nullptr))[0], 1);
 }
 
+TEST(CalibrateByBatch, DividesByTheMeanOverTheInputs) {
+  const auto input = [](double p, double q) {
+    std::vector<types::LabelScore> out(3);
+    out[0].probability = p;
+    out[1].probability = q;
+    return out;  // the third cannot come at all
+  };
+  std::vector<std::vector<types::LabelScore>> inputs = {input(0.9, 0.1), input(0.7, 0.3)};
+  calibrate_by_batch(inputs);
+  // Means of 0.8 and 0.2: 0.9 / 0.8 against 0.1 / 0.2, and 0.7 / 0.8 against 0.3 / 0.2.
+  EXPECT_NEAR(probabilities(inputs[0])[0], 1.125 / 1.625, 1e-12);
+  EXPECT_NEAR(probabilities(inputs[1])[0], 0.875 / 2.375, 1e-12);
+  EXPECT_EQ(inputs[1][2].probability, 0);
+  inputs.clear();
+  calibrate_by_batch(inputs);
+  EXPECT_TRUE(inputs.empty());
+}
+
 struct ScoreAll : testing::Test {
   std::vector<engine::ScoreRequest> requests(std::size_t count) {
     std::vector<engine::ScoreRequest> all(count);

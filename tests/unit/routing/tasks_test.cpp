@@ -13,7 +13,8 @@ Task certified(double risk = 0.05) {
   Certificate certificate;
   certificate.key.quantisation = "fused";
   certificate.shown.options = {.risk = risk, .confidence = 0.95};
-  return {.name = "kinds", .model = learning::ClassModel{}, .certificate = std::move(certificate), .no_certificate = {}};
+  return {
+      .name = "kinds", .model = learning::ClassModel{}, .certificate = std::move(certificate), .no_certificate = {}};
 }
 
 std::string gap(const Task& task, double risk, double confidence) {

@@ -195,6 +195,14 @@ TEST(ParseClassify, InputsLabelsAndCalibration) {
   EXPECT_REFUSED(parse_classify_request(R"({"input":["x",1],"labels":["a","b"]})"), "invalid_request", "input[1]",
                  "a string");
   EXPECT_REFUSED(parse_classify_request(R"({"labels":["a","b"]})"), "invalid_request", "input", "input");
+  auto batch = parse_classify_request(
+      R"({"input":["0","1","2","3","4","5","6","7","8","9"],"labels":["a","b"],"calibrate":"batch"})");
+  ASSERT_TRUE(batch.ok()) << batch.error().message();
+  EXPECT_TRUE(batch->batch && !batch->content_free && !many->batch);
+  EXPECT_REFUSED(parse_classify_request(R"({"input":["x","y"],"labels":["a","b"],"calibrate":"batch"})"),
+                 "invalid_request", "input", "at least 10 texts with \"calibrate\": \"batch\", not 2");
+  EXPECT_REFUSED(parse_classify_request(R"({"input":"x","labels":["a","b"],"calibrate":"bath"})"), "invalid_request",
+                 "calibrate", "must be none or contextual or batch, not \"bath\"");
   auto slots = parse_classify_request(R"({"input":["x","y"],"task":"t","asked":[["time","people"],[]]})");
   ASSERT_TRUE(slots.ok()) << slots.error().message();
   EXPECT_EQ(slots->asked, (std::vector<std::vector<std::string>>{{"time", "people"}, {}}));

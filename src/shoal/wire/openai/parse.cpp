@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <initializer_list>
 #include <limits>
 #include <optional>
 #include <string>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
@@ -31,6 +33,7 @@ constexpr std::size_t kMaxInputs = 2048;  // OpenAI's own limit
 constexpr std::size_t kMaxLabels = 256;
 constexpr std::size_t kMaxLabelBytes = 65'536;  // the scores of their tokens fit a frame
 constexpr std::size_t kMaxClassified = 256;
+constexpr std::size_t kLeastOfBatch = 10;
 constexpr std::string_view kContentFree = "N/A";  // Zhao et al. 2021, "Calibrate Before Use"
 
 void read_logit_bias(Fields& in, types::SamplingParams& sampling) {
@@ -339,14 +342,14 @@ void read_labels(Fields& in, std::size_t least, std::vector<std::string>& labels
   }
 }
 
-// The value of a parameter that is one of two names; false for the first, which is the default.
-bool read_choice(Fields& in, std::string_view key, std::string_view first, std::string_view second) {
+// The value of a parameter that is one of some names, the first of which is the default.
+std::string_view read_choice(Fields& in, std::string_view key, std::initializer_list<std::string_view> names) {
   const auto text = in.text(key);
-  if (!text || *text == first) return false;
-  if (*text != second) {
-    in.fail(bad(std::string(key), fmt::format("must be {} or {}, not \"{}\"", first, second, shortened(*text))));
-  }
-  return true;
+  if (!text) return *names.begin();
+  const auto* const found = std::ranges::find(names, *text);
+  if (found != names.end()) return *found;
+  in.fail(bad(std::string(key), fmt::format("must be {}, not \"{}\"", fmt::join(names, " or "), shortened(*text))));
+  return *names.begin();
 }
 
 }  // namespace
@@ -357,8 +360,8 @@ Result<types::ScoreRequest> parse_score_request(std::string_view body) {
   types::ScoreRequest request;
   request.model = in.text("model").value_or("");
   request.user = in.text("user").value_or("");
-  request.mean = read_choice(in, "normalize", "sum", "mean");
-  const bool calibrate = read_choice(in, "calibrate", "none", "contextual");
+  request.mean = read_choice(in, "normalize", {"sum", "mean"}) == "mean";
+  const bool calibrate = read_choice(in, "calibrate", {"none", "contextual"}) == "contextual";
   const json::array* messages = in.array("messages");
   const json::value* prompt = in.any("prompt");
   const json::value* content_free = in.any("content_free");
@@ -430,11 +433,13 @@ Result<types::ClassifyRequest> parse_classify_request(std::string_view body) {
   request.model = in.text("model").value_or("");
   request.user = in.text("user").value_or("");
   request.instruction = in.text("instruction").value_or("");
-  request.mean = read_choice(in, "normalize", "sum", "mean");
-  const bool calibrate = read_choice(in, "calibrate", "none", "contextual");
+  request.mean = read_choice(in, "normalize", {"sum", "mean"}) == "mean";
+  const std::string_view calibrate = read_choice(in, "calibrate", {"none", "contextual", "batch"});
+  const bool contextual = calibrate == "contextual";
+  request.batch = calibrate == "batch";
   const auto content_free = in.text("content_free");
-  if (content_free && !calibrate) in.fail(bad("content_free", "needs \"calibrate\": \"contextual\""));
-  if (calibrate) request.content_free = content_free.value_or(std::string(kContentFree));
+  if (content_free && !contextual) in.fail(bad("content_free", "needs \"calibrate\": \"contextual\""));
+  if (contextual) request.content_free = content_free.value_or(std::string(kContentFree));
   if (const json::value* input = in.any("input"); input != nullptr && input->is_string()) {
     request.inputs.emplace_back(view(input->get_string()));
   } else if (input != nullptr && (!input->is_array() || input->get_array().empty())) {
@@ -459,6 +464,12 @@ Result<types::ClassifyRequest> parse_classify_request(std::string_view body) {
   SHOAL_TRY(in.finish());
   if (request.task.empty() && request.labels.empty()) return bad("labels", "is missing; send labels or task");
   if (request.inputs.empty()) return bad("input", "is missing");
+  if (request.batch && request.inputs.size() < kLeastOfBatch) {
+    return bad("input",
+               fmt::format("must have at least {} texts with \"calibrate\": \"batch\", not {}: fewer do not tell "
+                           "what the model says to any text",
+                           kLeastOfBatch, request.inputs.size()));
+  }
   return request;
 }
 
