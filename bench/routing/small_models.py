@@ -9,7 +9,8 @@ its 10 domains. Each question has two short examples of each label in front and 
 First, how a label is best read from a model, on the same test texts:
   greedy            what it writes (/v1/completions); sure by the log-probability of the first token, or the mean of all
   scored            the most probable of the given labels (/v1/score), by the sum over its tokens, or by the mean;
-                    contextual: divided by what the model says to the same question about "N/A" (Zhao et al., 2021)
+                    contextual: divided by what the model says to the same question about "N/A" (Zhao et al., 2021);
+                    batch: divided by the mean of 100 texts (Zhou et al., 2024), as "calibrate": "batch" of /v1/classify does
 Differences to greedy are paired; their errors come from a bootstrap of texts. AUROC: how well the sureness tells right from wrong.
 
 Then SmolLM2 in front of TinyLlama, which a second server runs as a provider: a calibration from --fit training texts
@@ -25,6 +26,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # common
@@ -34,7 +36,7 @@ from snips_labels import examples, utterances
 
 SMALL, LARGE = "smollm2-135m-instruct", "tinyllama-1.1b-chat"
 RISKS = (0.02, 0.05, 0.10, 0.20, 0.30)
-TOKENS, COMMIT, DRAWS, SEED, THRESHOLD = 10, 2, 2_000, 1, 0.8
+TOKENS, COMMIT, DRAWS, SEED, THRESHOLD, BATCH = 10, 2, 2_000, 1, 0.8, 100
 SHORTEST_EXAMPLE, LONGEST_EXAMPLE = 12, 32
 
 
@@ -101,20 +103,32 @@ def greedy(server, model, task, text):
     return choice["text"].strip(), logprobs[0], sum(logprobs) / len(logprobs), got
 
 
+def softmax(values):
+    most = max(values)
+    weights = [math.exp(value - most) for value in values]
+    return [weight / sum(weights) for weight in weights]
+
+
 def scored(server, model, task, text):
-    """Per way: (label, its probability)."""
+    """Per way: the probability of each label."""
     got = post(server, "/v1/score", {"model": model, "prompt": task.ask(text), "labels": [f" {label}" for label in task.labels],
                                      "calibrate": "contextual", "content_free": task.ask("N/A")})
     out = {}
     for norm in ("sum", "mean"):
         for calibrated in (False, True):
-            values = [(one["logprob"] - (one["content_free_logprob"] if calibrated else 0)) /
-                      (len(one["tokens"]) if norm == "mean" else 1) for one in got["data"]]
-            most = max(values)
-            best = values.index(most)
-            out[f"scored, {norm}" + (", contextual" if calibrated else "")] = (
-                got["data"][best]["label"].strip(), 1 / sum(math.exp(value - most) for value in values))
+            out[f"scored, {norm}" + (", contextual" if calibrated else "")] = softmax([
+                (one["logprob"] - (one["content_free_logprob"] if calibrated else 0)) / (len(one["tokens"]) if norm == "mean" else 1)
+                for one in got["data"]])
     return out
+
+
+def add_batch(ways):
+    for first in range(0, len(ways), BATCH):
+        some = ways[first:first + BATCH]
+        for way in ("scored, sum", "scored, mean"):
+            usual = [sum(one[way][k] for one in some) / len(some) for k in range(len(some[0][way]))]
+            for one in some:
+                one[f"{way}, batch"] = softmax([math.log(p / u) if p > 0 else -math.inf for p, u in zip(one[way], usual, strict=True)])
 
 
 def share(values):
@@ -145,21 +159,27 @@ def error_of_mean(values):
 
 def labels(server, model, task, out):
     """Prints the first part; gives the greedy answers."""
+    began = time.monotonic()
     answers = [greedy(server, model, task, text) for text, _ in task.test]
+    greedy_seconds = (time.monotonic() - began) / len(answers)
     right = [answer == label for (answer, *_), (_, label) in zip(answers, task.test, strict=True)]
+    began = time.monotonic()
     ways = [scored(server, model, task, text) for text, _ in task.test]
-    print(f"\n{task.name}, {model}: {len(task.test)} texts, {len(task.labels)} labels, two examples of each")
+    seconds = (time.monotonic() - began) / len(ways)
+    add_batch(ways)
+    print(f"\n{task.name}, {model}: {len(task.test)} texts, {len(task.labels)} labels, two examples of each; "
+          f"{greedy_seconds:.2f} s greedy, {seconds:.2f} s scored")
     mean, error = share(right)
     print(f"  greedy                      {mean:.3f} +- {error:.3f}{'':<26} AUROC {auroc([a[1] for a in answers], right):.3f} by the "
           f"first token, {auroc([a[2] for a in answers], right):.3f} by the mean", flush=True)
     out.append({"set": task.name, "model": model, "way": "greedy", "right": mean})
     for way in ways[0]:
-        good = [one[way][0] == label for one, (_, label) in zip(ways, task.test, strict=True)]
+        good = [task.labels[one[way].index(max(one[way]))] == label for one, (_, label) in zip(ways, task.test, strict=True)]
         mean, error = share(good)
         differences = [a - b for a, b in zip(good, right, strict=True)]
         difference = sum(differences) / len(differences)
         print(f"  {way:<27} {mean:.3f} +- {error:.3f}  to greedy {difference:+.3f} +- {error_of_mean(differences):.3f}  "
-              f"AUROC {auroc([one[way][1] for one in ways], good):.3f}", flush=True)
+              f"AUROC {auroc([max(one[way]) for one in ways], good):.3f}", flush=True)
         out.append({"set": task.name, "model": model, "way": way, "right": mean, "to_greedy": difference})
     return answers
 
@@ -180,8 +200,9 @@ def certify(task, folder, home):
     for risk in RISKS:
         shown = shoal("route", "certify", "--risk", risk, "--data", data, *asked, also=[8])
         whole = next((one for one in shown["gates"] if one["gate"] == "whole"), {})
-        if "certified_threshold" in whole:
-            print(f"  risk {risk}: certified, kept from {whole['certified_threshold']:.3f}", flush=True)
+        if whole.get("certified"):
+            gate = whole["certified"][-1]
+            print(f"  risk {risk}: certified, kept from {gate['threshold']:.3f}, {gate['coverage']:.3f} of the labels", flush=True)
             return risk
         print(f"  risk {risk}: {whole.get('refusal', 'refused')}", flush=True)
     return None
