@@ -176,6 +176,15 @@ def test_what_a_task_cannot_do_a_provider_does(start, large, fields):
     assert refused["code"] == "unsupported_parameter" and refused["param"] == next(iter(fields)), refused
 
 
+def test_what_a_label_does_not_heed_is_in_the_receipt(start):
+    server = start(route("kinds", REMOTE))
+    assert reason(ask(server, SURE), "parameters") is None
+    said_of = {"max_tokens": 5, "stop": ["c"], "temperature": 1, "top_p": 0.5, "presence_penalty": 0.1, "seed": 3, "logit_bias": {"5": 1}}
+    answer = ask(server, SURE, **said_of)
+    ignored = reason(answer, "parameters")
+    assert said(answer) == "card" and ignored["value"] == ", ".join(said_of) and ignored["effect"] == "ignored"
+
+
 def test_a_provider_that_fails_leaves_the_label(start, large, unsure):
     server = start(route("kinds", 'remote = ["gone/big"]', PROMISE), '[provider.gone]\nbase_url = "http://127.0.0.1:9/v1"\nlocal = true\n')
     answer = ask(server, unsure)

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "shoal/base/async.h"
 #include "shoal/base/clock.h"
@@ -24,10 +25,10 @@ struct Started {
 
 // How sure a trained task is of the answer that follows.
 struct Scored {
-  std::optional<double> confidence;   // none: not known
-  std::string unknown;                // then: what was wanted
-  std::optional<types::Reason> note;  // for the receipt
-  types::Usage estimated;             // what a provider would count of it, about
+  std::optional<double> confidence;  // none: not known
+  std::string unknown;               // then: what was wanted
+  std::vector<types::Reason> notes;  // for the receipt
+  types::Usage estimated;            // what a provider would count of it, about
 };
 
 struct AnswerEvent {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cassert>
 #include <chrono>
+#include <iterator>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -234,7 +235,7 @@ class Life {
         continue;
       }
       if (auto* scored = std::get_if<Scored>(&event->what)) {
-        if (scored->note) receipt_.reasons.push_back(*std::move(scored->note));
+        std::ranges::move(scored->notes, std::back_inserter(receipt_.reasons));
         receipt_.estimated = scored->estimated;
         if (judge == nullptr) continue;
         judge->scored(event->answer, scored->confidence, std::move(scored->unknown));

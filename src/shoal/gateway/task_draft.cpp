@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "shoal/gateway/judgement.h"
 #include "shoal/types/unsupported.h"
@@ -32,6 +33,29 @@ types::Usage estimated_usage(const AnswerRequest& request, std::string_view labe
     bytes = asked_of(request).front().size();
   }
   return {.prompt_tokens = tokens(bytes), .completion_tokens = tokens(label.size())};
+}
+
+// What a client said of how to write, which a label is not.
+std::string without_effect(const types::GenerationParams& params) {
+  const types::SamplingParams& sampling = params.sampling;
+  const std::array<std::pair<const char*, bool>, 11> all = {{
+      {"max_tokens", params.max_tokens.has_value()},
+      {"stop", !params.stop.empty()},
+      {"temperature", sampling.given.temperature},
+      {"top_p", sampling.given.top_p},
+      {"top_k", sampling.given.top_k},
+      {"min_p", sampling.min_p != 0},
+      {"presence_penalty", sampling.presence_penalty != 0},
+      {"frequency_penalty", sampling.frequency_penalty != 0},
+      {"repetition_penalty", sampling.repetition_penalty != 1},
+      {"seed", sampling.seed.has_value()},
+      {"logit_bias", !sampling.logit_bias.empty()},
+  }};
+  std::vector<const char*> names;
+  for (const auto& [name, given] : all) {
+    if (given) names.push_back(name);
+  }
+  return fmt::format("{}", fmt::join(names, ", "));
 }
 
 }  // namespace
@@ -99,10 +123,14 @@ Result<void> TaskDraft::answer(const base::Clock& clock, base::Yield yield) {
   const auto& vectors = embedded->result.embeddings;
   const learning::ClassAnswer found =
       scorer_.classify(model, text.front(), vectors.empty() ? std::span<const float>() : vectors.front());
-  Scored scored{.confidence = found.score, .unknown = {}, .note = {}, .estimated = {}};
+  Scored scored{.confidence = found.score, .unknown = {}, .notes = {}, .estimated = {}};
   scored.estimated = estimated_usage(request_, model.labels[found.best]);
   if (!embedded->degraded.empty()) {
-    scored.note = types::Reason{"embedding", "none", std::move(embedded->degraded), "the hashed part answers alone"};
+    scored.notes.push_back({"embedding", "none", std::move(embedded->degraded), "the hashed part answers alone"});
+  }
+  if (std::string names = without_effect(request_.params); !names.empty()) {
+    scored.notes.push_back(
+        {"parameters", std::move(names), "a trained task chooses a label and writes nothing", "ignored"});
   }
   if (options_.certified_only) {
     if (std::string why = routing::why_void(task_, found.fused ? "fused" : "hashed"); !why.empty()) {
