@@ -4,7 +4,6 @@
 #include <cassert>
 #include <chrono>
 #include <condition_variable>
-#include <csignal>
 #include <mutex>
 #include <optional>
 #include <system_error>
@@ -13,7 +12,6 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <pthread.h>
 
 #include <boost/asio/post.hpp>
 
@@ -118,7 +116,7 @@ class Journal::Impl {
 
 Result<void> Journal::Impl::start() {
   try {
-    writer_ = std::thread([this] { run(); });
+    writer_ = base::start_thread("journal", [this] { run(); });
   } catch (const std::system_error& e) {
     return Error(ErrorCode::kIo, fmt::format("cannot start the thread that writes the journal: {}", e.what()));
   }
@@ -212,12 +210,7 @@ Result<void> Journal::Impl::close() {
   return {};
 }
 
-// Signals are for the threads that expect them.
 void Journal::Impl::run() {
-  sigset_t all;
-  sigfillset(&all);
-  pthread_sigmask(SIG_BLOCK, &all, nullptr);
-  pthread_setname_np(pthread_self(), "journal");
   base::ask_for_turns_of(kTurnNs);  // requests wait for it; without that it runs as others do
   while (take_batch()) {
     auto written = segments_->write(writing_);

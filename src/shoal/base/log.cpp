@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "shoal/base/log_format.h"
+#include "shoal/base/scheduling.h"
 #include "shoal/base/terminal.h"
 
 namespace shoal::base {
@@ -79,7 +80,7 @@ class CollectingSink final : public spdlog::sinks::base_sink<std::mutex> {
 
   void start() {
     try {
-      thread_ = std::thread([this] { write_late(); });
+      thread_ = start_thread("log", [this] { write_late(); });
     } catch (const std::system_error&) {
       write();  // without a thread no line may wait
     }

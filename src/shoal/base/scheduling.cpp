@@ -1,5 +1,9 @@
 #include "shoal/base/scheduling.h"
 
+#include <utility>
+
+#include <pthread.h>
+#include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -30,6 +34,29 @@ bool ask_for_turns_of(std::int64_t ns) {
   attr.flags |= kResetOnFork;
   attr.runtime_ns = static_cast<std::uint64_t>(ns);
   return syscall(SYS_sched_setattr, 0, &attr, 0) == 0;
+}
+
+std::thread start_thread(const char* name, std::function<void()> body) {
+  // The new thread inherits the mask.
+  class Blocked {
+   public:
+    Blocked() {
+      sigset_t all;
+      sigfillset(&all);
+      pthread_sigmask(SIG_SETMASK, &all, &before_);
+    }
+    ~Blocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+    Blocked(const Blocked&) = delete;
+    Blocked& operator=(const Blocked&) = delete;
+
+   private:
+    sigset_t before_{};
+  };
+  const Blocked blocked;
+  return std::thread([name, run = std::move(body)] {
+    pthread_setname_np(pthread_self(), name);
+    run();
+  });
 }
 
 }  // namespace shoal::base

@@ -267,7 +267,7 @@ Result<void> compare_on_page(BlindComparison& comparison, const EvalPageOptions&
   std::stop_source stop;
   Page page(io, comparison, options);
   SHOAL_TRY(page.start());
-  return run_interruptible<void>(io, stop, {SIGTERM}, [&](base::Yield yield) -> Result<void> {
+  return run_interruptible<void>(io, stop, {SIGINT, SIGTERM}, [&](base::Yield yield) -> Result<void> {
     page.wait(stop.get_token(), std::move(yield));
     return {};
   });

@@ -69,7 +69,7 @@ class Asker {
  private:
   template <class T>
   Result<T> block_on(const std::function<Result<T>(base::Yield)>& body) {
-    return run_interruptible<T>(parts_.io, stop_, {SIGTERM, SIGHUP}, body);
+    return run_interruptible<T>(parts_.io, stop_, {SIGINT, SIGTERM, SIGHUP}, body);
   }
 
   Result<void> ask_all(const std::string& model, AnswerCache& cache, base::Yield yield) {

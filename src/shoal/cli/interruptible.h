@@ -5,6 +5,7 @@
 
 #include <csignal>
 #include <functional>
+#include <initializer_list>
 #include <optional>
 #include <stop_token>
 #include <utility>
@@ -12,35 +13,29 @@
 #include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/signal_set.hpp>
 
 #include "shoal/base/async.h"
 #include "shoal/base/result.h"
+#include "shoal/cli/signals.h"
 
 namespace shoal::cli {
 
 inline constexpr int kInterruptedExit = 130;  // of the table of exit codes in base/error.def
 
-// `signals` beside SIGINT request the stop too. `stop` is a new one for each call.
+// Each of `signals` requests the stop. `stop` is a new one for each call.
 template <class T>
 Result<T> run_interruptible(boost::asio::io_context& io, std::stop_source& stop, std::initializer_list<int> signals,
                             const std::function<Result<T>(base::Yield)>& body) {
   std::optional<Result<T>> result;
   io.restart();
   stop = std::stop_source();
-  boost::asio::signal_set waiting(io, SIGINT);
-  for (const int signal : signals) waiting.add(signal);
-  std::function<void()> listen = [&] {
-    waiting.async_wait([&](const base::error_code& error, int) {
-      if (error) return;
-      if (!stop.request_stop()) ::_exit(kInterruptedExit);
-      listen();
-    });
-  };
-  listen();
+  const Signals blocked(signals);
+  SignalListener listener(io, blocked, [&stop](int) {
+    if (!stop.request_stop()) ::_exit(kInterruptedExit);
+  });
   base::spawn(io, "command", [&](base::Yield yield) { result.emplace(body(std::move(yield))); });
   while (!result) io.run_one();
-  waiting.cancel();
+  listener.stop();
   io.poll();
   return std::move(*result);
 }

@@ -47,7 +47,7 @@ class LocalAnswerer final : public Answerer {
  private:
   template <class T>
   Result<T> block_on(const std::function<Result<T>(base::Yield)>& body) {
-    return run_interruptible<T>(parts_.io, stop_, {}, body);
+    return run_interruptible<T>(parts_.io, stop_, {SIGINT}, body);
   }
 
   Result<TurnEnd> generate(const Turn& turn, const TextSink& sink, base::Yield yield) {

@@ -177,7 +177,7 @@ class Optimiser {
  private:
   template <class T>
   Result<T> block_on(const std::function<Result<T>(base::Yield)>& body) {
-    return run_interruptible<T>(parts_.io, stop_, {SIGTERM, SIGHUP}, body);
+    return run_interruptible<T>(parts_.io, stop_, {SIGINT, SIGTERM, SIGHUP}, body);
   }
 
   static engine::LocalModel local(const std::string& name, const fs::path& path, const gguf::Header& header) {

@@ -16,31 +16,29 @@
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
-#include <boost/asio/signal_set.hpp>
 
 #include "shoal/base/scheduling.h"
 #include "shoal/cli/app.h"
 #include "shoal/cli/command.h"
 #include "shoal/cli/demo_cascade.h"
 #include "shoal/cli/sd_notify.h"
+#include "shoal/cli/signals.h"
 
 namespace shoal::cli {
 namespace {
 
-namespace asio = boost::asio;
-
 constexpr int kInterrupted = 130;
-// After the drain's deadline: for clients to read the error that ended their answer.
 constexpr std::int64_t kTurnNs = 100'000;  // the shortest that there is
+// After the drain's deadline: for clients to read the error that ended their answer.
 constexpr std::int64_t kFarewellMs = 2'000;
 
 // Signals and the way out. Owned by serve() for the life of the io_context.
 class Lifecycle {
  public:
-  explicit Lifecycle(App& app) : app_(app), signals_(app.parts.io, SIGTERM, SIGINT, SIGHUP) {}
+  Lifecycle(App& app, const Signals& signals)
+      : app_(app), signals_(app.parts.io, signals, [this](int signal) { take(signal); }) {}
 
   void start() {
-    wait_for_signal();
     for (const std::string& model : app_.config->engine.preload) preload(model);
   }
 
@@ -53,23 +51,18 @@ class Lifecycle {
   }
 
  private:
-  void wait_for_signal() {
-    signals_.async_wait([this](const base::error_code& error, int signal) {
-      if (error) return;
-      // First: a drain with nothing to wait for runs to its end, and cancels this, before spawn() returns.
-      wait_for_signal();
-      if (signal == SIGHUP) {
-        base::spawn(app_.parts.io, "reload", [this](const base::Yield& yield) {
-          app_.reload(yield).ignore("reload() logs why, and the old configuration stays");
-        });
-      } else if (draining_) {
-        // Workers die with this thread (PDEATHSIG).
-        ::_exit(kInterrupted);
-      } else {
-        draining_ = true;
-        base::spawn(app_.parts.io, "drain", [this](base::Yield yield) { drain(std::move(yield)); });
-      }
-    });
+  void take(int signal) {
+    if (signal == SIGHUP) {
+      base::spawn(app_.parts.io, "reload", [this](const base::Yield& yield) {
+        app_.reload(yield).ignore("reload() logs why, and the old configuration stays");
+      });
+    } else if (draining_) {
+      // Workers die with this thread (PDEATHSIG).
+      ::_exit(kInterrupted);
+    } else {
+      draining_ = true;
+      base::spawn(app_.parts.io, "drain", [this](base::Yield yield) { drain(std::move(yield)); });
+    }
   }
 
   void drain(base::Yield yield) {
@@ -94,12 +87,12 @@ class Lifecycle {
     app_.outside.audits.stop();
     app_.outside.expiry.stop();
     app_.outside.client.close_idle();
-    signals_.cancel();
+    signals_.stop();
     app_.parts.io.stop();
   }
 
   App& app_;
-  asio::signal_set signals_;
+  SignalListener signals_;
   bool draining_ = false;
 };
 
@@ -149,6 +142,10 @@ Result<int> serve(const CommandContext& context, const ServeOptions& options) {
   std::signal(SIGXFSZ, SIG_IGN);  // a limit on files fails the write that goes past it
   // This thread passes tokens on, for microseconds, on cores where workers compute for milliseconds.
   base::ask_for_turns_of(kTurnNs);
+  // A shell has a command in the background ignore some of these, and nohup others; a server heeds them all. Now, since
+  // what begins later, threads and coroutines, begins with them blocked.
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) std::signal(signal, SIG_DFL);
+  const Signals signals({SIGTERM, SIGINT, SIGHUP});
   const std::unique_ptr<App> app =
       SHOAL_TRY(App::make(std::move(loaded), std::move(request), {.none = options.no_models}));
   if (options.demo) SHOAL_TRY(check_demo(app->parts.engine, *app->config));
@@ -157,7 +154,7 @@ Result<int> serve(const CommandContext& context, const ServeOptions& options) {
   ::dl_iterate_phdr(&forget_file, nullptr);
   SHOAL_TRY(app->http.start());
   if (options.demo) SHOAL_TRY(start_demo(*app));
-  Lifecycle life(*app);
+  Lifecycle life(*app, signals);
   life.start();
   if (options.demo) {
     life.preload(kDemoSmall);

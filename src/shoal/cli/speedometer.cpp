@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "shoal/base/scheduling.h"
 #include "shoal/device/machine.h"
 
 namespace shoal::cli {
@@ -15,7 +16,7 @@ Speedometer::~Speedometer() {
 
 std::optional<device::Speed> Speedometer::get(bool idle) {
   const std::lock_guard lock(mutex_);
-  if (!known_ && idle && !thread_.joinable()) thread_ = std::thread([this] { measure(); });
+  if (!known_ && idle && !thread_.joinable()) thread_ = base::start_thread("speedometer", [this] { measure(); });
   return known_;
 }
 

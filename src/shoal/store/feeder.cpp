@@ -4,7 +4,6 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
-#include <csignal>
 #include <ctime>
 #include <deque>
 #include <mutex>
@@ -14,10 +13,10 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <pthread.h>
 
 #include <boost/asio/post.hpp>
 
+#include "shoal/base/scheduling.h"
 #include "shoal/store/record_batch.h"
 
 namespace shoal::store {
@@ -139,7 +138,7 @@ class Feeder::Worker : public std::enable_shared_from_this<Worker> {
 
 Result<void> Feeder::Worker::start() {
   try {
-    thread_ = std::thread([this] { run(); });
+    thread_ = base::start_thread("store", [this] { run(); });
   } catch (const std::system_error& e) {
     return Error(ErrorCode::kIo, fmt::format("cannot start the thread that feeds the store: {}", e.what()));
   }
@@ -230,12 +229,7 @@ void Feeder::Worker::close() {
   store_.reset();
 }
 
-// Signals are for the threads that expect them.
 void Feeder::Worker::run() {
-  sigset_t all;
-  sigfillset(&all);
-  pthread_sigmask(SIG_BLOCK, &all, nullptr);
-  pthread_setname_np(pthread_self(), "store");
   std::unique_lock lock(mutex_);
   for (bool last = false; !last;) {
     sleep(lock);
